@@ -1,0 +1,75 @@
+# Every target sets up .venv by itself: `make run` and `make test` work on a fresh clone.
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+HALF_MADE := $(VENV)/.half-made
+SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
+
+# Name another interpreter with `make PYTHON=/path/to/python3.11`.
+PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,\
+	$(shell $(python) -c '$(SUPPORTED)' 2>/dev/null && echo $(python))) python3)
+
+# Local Ray neither reports usage nor prints that it does.
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.PHONY: help run test lint format bench study clean
+
+help: ## Show this list.
+	@echo 'make TARGET [ARGS="..."]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY) ## Run an experiment: make run ARGS="...".
+	@$(BIN)/python -m fedra_ray $(ARGS)
+
+test: $(READY) ## Run the tests: make test ARGS="-k allocation".
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check format, style and types.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code and apply the safe fixes.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Run the benchmarks.
+	@$(BIN)/python -m analysis.benchmark $(ARGS)
+
+study: $(READY) ## Run the study behind the published tables.
+	@$(BIN)/python -m analysis.study $(ARGS)
+
+clean: ## Remove the environment, caches and built packages; keep runs.
+	rm -rf $(VENV) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A usable .venv is updated in place. One that is broken, or that an interrupted set-up left half made, is made
+# anew; the mark goes away when the installer ends by itself, because it then leaves no package half written.
+$(READY): pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV) (a few minutes the first time)'
+	@uv=$$(command -v uv || true); \
+	usable() { \
+		[ ! -e $(HALF_MADE) ] && $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null && \
+		{ [ -n "$$uv" ] || $(BIN)/python -m pip --version >/dev/null 2>&1; }; \
+	}; \
+	create() { \
+		if [ -z "$$uv" ] && ! $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null; then \
+			echo "fedra-ray needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
+				"Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+			return 1; \
+		fi; \
+		rm -rf $(VENV) && mkdir $(VENV) && touch $(HALF_MADE) || return 1; \
+		if [ -n "$$uv" ]; then uv venv --quiet --allow-existing --python '>=3.11,<3.14' $(VENV); \
+		else $(PYTHON) -m venv $(VENV); fi; \
+	}; \
+	install() { \
+		if [ -n "$$uv" ]; then uv pip install --quiet --python $(BIN)/python "$$@"; \
+		else $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$@"; fi; \
+	}; \
+	usable || create || exit 1; \
+	touch $(HALF_MADE); \
+	install -c constraints.txt -e '.[dev]'; status=$$?; \
+	rm -f $(HALF_MADE); \
+	[ $$status -eq 0 ] && touch $@

@@ -1,0 +1,1 @@
+"""Scripts that build and measure what the package ships."""

@@ -1,0 +1,1 @@
+"""Builds the embedded benchmark and its pretraining set from fonts."""

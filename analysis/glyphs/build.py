@@ -1,0 +1,117 @@
+"""Renders the benchmark and the pretraining set and writes them as Parquet."""
+
+import io
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from analysis.glyphs.alphabet import common_characters
+from analysis.glyphs.collect import (
+    CLASSES,
+    SPLITS,
+    Glyph,
+    draw_all,
+    drop_near_duplicates,
+    pick,
+    split_lineages,
+)
+from analysis.glyphs.domains import DOMAINS, SIDE
+from analysis.glyphs.fonts import Font
+from analysis.glyphs.noise import Noise
+
+COUNTS = {"train": 48, "validation": 10, "test": 14}
+"""Images of one class in one domain."""
+
+PRETRAIN_CHARACTERS = 1200
+PRETRAIN_FONTS = 45
+"""Most images of one pretraining character."""
+
+_QUALITY = 88
+"""WebP quality of the benchmark."""
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.binary()),
+        ("label", pa.int32()),
+        ("label_name", pa.string()),
+        ("domain", pa.string()),
+        ("split", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+
+Row = tuple[bytes, int, str, str, str, str]
+
+
+def encode(image: Tensor) -> bytes:
+    """WebP of one image [3, SIDE, SIDE] in [0, 1]."""
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Rows as one Parquet file; images are compressed already, so only the other columns are."""
+    columns = list(zip(*rows, strict=True))
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    others = {name: "zstd" for name in SCHEMA.names if name != "image"}
+    pq.write_table(table, path, compression={"image": "none", **others}, use_dictionary=SCHEMA.names[1:])
+
+
+def _stack(glyphs: Sequence[Glyph]) -> Tensor:
+    """Ink [n, 1, 64, 64] in [0, 1]."""
+    return torch.from_numpy(np.stack([glyph.ink for glyph in glyphs])).float().div(255)[:, None]
+
+
+def _choose(glyphs: Sequence[Glyph], domain: str, count: int, rng: random.Random) -> list[Glyph]:
+    """Glyphs of one class for a domain: text fonts; for "hand" half of them handwriting."""
+    text = [glyph for glyph in glyphs if glyph.style == "text"]
+    if domain != "hand":
+        return pick(text, count, rng)
+    written = [glyph for glyph in glyphs if glyph.style == "hand"]
+    return pick(written, count // 2, rng) + pick(text, count - count // 2, rng)
+
+
+def benchmark_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
+    """The six-domain benchmark."""
+    rng, noise, names = random.Random(seed), Noise(seed), list(CLASSES)
+    labels = {c: index for index, name in enumerate(names) for c in CLASSES[name]}
+    glyphs = draw_all((font for font in fonts if font.package.style != "other"), labels)
+    lineages = split_lineages(glyphs, rng)
+    cells: dict[tuple[str, int], list[Glyph]] = defaultdict(list)
+    for glyph in drop_near_duplicates(glyphs, lineages):
+        cells[lineages[glyph.lineage], glyph.label].append(glyph)
+    rows: list[Row] = []
+    for domain, render in DOMAINS.items():
+        for split in SPLITS:
+            for label, name in enumerate(names):
+                chosen = _choose(cells[split, label], domain, COUNTS[split], rng)
+                images = render(_stack(chosen), noise)
+                pairs = zip(images, chosen, strict=True)
+                rows += [(encode(image), label, name, domain, split, glyph.source) for image, glyph in pairs]
+    return rows
+
+
+def pretrain_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
+    """Plain dark-on-white glyphs of other scripts; every twentieth image is for validation."""
+    rng = random.Random(seed)
+    names = common_characters(fonts, PRETRAIN_CHARACTERS)
+    groups: dict[int, list[Glyph]] = defaultdict(list)
+    for glyph in draw_all(fonts, {c: index for index, c in enumerate(names)}):
+        groups[glyph.label].append(glyph)
+    rows: list[Row] = []
+    for label, group in sorted(groups.items()):
+        for glyph in rng.sample(group, min(PRETRAIN_FONTS, len(group))):
+            image = 1 - torch.nn.functional.interpolate(_stack([glyph]), size=(SIDE, SIDE), mode="area")[0]
+            split = "validation" if rng.random() < 0.05 else "train"
+            rows.append((encode(image.expand(3, -1, -1)), label, names[label], "glyph", split, glyph.source))
+    return rows

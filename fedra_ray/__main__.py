@@ -1,0 +1,8 @@
+"""`python -m fedra_ray` and the console script `fedra-ray`."""
+
+import sys
+
+from fedra_ray.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

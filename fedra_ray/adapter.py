@@ -1,0 +1,133 @@
+"""LoRA and head state: its layout in one flat buffer, its first values, and PEFT's on-disk format."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from fedra_ray.config import LoraConfig
+from fedra_ray.seeding import Purpose, generator
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of the adapter: its parameter name in the adapted model and its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, then the heads.
+
+    Attributes:
+        layers: The tensors of each layer, lora_A (rank, inputs) and lora_B (outputs, rank) of each target.
+        heads: The tensors of each head, weight (classes, features) and bias (classes,).
+        head_names: Names of the heads; `head` for most methods.
+    """
+
+    layers: tuple[tuple[Entry, ...], ...]
+    heads: tuple[tuple[Entry, ...], ...]
+    head_names: tuple[str, ...]
+
+    @property
+    def entries(self) -> tuple[tuple[Entry, ...], ...]:
+        """The tensors of every segment."""
+        return self.layers + self.heads
+
+    @property
+    def segments(self) -> list[slice]:
+        """The range of every segment in the flat vector."""
+        stops = np.cumsum([sum(entry.size for entry in segment) for segment in self.entries]).tolist()
+        return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+
+    def held(self, layers: Sequence[int], heads: Sequence[str]) -> list[int]:
+        """Indices of the segments that a client with these layers and heads holds, ascending."""
+        return [*sorted(layers), *sorted(len(self.layers) + self.head_names.index(name) for name in heads)]
+
+    def pack(self, values: Vector, held: Sequence[int]) -> Vector:
+        """The held segments of a full vector, one after another in one contiguous buffer."""
+        return np.concatenate([values[self.segments[index]] for index in held])
+
+    def initial(self, seed: int) -> Vector:
+        """First values: lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; lora_B and heads zero."""
+        rng = generator(seed, Purpose.ADAPTER)
+        parts = []
+        for entry in (entry for segment in self.entries for entry in segment):
+            if entry.name.endswith("lora_A"):
+                bound = 1 / math.sqrt(entry.shape[1])
+                parts.append(rng.uniform(-bound, bound, size=entry.size))
+            else:
+                parts.append(np.zeros(entry.size))
+        return np.concatenate(parts).astype(np.float32)
+
+    def tensors(self, values: Vector) -> dict[str, Vector]:
+        """The full vector as named arrays."""
+        flat = [entry for segment in self.entries for entry in segment]
+        stops = np.cumsum([entry.size for entry in flat]).tolist()
+        return {
+            entry.name: values[stop - entry.size : stop].reshape(entry.shape)
+            for entry, stop in zip(flat, stops, strict=True)
+        }
+
+
+def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
+    """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
+
+    The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors.
+
+    Args:
+        folder: Where to write; made if absent.
+        layout: Layout of `values`.
+        values: The full vector.
+        lora: Rank, alpha and dropout.
+        targets: Module paths inside a block.
+    """
+    from peft import (
+        LoraConfig as PeftConfig,
+    )  # imports transformers, which takes seconds: only when a run ends
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = layout.tensors(values)
+    last = f"heads.{layout.head_names[-1]}."
+    files: dict[str, dict[str, Vector]] = {"adapter_model.safetensors": {}, "exits.safetensors": {}}
+    for name, value in tensors.items():
+        if name.startswith(last):
+            files["adapter_model.safetensors"]["base_model.model.head." + name.removeprefix(last)] = value
+        elif name.startswith("heads."):
+            files["exits.safetensors"][name.removeprefix("heads.")] = value
+        else:
+            files["adapter_model.safetensors"][f"base_model.model.{name}.weight"] = value
+    for file, content in files.items():
+        if content:
+            save_file({name: np.ascontiguousarray(value) for name, value in content.items()}, folder / file)
+    pattern = "|".join(target.replace(".", r"\.") for target in targets)
+    config = PeftConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=rf"blocks\.\d+\.({pattern})",
+        modules_to_save=["head"],
+        inference_mode=True,
+    )
+    text = json.dumps(config.to_dict(), default=_plain, indent=2, sort_keys=True)
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Sets have no fixed order; a file that must repeat byte for byte needs one."""
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)

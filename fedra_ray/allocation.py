@@ -1,0 +1,76 @@
+"""Who holds which layer: the allocation matrix M (clients, layers), bool, true where client k trains layer l.
+
+Pure functions of depths, the number of layers and a random generator. FedRA, arXiv 2311.11227, section 3.
+"""
+
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.bool_]
+
+
+def uniform(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
+    """Each client's row is a uniform draw of exactly its depth of the layers, without replacement."""
+    matrix = np.zeros((len(depths), num_layers), dtype=bool)
+    for row, depth in zip(matrix, depths, strict=True):
+        row[rng.choice(num_layers, size=depth, replace=False)] = True
+    return matrix
+
+
+def prefix(depths: list[int], num_layers: int) -> Matrix:
+    """Each client holds the first of the layers, as many as its depth (depth-wise methods)."""
+    return np.arange(num_layers) < np.asarray(depths)[:, None]
+
+
+def covering(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
+    """A draw of `uniform` given that no layer is left without a holder.
+
+    Has the distribution that redrawing until every layer is covered would have, in one pass: with u layers still
+    uncovered, a client covers j of them with probability proportional to C(u, j) C(L - u, d - j) times the number of
+    ways in which the clients after it can cover the other u - j.
+
+    Raises:
+        ValueError: if the depths sum to less than the number of layers, so that no such matrix exists.
+    """
+    if sum(depths) < num_layers:
+        raise ValueError(f"depths {depths} sum to {sum(depths)}, too few to cover {num_layers} layers")
+    ways = _ways_to_cover(depths, num_layers)
+    matrix = np.zeros((len(depths), num_layers), dtype=bool)
+    for client, depth in enumerate(depths):
+        uncovered = np.flatnonzero(~matrix.any(axis=0))
+        covered = np.flatnonzero(matrix.any(axis=0))
+        u = len(uncovered)
+        weights = [
+            comb(u, j) * comb(len(covered), depth - j) * ways[client + 1][u - j] for j in range(min(u, depth) + 1)
+        ]
+        fresh = _weighted_choice(weights, rng)
+        matrix[client, rng.choice(uncovered, size=fresh, replace=False)] = True
+        matrix[client, rng.choice(covered, size=depth - fresh, replace=False)] = True
+    return matrix
+
+
+def _ways_to_cover(depths: list[int], num_layers: int) -> list[list[int]]:
+    """ways[k][u]: in how many ways clients k, k+1, ... can draw their layers so that u given layers are covered."""
+    ways = [[1] + [0] * num_layers]
+    for depth in reversed(depths):
+        after = ways[0]
+        row = [
+            sum(comb(u, j) * comb(num_layers - u, depth - j) * after[u - j] for j in range(min(u, depth) + 1))
+            for u in range(num_layers + 1)
+        ]
+        ways.insert(0, row)
+    return ways
+
+
+def _weighted_choice(weights: list[int], rng: np.random.Generator) -> int:
+    """An index drawn in proportion to integer weights, which may exceed 64 bits."""
+    total = sum(weights)
+    threshold = rng.random()
+    running = 0
+    for index, weight in enumerate(weights):
+        running += weight
+        if threshold < running / total:
+            return index
+    raise AssertionError("the last running share is 1, above every random number in [0, 1)")

@@ -1,0 +1,122 @@
+"""The verbs of the command line. Heavy imports wait until a verb needs them, so that --help answers at once."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from fedra_ray.errors import ClientLostError, SettingError
+from fedra_ray.paths import conf_dir
+
+T = TypeVar("T")
+
+
+def run(overrides: list[str]) -> None:
+    """Run an experiment (the default verb)."""
+    from fedra_ray.config import ExperimentConfig, check
+
+    config = compose("config", ExperimentConfig, overrides)
+    check(config)
+    from fedra_ray.runtime.driver import run_experiment
+
+    run_experiment(config)
+
+
+def pretrain(overrides: list[str]) -> None:
+    """Pre-train a small backbone from scratch."""
+    from fedra_ray.pretrain import PretrainConfig
+    from fedra_ray.pretrain import pretrain as start
+
+    start(compose("pretrain", PretrainConfig, overrides))
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "pretrain": pretrain}
+
+
+def compose(name: str, schema: type[T], overrides: list[str]) -> T:
+    """The configuration conf/NAME.yaml with overrides, as a plain dataclass.
+
+    Raises:
+        SettingError: for an unknown setting or option group, or a value of the wrong type.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    ConfigStore.instance().store(f"{name}_schema", node=schema)
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra_compose(name, overrides=overrides)
+        return cast(T, OmegaConf.to_object(composed))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(error, overrides) from error
+
+
+def _explain(error: Exception, overrides: list[str]) -> SettingError:
+    """One line from Hydra's chain of errors, with the override it is about."""
+    reasons = []
+    cause: BaseException | None = error
+    while cause is not None:
+        reasons.append(next(iter(str(cause).strip().splitlines()), ""))
+        cause = cause.__cause__
+    text = " ".join(str(error).split())
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+~") in text or override in text:
+            return SettingError(key, value, "; ".join(dict.fromkeys(filter(None, reasons))))
+    return SettingError("configuration", " ".join(overrides), "; ".join(dict.fromkeys(filter(None, reasons))))
+
+
+def usage() -> str:
+    """The help text: every verb with its line, and the settings most used."""
+    verbs = "\n".join(f"  {name:10} {_first_line(function)}" for name, function in VERBS.items())
+    return f"""\
+fedra-ray: federated tuning of foundation models by clients of unequal size, on Ray
+
+usage: fedra-ray [VERB] [SETTING=VALUE ...]
+
+verbs:
+{verbs}
+
+settings, for example:
+  method=fedra|alllarge|allsmall|exclusive|inclusivefl|depthfl|headonly
+  backbone=glyph_vit|glyph_mixer  rounds=60  seed=0  run_dir=runs/mine
+  fleet.depths=[12,10,8,6,4,3]  fleet.num_clients=30  fleet.clients_per_round=6
+  training.lr=0.1  lora.rank=8  allocation.cover=true  evaluation.every=10
+  runtime.actors=2  runtime.num_gpus=0.25  runtime.address=auto
+All of them, with their defaults, are in {conf_dir()}."""
+
+
+def _first_line(function: Callable[..., None]) -> str:
+    return (function.__doc__ or "").splitlines()[0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0 done, 1 failed, 2 a setting that cannot work, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(arguments):
+        print(usage())
+        return 0
+    verb = arguments.pop(0) if arguments and "=" not in arguments[0] else "run"
+    try:
+        if verb not in VERBS:
+            raise SettingError("verb", verb, f"must be one of {', '.join(VERBS)}, or a setting as NAME=VALUE")
+        VERBS[verb](arguments)
+    except SettingError as error:
+        return _fail(error, 2)
+    except ClientLostError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command takes the run up again from its last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,277 @@
+"""The typed configuration of an experiment, and every check on it that needs neither data nor model.
+
+The YAML files in conf/ fill these dataclasses. Unknown keys and wrong types are refused when the configuration is
+composed; `check` refuses values that cannot work.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedra_ray.errors import SettingError
+
+
+@dataclass
+class MethodConfig:
+    """Which federated method runs.
+
+    Attributes:
+        name: How tables call it.
+        target: Dotted path of the `Method` subclass, one of this package's or the user's own.
+        options: Keyword arguments of that class.
+    """
+
+    name: str = "fedra"
+    target: str = "fedra_ray.methods.fedra.FedRA"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DatasetConfig:
+    """Where the images are.
+
+    Attributes:
+        name: How tables call it.
+        target: Dotted path of the `Dataset` subclass.
+        root: File or folder; `asset://NAME` is a file shipped with the package.
+        options: Further keyword arguments of that class.
+    """
+
+    name: str = "glyphs"
+    target: str = "fedra_ray.data.parquet.ParquetDataset"
+    root: str = "asset://glyphs.parquet"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class BackboneConfig:
+    """The frozen pre-trained model.
+
+    Attributes:
+        name: How tables call it.
+        model: A timm model name, or a class below `timm.models`.
+        model_args: Keyword arguments for it.
+        pretrained: Fetch timm's weights from the hub; otherwise `checkpoint` is read.
+        checkpoint: A safetensors or torch file of the model's state dict; `asset://NAME` is one shipped here.
+        mean: Per-channel mean of the normalisation, for pixel values in [0, 1].
+        std: Per-channel standard deviation of the same.
+    """
+
+    name: str = "glyph_vit"
+    model: str = "vit_tiny_patch16_224"
+    model_args: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
+    checkpoint: str | None = None
+    mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+
+
+@dataclass
+class FleetConfig:
+    """The clients. Client k belongs to domain k mod D and has depth `depths[k mod len(depths)]`.
+
+    Attributes:
+        depths: How many blocks a client can hold, in the order of the domains.
+        num_clients: Size of the whole fleet.
+        clients_per_round: Size of a round's cohort, drawn uniformly; null takes every client.
+        alpha: Dirichlet concentration of the labels among the clients of one domain (large: no label skew).
+    """
+
+    depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
+    num_clients: int = 6
+    clients_per_round: int | None = None
+    alpha: float = 100.0
+
+
+@dataclass
+class TrainingConfig:
+    """A client's local training: SGD with a fresh optimiser each round.
+
+    Attributes:
+        lr: Learning rate of the LoRA factors.
+        head_lr: Learning rate of the head.
+        momentum: SGD momentum.
+        weight_decay: SGD weight decay.
+        batch_size: Images a step.
+        local_epochs: Passes over the client's data each round.
+        max_steps: Upper bound on a round's local steps; null for none.
+        clip_norm: Bound on the global gradient norm; null for none.
+        precision: fp32, or bf16 for automatic mixed precision.
+    """
+
+    lr: float = 0.01
+    head_lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-5
+    batch_size: int = 32
+    local_epochs: int = 1
+    max_steps: int | None = None
+    clip_norm: float | None = 10.0
+    precision: str = "fp32"
+
+
+@dataclass
+class LoraConfig:
+    """The adapter. `targets` are module paths inside a block; null takes the usual ones of the model's family."""
+
+    rank: int = 8
+    alpha: float = 8.0
+    dropout: float = 0.0
+    targets: list[str] | None = None
+
+
+@dataclass
+class AllocationConfig:
+    """`cover` draws only allocation matrices in which every layer has a holder (FedRA)."""
+
+    cover: bool = False
+
+
+@dataclass
+class AggregationConfig:
+    """`weighting` is uniform (the authors' code) or examples (weighted by each client's number of images)."""
+
+    weighting: str = "uniform"
+
+
+@dataclass
+class EvaluationConfig:
+    """Evaluate the global model on `split` every `every` rounds and after the last one."""
+
+    every: int = 10
+    batch_size: int = 256
+    split: str = "test"
+
+
+@dataclass
+class CheckpointConfig:
+    """Write a restart point every `every` rounds; keep the newest `keep`."""
+
+    every: int = 10
+    keep: int = 2
+
+
+@dataclass
+class RuntimeConfig:
+    """How the simulation is spread over processes. Never changes a result.
+
+    Attributes:
+        address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
+        actors: Number of client actors; null fills the available CPUs and GPUs.
+        clients_per_actor: Clients one actor trains in a round; 1 is an actor per client. Null: any number.
+        num_cpus: CPUs an actor reserves.
+        num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
+        max_attempts: How often a client's training is tried in a round before the run fails.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+    clients_per_actor: int | None = None
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    max_attempts: int = 3
+
+
+@dataclass
+class ExperimentConfig:
+    """Everything that defines a run."""
+
+    method: MethodConfig = field(default_factory=MethodConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    allocation: AllocationConfig = field(default_factory=AllocationConfig)
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    rounds: int = 60
+    seed: int = 0
+    run_dir: str = "runs/latest"
+
+
+def check(config: ExperimentConfig) -> None:
+    """Refuse values that cannot work, whatever the data and the model.
+
+    Raises:
+        SettingError: for the first setting that is out of range.
+    """
+    for setting, minimum in _MINIMUM.items():
+        value = _value(config, setting)
+        if value is not None and not value >= minimum:
+            raise SettingError(setting, value, f"must be at least {minimum}")
+    for setting in _POSITIVE:
+        value = _value(config, setting)
+        if value is not None and not value > 0:
+            raise SettingError(setting, value, "must be greater than 0")
+    for setting, choices in _CHOICES.items():
+        value = _value(config, setting)
+        if value not in choices:
+            raise SettingError(setting, value, f"must be one of {', '.join(choices)}")
+    if not 0 <= config.lora.dropout < 1:
+        raise SettingError("lora.dropout", config.lora.dropout, "must be at least 0 and below 1")
+    _check_fleet(config.fleet)
+    _check_gpus(config.runtime.num_gpus)
+
+
+def _check_fleet(fleet: FleetConfig) -> None:
+    if not fleet.depths:
+        raise SettingError("fleet.depths", fleet.depths, "must name at least one depth, for example [12,10,8,6,4,3]")
+    if min(fleet.depths) < 1:
+        raise SettingError("fleet.depths", fleet.depths, "every depth must be at least 1")
+    cohort = fleet.clients_per_round
+    if cohort is not None and cohort > fleet.num_clients:
+        raise SettingError(
+            "fleet.clients_per_round",
+            cohort,
+            f"must be at most fleet.num_clients, which is {fleet.num_clients}",
+        )
+
+
+def _check_gpus(share: float) -> None:
+    """Ray places fractions of a GPU reliably only as 1/k, and whole GPUs above one."""
+    unit_fraction = 0 < share < 1 and abs(1 / share - round(1 / share)) < 1e-3
+    if not (share == 0 or unit_fraction or (share >= 1 and share == int(share))):
+        raise SettingError("runtime.num_gpus", share, "must be 0, a fraction 1/k (0.5, 0.25, ...), or a whole number")
+
+
+def _value(config: ExperimentConfig, setting: str) -> Any:
+    value: Any = config
+    for part in setting.split("."):
+        value = getattr(value, part)
+    return value
+
+
+_MINIMUM = {
+    "rounds": 1,
+    "seed": 0,
+    "fleet.num_clients": 1,
+    "fleet.clients_per_round": 1,
+    "training.momentum": 0,
+    "training.weight_decay": 0,
+    "training.batch_size": 1,
+    "training.local_epochs": 1,
+    "training.max_steps": 1,
+    "lora.rank": 1,
+    "evaluation.every": 1,
+    "evaluation.batch_size": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+    "runtime.actors": 1,
+    "runtime.clients_per_actor": 1,
+    "runtime.max_attempts": 1,
+}
+_POSITIVE = (
+    "training.lr",
+    "training.head_lr",
+    "training.clip_norm",
+    "lora.alpha",
+    "fleet.alpha",
+    "runtime.num_cpus",
+)
+_CHOICES = {
+    "training.precision": ("fp32", "bf16"),
+    "aggregation.weighting": ("uniform", "examples"),
+    "evaluation.split": ("validation", "test"),
+}

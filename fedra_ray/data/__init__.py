@@ -1,0 +1,1 @@
+"""Domain data sets and how their images are divided among clients."""

@@ -1,0 +1,41 @@
+"""What every data set offers: the same classes in several domains, each with train, validation and test images."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedra_ray.config import DatasetConfig
+from fedra_ray.plugins import instantiate
+
+SPLITS = ("train", "validation", "test")
+
+
+class Dataset(ABC):
+    """A domain data set. A subclass takes `root`, `image_size` and its own options as keyword arguments.
+
+    Attributes:
+        domains: Names of the domains, in alphabetical order.
+        classes: Names of the classes; a label is an index into them.
+    """
+
+    domains: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @abstractmethod
+    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
+        """Labels (images,) of one domain and split, without decoding an image."""
+
+    @abstractmethod
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decoded images (len(indices), 3, image_size, image_size); indices count within the domain and split."""
+
+
+def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
+    """The configured data set, at the backbone's input size in pixels.
+
+    Raises:
+        SettingError: if the target is no data set, its options do not fit, or its root cannot be read.
+    """
+    arguments = {"root": config.root, "image_size": image_size, **config.options}
+    return instantiate(config.target, "dataset", Dataset, arguments)

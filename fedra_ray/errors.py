@@ -1,0 +1,26 @@
+"""Errors a user can act on. Each says everything in its message; no traceback is needed to understand it."""
+
+from typing import Any
+
+
+class SettingError(ValueError):
+    """A setting that cannot work: names the setting, its value and what is allowed. Raised before any actor starts."""
+
+    def __init__(self, setting: str, value: Any, allowed: str) -> None:
+        super().__init__(setting, value, allowed)  # all three, so that the error survives pickling
+
+    def __str__(self) -> str:
+        setting, value, allowed = self.args
+        return f"{setting}={'null' if value is None else value}: {allowed}"
+
+
+class ClientLostError(RuntimeError):
+    """Clients whose local training failed on every attempt, so that the round cannot be completed."""
+
+    def __init__(self, round_number: int, clients: list[int], attempts: int, cause: str) -> None:
+        super().__init__(round_number, clients, attempts, cause)
+
+    def __str__(self) -> str:
+        round_number, clients, attempts, cause = self.args
+        names = ", ".join(map(str, clients))
+        return f"round {round_number}: client {names} failed {attempts} times, the last time with: {cause}"

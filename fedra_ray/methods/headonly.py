@@ -1,0 +1,21 @@
+"""Head only: federated averaging of the classification head over the frozen full model; no LoRA is trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from fedra_ray.allocation import Matrix, prefix
+from fedra_ray.methods.method import Method
+from fedra_ray.submodel import SubModel
+
+
+class HeadOnly(Method):
+    """Nobody trains a layer; every client computes the features of the whole frozen model."""
+
+    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+        return prefix([0] * len(depths), self.num_layers)
+
+    def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
+        return functional.cross_entropy(self.predict(model, images), labels)

@@ -1,0 +1,56 @@
+"""InclusiveFL: a client of depth d trains the first d layers. KDD 2022, arXiv 2202.08036."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from fedra_ray.aggregation import MaskedSum
+from fedra_ray.allocation import Matrix, prefix
+from fedra_ray.methods.method import Method, Vector
+
+
+class InclusiveFL(Method):
+    """Prefix allocation, per-layer mean over holders, and momentum distillation from deeper to shallower clients.
+
+    Distillation: the last layer of a shallower group takes the share `momentum` of its update from the mean update of
+    the layers that the next deeper group has beyond it.
+
+    Args:
+        num_layers: Layers of the model.
+        depths: Depths of the fleet.
+        momentum: Share in [0, 1] of the deeper group; 0 averages prefixes and nothing else.
+    """
+
+    def __init__(self, num_layers: int, depths: list[int], momentum: float = 0.2) -> None:
+        super().__init__(num_layers, depths)
+        self.momentum = momentum
+
+    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+        return prefix(depths, self.num_layers)
+
+    def group(self, layers: Sequence[int]) -> int:
+        return len(layers)
+
+    def merge(self, previous: Vector, groups: dict[int, MaskedSum]) -> Vector:
+        if self.momentum == 0:
+            return super().merge(previous, groups)
+        means = {depth: groups[depth].mean(previous).astype(np.float64) for depth in sorted(groups)}
+        segments = groups[min(groups)].segments
+        for shallow, deep in pairwise(sorted(groups)):
+            extra = [means[deep][segments[layer]] - previous[segments[layer]] for layer in range(shallow, deep)]
+            last = segments[shallow - 1]
+            own = means[shallow][last] - previous[last]
+            means[shallow][last] = previous[last] + (1 - self.momentum) * own + self.momentum * np.mean(extra, axis=0)
+        return _weighted_mean(previous, means, groups)
+
+
+def _weighted_mean(previous: Vector, means: dict[int, np.ndarray], groups: dict[int, MaskedSum]) -> Vector:
+    """Mean over the groups, each weighted by its holders, in the fixed order of depth."""
+    result = previous.copy()
+    for index, segment in enumerate(groups[min(groups)].segments):
+        weights = {depth: groups[depth].weights[index] for depth in means}
+        total = sum(weights.values())
+        if total:
+            result[segment] = sum(weights[depth] * means[depth][segment] for depth in means) / total
+    return result

@@ -1,0 +1,257 @@
+"""Pretrains a small backbone whose blocks also work in part.
+
+Each step leaves out every block with a fixed probability (block drop, as LayerDrop of arXiv 1909.11556), for FedRA
+gives clients sub-models of arbitrary blocks and a backbone trained as a whole breaks when blocks are missing.
+"""
+
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fedra_ray import _torchvision  # noqa: F401  (must come before timm)
+
+import timm  # isort: skip
+
+
+_MAX_DEGREES, _MAX_SCALE, _MAX_SHIFT, _MAX_SHEAR, _MAX_TINT = 12.0, 0.15, 0.1, 0.1, 0.3
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Settings of one pretraining.
+
+    Attributes:
+        data: Parquet file with columns image (encoded bytes), label and split.
+        out: safetensors file to write; "OUT.state" beside it keeps the state to resume from.
+        model: name of a timm model, or dotted name of a timm class.
+        model_args: arguments of the model.
+        steps: optimiser steps.
+        batch_size: images a step.
+        lr: peak learning rate of AdamW; linear warm-up, then cosine decay.
+        warmup: steps of the warm-up.
+        weight_decay: weight decay of matrices.
+        block_drop: probability of leaving out a block in a step, in [0, 1).
+        label_smoothing: label smoothing of the cross entropy.
+        checkpoint_every: steps between checkpoints.
+        seed: seed of the weights, batches, augmentation and dropped blocks.
+    """
+
+    data: str
+    out: str
+    model: str
+    model_args: dict[str, Any] = field(default_factory=dict)
+    steps: int = 6000
+    batch_size: int = 128
+    lr: float = 2e-3
+    warmup: int = 150
+    weight_decay: float = 0.05
+    block_drop: float = 0.2
+    label_smoothing: float = 0.05
+    checkpoint_every: int = 250
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.block_drop < 1:
+            raise ValueError(f"block_drop is {self.block_drop}; allowed: at least 0 and less than 1")
+        for name in ("steps", "batch_size", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
+
+
+def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """An untrained timm model without a head, by timm's name or by the dotted name of a class."""
+    if "." not in name:
+        model: nn.Module = timm.create_model(name, num_classes=0, **arguments)
+        return model
+    module, _, attribute = name.rpartition(".")
+    model = getattr(import_module(module), attribute)(num_classes=0, **arguments)
+    return model
+
+
+@contextmanager
+def only_blocks(model: nn.Module, kept: Sequence[int]) -> Iterator[nn.Module]:
+    """The model with only the blocks at these indices, in that order, for as long as the context lasts."""
+    blocks = model.blocks
+    model.blocks = nn.Sequential(*(blocks[index] for index in kept))  # type: ignore[index, arg-type]
+    try:
+        yield model
+    finally:
+        model.blocks = blocks
+
+
+def load_images(path: str, split: str) -> tuple[Tensor, Tensor]:
+    """Images [n, 3, height, width], uint8, and labels [n] of one split of a Parquet file."""
+    table = pq.read_table(path, columns=["image", "label", "split"])
+    table = table.filter(pc.equal(table["split"], split))
+    arrays = [np.asarray(Image.open(io.BytesIO(image.as_py())).convert("RGB")) for image in table["image"]]
+    if not arrays:
+        raise ValueError(f"data is {path}; it has no image of split {split!r}")
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), torch.tensor(table["label"].to_pylist())
+
+
+class _Random:
+    """Uniform numbers of one generator."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def symmetric(self, bound: float, *shape: int) -> Tensor:
+        return (torch.rand(*shape, generator=self.generator) * 2 - 1) * bound
+
+    def unit(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator)
+
+
+def augment(images: Tensor, random: _Random) -> Tensor:
+    """Randomly moved and tinted copies of white-ground images [n, 3, h, w], uint8, as floats in [-1, 1]."""
+    count = len(images)
+    ink = 1 - images.float() / 255
+    angle = random.symmetric(_MAX_DEGREES * math.pi / 180, count)
+    scale, shear = 1 + random.symmetric(_MAX_SCALE, count, 2), random.symmetric(_MAX_SHEAR, count)
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = angle.cos() * scale[:, 0], (shear - angle.sin()) * scale[:, 1]
+    matrix[:, 1, 0], matrix[:, 1, 1] = angle.sin() * scale[:, 0], angle.cos() * scale[:, 1]
+    matrix[:, :, 2] = random.symmetric(_MAX_SHIFT, count, 2)
+    ink = F.grid_sample(ink, F.affine_grid(matrix, list(ink.shape), align_corners=False), align_corners=False)
+    paper = 1 - _MAX_TINT * random.unit(count, 3, 1, 1) * random.unit(count, 1, 1, 1)
+    colour = _MAX_TINT * random.unit(count, 3, 1, 1) * random.unit(count, 1, 1, 1)
+    return (paper * (1 - ink) + colour * ink) * 2 - 1
+
+
+class _Run:
+    """State of one pretraining: everything that a checkpoint keeps."""
+
+    def __init__(self, config: PretrainConfig, classes: int) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.model = build_model(config.model, config.model_args)
+        self.depth = len(self.model.blocks)  # type: ignore[arg-type]
+        self.head = nn.Linear(int(self.model.num_features), classes)  # type: ignore[arg-type]
+        self.parameters = [*self.model.parameters(), *self.head.parameters()]
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        others = [p for p in self.parameters if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))
+        self.random = _Random(config.seed)
+        self.step = 0
+
+    def train_step(self, images: Tensor, labels: Tensor) -> float:
+        """One optimiser step on a random batch of uint8 images; returns its loss."""
+        config = self.config
+        warm = min(1.0, (self.step + 1) / config.warmup) if config.warmup else 1.0
+        decay = 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * warm * (decay + 0.01)
+        batch = torch.randint(len(images), (config.batch_size,), generator=self.random.generator)
+        kept = torch.nonzero(self.random.unit(self.depth) >= config.block_drop).flatten().tolist()
+        with only_blocks(self.model, kept):
+            logits = self.head(self.model(augment(images[batch], self.random)))
+        loss = F.cross_entropy(logits, labels[batch], label_smoothing=config.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    @torch.inference_mode()
+    def accuracy(self, images: Tensor, labels: Tensor, kept: Sequence[int]) -> float:
+        """Accuracy of the sub-model of the kept blocks on uint8 images."""
+        self.model.eval()
+        with only_blocks(self.model, kept):
+            hits = [
+                self.head(self.model(x.float() / 127.5 - 1)).argmax(1) == y
+                for x, y in zip(images.split(512), labels.split(512), strict=True)
+            ]
+        self.model.train()
+        return torch.cat(hits).float().mean().item()
+
+    def save(self, path: Path) -> None:
+        """Writes the state, replacing the old one only once it is complete."""
+        state = {
+            "config": self.config,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.generator.get_state(),
+        }
+        partial = path.with_name(path.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        """Continues from a saved state of the same configuration."""
+        state = torch.load(path, weights_only=False)
+        if state["config"] != self.config:
+            raise ValueError(f"{path} belongs to another configuration; remove it or choose another `out`")
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random.generator.set_state(state["random"])
+
+
+def export(model: nn.Module, path: Path) -> None:
+    """Writes the weights in half precision, replacing an old file only once they are complete."""
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}, partial)
+    os.replace(partial, path)
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Trains a backbone to name glyphs and writes it; continues where an interrupted run left off.
+
+    Returns:
+        The safetensors file, `config.out`: the backbone's state dict in half precision.
+    """
+    out = Path(config.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    state = out.with_name(out.name + ".state")
+    images, labels = load_images(config.data, "train")
+    held = load_images(config.data, "validation")
+    run = _Run(config, int(labels.max()) + 1)
+    if state.exists():
+        run.load(state)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns) as progress:
+        task = progress.add_task("pretraining", total=config.steps, completed=run.step)
+        while run.step < config.steps:
+            loss = run.train_step(images, labels)
+            progress.update(task, completed=run.step, description=f"loss {loss:.2f}")
+            if run.step % config.checkpoint_every == 0 or run.step == config.steps:
+                run.save(state)
+                export(run.model, out)
+                progress.console.print(_report(run, held))
+    export(run.model, out)
+    return out
+
+
+def _report(run: _Run, held: tuple[Tensor, Tensor]) -> str:
+    """Validation accuracy of the whole backbone and of parts of it."""
+    parts = {
+        "all": range(run.depth),
+        "every second": range(0, run.depth, 2),
+        "first quarter": range(run.depth // 4),
+    }
+    values = ", ".join(f"{name} {run.accuracy(*held, list(kept)):.3f}" for name, kept in parts.items())
+    return f"step {run.step}: validation accuracy {values}"

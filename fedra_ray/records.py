@@ -1,0 +1,132 @@
+"""What a run writes down: Parquet tables that any tool reads."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedra_ray.messages import ClientUpdate, Score
+
+#: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients.
+SCHEMAS = {
+    "rounds": pa.schema(
+        {
+            "round": pa.int32(),
+            "seconds": pa.float64(),
+            "cohort": pa.list_(pa.int32()),
+            "layer_holders": pa.list_(pa.int32()),
+            "train_loss": pa.float64(),
+            "bytes_up": pa.int64(),
+            "bytes_down": pa.int64(),
+            "rejected": pa.list_(pa.int32()),
+            "dropped": pa.list_(pa.int32()),
+        }
+    ),
+    "clients": pa.schema(
+        {
+            "round": pa.int32(),
+            "client": pa.int32(),
+            "domain": pa.string(),
+            "depth": pa.int32(),
+            "layers": pa.list_(pa.int32()),
+            "examples": pa.int64(),
+            "steps": pa.int32(),
+            "loss": pa.float64(),
+            "seconds": pa.float64(),
+            "bytes_up": pa.int64(),
+            "bytes_down": pa.int64(),
+            "slot": pa.int32(),
+            "attempt": pa.int32(),
+        }
+    ),
+    "evaluations": pa.schema(
+        {
+            "round": pa.int32(),
+            "domain": pa.string(),
+            "split": pa.string(),
+            "examples": pa.int64(),
+            "top1": pa.float64(),
+            "top5": pa.float64(),
+            "loss": pa.float64(),
+        }
+    ),
+}
+
+
+class Records:
+    """The tables of one run directory, rewritten whole by `save`, each by an atomic replacement."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+
+    def add_client(self, update: ClientUpdate, domain: str, depth: int) -> dict[str, Any]:
+        """Note one client's part in a round, and return the row."""
+        row = {
+            "round": update.task.round,
+            "client": update.task.client,
+            "domain": domain,
+            "depth": depth,
+            "layers": list(update.task.layers),
+            "examples": update.examples,
+            "steps": update.steps,
+            "loss": update.loss,
+            "seconds": update.seconds,
+            "bytes_up": update.values.nbytes,
+            "bytes_down": update.values.nbytes,
+            "slot": update.slot,
+            "attempt": update.attempt,
+        }
+        self._rows["clients"].append(row)
+        return row
+
+    def add_round(self, number: int, seconds: float, holders: Sequence[int], clients: list[dict[str, Any]]) -> float:
+        """Note a finished round from its clients' rows, in the order of clients; returns the mean training loss."""
+        clients = sorted(clients, key=lambda row: row["client"])
+        loss = sum(row["loss"] for row in clients) / len(clients)
+        self._rows["rounds"].append(
+            {
+                "round": number,
+                "seconds": seconds,
+                "cohort": [row["client"] for row in clients],
+                "layer_holders": list(holders),
+                "train_loss": loss,
+                "bytes_up": sum(row["bytes_up"] for row in clients),
+                "bytes_down": sum(row["bytes_down"] for row in clients),
+                "rejected": [],
+                "dropped": [],
+            }
+        )
+        return float(loss)
+
+    def add_scores(self, number: int, scores: Iterable[Score]) -> None:
+        """Note an evaluation after a round."""
+        for score in scores:
+            self._rows["evaluations"].append(
+                {
+                    "round": number,
+                    "domain": score.domain,
+                    "split": score.split,
+                    "examples": score.examples,
+                    "top1": score.top1 / score.examples,
+                    "top5": score.top5 / score.examples,
+                    "loss": score.loss,
+                }
+            )
+
+    def save(self) -> None:
+        """Write every table."""
+        for name, schema in SCHEMAS.items():
+            rows = sorted(self._rows[name], key=lambda row: (row["round"], row.get("client", 0)))
+            part = self._folder / f".{name}.parquet.part"
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), part)
+            part.replace(self._folder / f"{name}.parquet")
+
+    def restore(self, last_round: int) -> None:
+        """Take back the rows of an interrupted run up to a round."""
+        for name in SCHEMAS:
+            path = self._folder / f"{name}.parquet"
+            rows = pq.read_table(path).to_pylist() if path.exists() else []
+            self._rows[name] = [row for row in rows if row["round"] <= last_round]

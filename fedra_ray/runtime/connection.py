@@ -1,0 +1,63 @@
+"""Connecting to Ray: a private local instance, or the cluster that an address names."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from fedra_ray.config import RuntimeConfig
+from fedra_ray.errors import SettingError
+from fedra_ray.runtime.placement import SERVER_CPUS
+
+
+@contextmanager
+def connected(runtime: RuntimeConfig, slots: int) -> Iterator[None]:
+    """Connect to the configured cluster, and leave it at the end; a connection that is already there is used.
+
+    A local instance declares enough CPUs for the actors that the configuration asks for: more of them than cores run
+    slower, but they must not wait for each other.
+
+    Args:
+        runtime: Address and resources.
+        slots: How many client actors the configuration names; 0 to take what there is.
+
+    Raises:
+        SettingError: if no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect(runtime, slots)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(runtime: RuntimeConfig, slots: int) -> None:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = runtime.address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
+    if address == "local":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, of which the server takes its share
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR)
+        return
+    try:
+        ray.init(address=address, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().splitlines()[0]
+        allowed = f"no Ray cluster answers there ({reason}); use local, auto, or host:port"
+        raise SettingError("runtime.address", address, allowed) from error
+
+
+def client_cpus() -> float:
+    """CPUs for client actors: those of all nodes, less the server's."""
+    return float(ray.cluster_resources().get("CPU", 0)) - SERVER_CPUS
+
+
+def client_gpus() -> float:
+    """GPUs of all nodes."""
+    return float(ray.cluster_resources().get("GPU", 0))

@@ -1,0 +1,112 @@
+"""Where work goes. Pure functions that return values; `SlotPool` carries them out.
+
+A *slot* is a client actor. Its *tier* is the largest number of layers that its clients hold; with GPUs, a tier that
+holds a part of the model reserves that part of a full slot's GPU share, which is how capacity is mimicked.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from fedra_ray.config import RuntimeConfig
+from fedra_ray.errors import SettingError
+from fedra_ray.messages import ClientTask
+
+SERVER_CPUS = 0.1
+
+
+@dataclass(frozen=True)
+class SlotSpec:
+    """A client actor to be: the most layers its clients hold, and what it reserves."""
+
+    tier: int
+    num_cpus: float
+    num_gpus: float
+
+
+def gpu_share(tier: int, num_layers: int, full: float) -> float:
+    """GPU share of a tier: tier / num_layers of a full slot's, rounded up to what Ray places well (1/k or whole)."""
+    wanted = full * tier / num_layers
+    if wanted == 0:
+        return 0.0
+    return 1 / math.floor(1 / wanted + 1e-9) if wanted < 1 else float(math.ceil(wanted - 1e-9))
+
+
+def plan_slots(layers: list[int], num_layers: int, cpus: float, gpus: float, runtime: RuntimeConfig) -> list[SlotSpec]:
+    """The client actors for a cohort on a cluster with these resources.
+
+    Without GPUs every slot takes every client. With GPUs there is a tier for every share; after one slot of the
+    largest tier, each further slot goes to the tier with most work per slot, while resources last.
+
+    Args:
+        layers: How many layers each client of a cohort holds.
+        num_layers: Layers of the full model.
+        cpus: CPUs that the cluster has for slots.
+        gpus: Its GPUs.
+        runtime: What an actor reserves, and how many there may be.
+
+    Raises:
+        SettingError: if not even one slot fits.
+    """
+    requested = requested_slots(len(layers), runtime)
+    limit = requested or len(layers)
+    if runtime.num_gpus == 0:
+        fitting = max(1, int((cpus + 1e-9) / runtime.num_cpus))
+        return [SlotSpec(max(layers), runtime.num_cpus, 0.0)] * (requested or min(limit, fitting))
+    if gpus < gpu_share(max(layers), num_layers, runtime.num_gpus):
+        raise SettingError("runtime.num_gpus", runtime.num_gpus, f"the cluster has {gpus:g} GPUs for client actors")
+    return _plan_tiers(layers, num_layers, cpus, gpus, runtime, limit)
+
+
+def requested_slots(clients: int, runtime: RuntimeConfig) -> int:
+    """How many slots the configuration asks for, at most one a client; 0 if it leaves that to the resources."""
+    wanted = []
+    if runtime.actors is not None:
+        wanted.append(runtime.actors)
+    if runtime.clients_per_actor is not None:
+        wanted.append(math.ceil(clients / runtime.clients_per_actor))
+    return min([clients, *wanted]) if wanted else 0
+
+
+def _plan_tiers(
+    layers: list[int], num_layers: int, cpus: float, gpus: float, runtime: RuntimeConfig, limit: int
+) -> list[SlotSpec]:
+    tiers: dict[float, int] = {}
+    work: Counter[float] = Counter()
+    for count in sorted(layers):
+        share = gpu_share(count, num_layers, runtime.num_gpus)
+        tiers[share] = count  # the largest of those with this share
+        work[share] += count
+    slots = Counter({max(tiers): 1})
+    while slots.total() < limit:
+        used = sum(share * number for share, number in slots.items())
+        fitting = [share for share in tiers if used + share <= gpus + 1e-9]
+        if not fitting or (slots.total() + 1) * runtime.num_cpus > cpus + 1e-9:
+            break
+        slots[max(fitting, key=lambda share: work[share] / slots[share] if slots[share] else math.inf)] += 1
+    return [SlotSpec(tiers[share], runtime.num_cpus, share) for share in sorted(slots.elements(), reverse=True)]
+
+
+def longest_first(tasks: list[ClientTask]) -> list[ClientTask]:
+    """Tasks by falling number of layers, then by client: the long ones must not come last."""
+    return sorted(tasks, key=lambda task: (-len(task.layers), task.client))
+
+
+def next_batch(queue: list[ClientTask], tier: int, slots: int, most: int | None) -> list[ClientTask]:
+    """The tasks that an idle slot takes next from a queue in `longest_first` order.
+
+    A batch has about half of a fair share of the remaining work: few calls at first, small ones at the end, so that
+    no slot waits for another. Only tasks that fit the tier are taken.
+    """
+    fitting = [task for task in queue if len(task.layers) <= tier]
+    share = sum(_work(task) for task in fitting) / (2 * slots)
+    batch: list[ClientTask] = []
+    for task in fitting:
+        if batch and (len(batch) == most or sum(map(_work, batch)) + _work(task) > share):
+            break
+        batch.append(task)
+    return batch
+
+
+def _work(task: ClientTask) -> int:
+    return max(1, len(task.layers))

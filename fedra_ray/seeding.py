@@ -1,0 +1,20 @@
+"""Every random number comes from (seed, purpose, ...), never from a process: no schedule can change a result."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream of random numbers is for. The numbers are part of the results: never renumber."""
+
+    ADAPTER = 0
+    PARTITION = 1
+    COHORT = 2
+    ALLOCATION = 3
+    TRAINING = 4
+
+
+def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
+    """The stream of `purpose` at `where` (a round, a client, a domain, as the purpose has it)."""
+    return np.random.default_rng(np.random.SeedSequence([seed, purpose, *where]))
