@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 # Local Ray neither reports usage nor prints that it does.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help run test lint format bench study clean
+.PHONY: help run test lint format study clean
 
 help: ## Show this list.
 	@echo 'make TARGET [ARGS="..."]'
@@ -35,10 +35,7 @@ format: $(READY) ## Format the code and apply the safe fixes.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Run the benchmarks.
-	@$(BIN)/python -m analysis.benchmark $(ARGS)
-
-study: $(READY) ## Run the study behind the published tables.
+study: $(READY) ## Compare all methods on the embedded data (about an hour).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
 clean: ## Remove the environment, caches and built packages; keep runs.

@@ -97,9 +97,9 @@ def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, ta
         lora: Rank, alpha and dropout.
         targets: Module paths inside a block.
     """
-    from peft import (
-        LoraConfig as PeftConfig,
-    )  # imports transformers, which takes seconds: only when a run ends
+    from fedra_ray import _torchvision  # noqa: F401  (must come before peft)
+
+    from peft import LoraConfig as PeftConfig  # isort: skip  (imports transformers: seconds, only when a run ends)
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = layout.tensors(values)

@@ -45,9 +45,7 @@ class MaskedSum:
         largest = float(np.abs(values).max(initial=0.0))
         if not np.isfinite(largest):
             raise ValueError("an update holds values that are not finite")
-        self._magnitude += largest * weight
-        if self._magnitude >= _LIMIT:
-            raise ValueError(f"updates of magnitude {largest:g} and weight {weight} exceed the exact sum's range")
+        self._reserve(largest * weight)
         fixed = np.rint(values.astype(np.float64) * _SCALE).astype(np.int64) * weight
         start = 0
         for index in held:
@@ -58,10 +56,14 @@ class MaskedSum:
             start = stop
 
     def merge(self, other: "MaskedSum") -> None:
-        """Add everything that `other` has summed."""
+        """Add everything that `other` has summed.
+
+        Raises:
+            ValueError: if the sum would leave the range of the fixed-point numbers.
+        """
+        self._reserve(other._magnitude)
         self._totals += other._totals
         self.weights += other.weights
-        self._magnitude += other._magnitude
 
     def mean(self, previous: Vector) -> Vector:
         """The weighted mean of each segment over its holders; a segment without a holder keeps its previous value."""
@@ -70,3 +72,9 @@ class MaskedSum:
             if weight:
                 result[segment] = (self._totals[segment] / (_SCALE * weight)).astype(np.float32)
         return result
+
+    def _reserve(self, magnitude: float) -> None:
+        """Make sure, before anything is added, that no coordinate can leave the range."""
+        if self._magnitude + magnitude >= _LIMIT:
+            raise ValueError(f"weighted updates of magnitude {magnitude:g} exceed the exact sum's range")
+        self._magnitude += magnitude

@@ -32,8 +32,10 @@ def covering(depths: list[int], num_layers: int, rng: np.random.Generator) -> Ma
     ways in which the clients after it can cover the other u - j.
 
     Raises:
-        ValueError: if the depths sum to less than the number of layers, so that no such matrix exists.
+        ValueError: if no such matrix exists: the depths sum to less than the number of layers, or one exceeds it.
     """
+    if max(depths) > num_layers:
+        raise ValueError(f"depths {depths} name a client larger than the {num_layers} layers")
     if sum(depths) < num_layers:
         raise ValueError(f"depths {depths} sum to {sum(depths)}, too few to cover {num_layers} layers")
     ways = _ways_to_cover(depths, num_layers)

@@ -60,14 +60,14 @@ def _explain(error: Exception, overrides: list[str]) -> SettingError:
     reasons = []
     cause: BaseException | None = error
     while cause is not None:
-        reasons.append(next(iter(str(cause).strip().splitlines()), ""))
+        reasons.append(" ".join(str(cause).split("Config search path")[0].split()))
         cause = cause.__cause__
-    text = " ".join(str(error).split())
+    reason = "; ".join(dict.fromkeys(filter(None, reasons)))
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.lstrip("+~") in text or override in text:
-            return SettingError(key, value, "; ".join(dict.fromkeys(filter(None, reasons))))
-    return SettingError("configuration", " ".join(overrides), "; ".join(dict.fromkeys(filter(None, reasons))))
+        if key.lstrip("+~") in reason or override in reason:
+            return SettingError(key, value, reason)
+    return SettingError("configuration", " ".join(overrides), reason)
 
 
 def usage() -> str:

@@ -232,7 +232,7 @@ def _check_fleet(fleet: FleetConfig) -> None:
 def _check_gpus(share: float) -> None:
     """Ray places fractions of a GPU reliably only as 1/k, and whole GPUs above one."""
     unit_fraction = 0 < share < 1 and abs(1 / share - round(1 / share)) < 1e-3
-    if not (share == 0 or unit_fraction or (share >= 1 and share == int(share))):
+    if not (share == 0 or unit_fraction or (share >= 1 and share % 1 == 0)):
         raise SettingError("runtime.num_gpus", share, "must be 0, a fraction 1/k (0.5, 0.25, ...), or a whole number")
 
 

@@ -20,10 +20,13 @@ def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, A
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SettingError(f"{setting}.target", target, f"cannot be imported: {error}") from error
-    if not (inspect.isclass(found) and issubclass(found, kind)):
+    if not (inspect.isclass(found) and issubclass(found, kind)) or inspect.isabstract(found):
         raise SettingError(f"{setting}.target", target, f"must be a subclass of {kind.__module__}.{kind.__name__}")
     accepted = inspect.signature(found).parameters
     for name, value in arguments.items():
         if name not in accepted:
             raise SettingError(f"{setting}.options.{name}", value, f"{class_name} has no such option")
+    for name, parameter in accepted.items():
+        if name not in arguments and parameter.default is parameter.empty:
+            raise SettingError(f"{setting}.options.{name}", None, f"{class_name} needs this option")
     return found(**arguments)

@@ -25,10 +25,11 @@ def claim(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
     path = run_dir / CONFIG
     if path.exists():
         found = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        for setting, value in _flat(dataclasses.asdict(config)):
-            if found.get(setting) != value and not setting.startswith(_FREE):
+        wanted = dict(_flat(dataclasses.asdict(config)))
+        for setting in wanted | found:
+            if found.get(setting) != wanted.get(setting) and not setting.startswith(_FREE):
                 allowed = f"{run_dir} holds a run with {setting}={found.get(setting)}; choose another run_dir"
-                raise SettingError(setting, value, allowed)
+                raise SettingError(setting, wanted.get(setting), allowed)
         return results.read(run_dir)
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise SettingError("run_dir", run_dir, "holds other files; name a new or empty folder")

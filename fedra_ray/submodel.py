@@ -96,7 +96,7 @@ class SubModel(nn.Module):
         return scores
 
     def load(self, values: NDArray, held: Sequence[int]) -> None:  # type: ignore[type-arg]
-        """Take the held segments from a full flat vector; only they are trained from here on."""
+        """Take every segment from a full flat vector; only the held ones are trained from here on."""
         chosen = set(held)
         tensors = self.layout.tensors(values)
         for index, segment in enumerate(self.layout.entries):
@@ -104,8 +104,7 @@ class SubModel(nn.Module):
                 parameter = self._parameters_by_name[entry.name]
                 parameter.requires_grad_(index in chosen)
                 parameter.grad = None
-                if index in chosen:
-                    parameter.data = torch.tensor(tensors[entry.name], device=parameter.device)
+                parameter.data = torch.tensor(tensors[entry.name], device=parameter.device)
 
     def pack(self, held: Sequence[int]) -> NDArray:  # type: ignore[type-arg]
         """The held segments as one contiguous float32 buffer, one after another."""

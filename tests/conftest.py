@@ -2,25 +2,32 @@
 
 import dataclasses
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import fedra_ray._torchvision  # noqa: F401  (before timm)
-import timm
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from fedra_ray.adapter import Layout
+from fedra_ray.backbone import find_targets, from_weights, load_weights
 from fedra_ray.config import (
     BackboneConfig,
     DatasetConfig,
     ExperimentConfig,
     FleetConfig,
+    LoraConfig,
     TrainingConfig,
 )
+from fedra_ray.submodel import SubModel
+
+import timm  # isort: skip  (fedra_ray lets it import beside a CPU-only torch)
+
+torch.set_num_threads(1)
 
 DOMAINS = ("dark", "light", "noisy")
 SHAPES = ("square", "circle", "cross")
@@ -105,3 +112,68 @@ def config(world: Path, vit_config: BackboneConfig, tmp_path: Path) -> Experimen
         rounds=2,
         run_dir=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture(params=["vit", "mixer"])
+def backbone_config(request: pytest.FixtureRequest) -> BackboneConfig:
+    """Each family of backbones in turn."""
+    found: BackboneConfig = request.getfixturevalue(f"{request.param}_config")
+    return found
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., SubModel]:
+    """make_model(backbone_config, head_names=..., lora=...): an adapted model; its trained values are not set yet."""
+
+    def make(config: BackboneConfig, head_names: Sequence[str] = ("head",), lora: LoraConfig | None = None) -> SubModel:
+        lora = lora or LoraConfig(rank=2, alpha=3.0)
+        backbone = from_weights(config, load_weights(config))
+        return SubModel(backbone, find_targets(backbone, lora.targets), lora, head_names, len(SHAPES))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_values() -> Callable[..., np.ndarray]:
+    """random_values(layout, seed=0): a flat adapter in which lora_B and the heads are not zero."""
+
+    def draw_values(layout: Layout, seed: int = 0) -> np.ndarray:
+        size = layout.segments[-1].stop
+        return (0.3 * np.random.default_rng(seed).standard_normal(size)).astype(np.float32)
+
+    return draw_values
+
+
+@pytest.fixture(scope="session")
+def plain_model() -> Callable[..., torch.nn.Module]:
+    """plain_model(backbone_config, layers, num_classes=3): timm's own model, built from those blocks alone."""
+
+    def make(config: BackboneConfig, layers: Sequence[int], num_classes: int = len(SHAPES)) -> torch.nn.Module:
+        if config.model == "timm.models.MlpMixer":
+            model = timm.models.MlpMixer(num_classes=num_classes, **MIXER | {"num_blocks": len(layers)})
+        else:
+            model = timm.create_model(config.model, num_classes=num_classes, **VIT | {"depth": len(layers)})
+        state = {}
+        for name, value in load_file(config.checkpoint).items():
+            parts = name.split(".")
+            if parts[0] != "blocks":
+                state[name] = value.float()
+            elif int(parts[1]) in layers:
+                state[".".join(["blocks", str(layers.index(int(parts[1]))), *parts[2:]])] = value.float()
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        assert set(missing) <= {"head.weight", "head.bias"}
+        assert not unexpected
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def images() -> torch.Tensor:
+    """Six normalised images (6, 3, 16, 16)."""
+    return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def labels() -> torch.Tensor:
+    return torch.tensor([0, 1, 2, 0, 1, 2])

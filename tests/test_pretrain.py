@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fedra_ray import pretrain as module
+from fedra_ray.errors import SettingError
 from fedra_ray.pretrain import PretrainConfig, build_model, only_blocks, pretrain
 
 VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
@@ -75,7 +76,7 @@ def test_output_is_the_half_precision_state_dict_of_the_model(config: PretrainCo
 
 def test_state_of_another_configuration_is_refused(config: PretrainConfig) -> None:
     pretrain(replace(config, steps=2))
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(SettingError, match="another configuration"):
         pretrain(replace(config, steps=2, lr=1.0))
 
 
@@ -123,7 +124,7 @@ def test_dotted_name_builds_a_timm_class() -> None:
     assert model(torch.randn(2, 3, 16, 16)).shape == (2, 16)
 
 
-@pytest.mark.parametrize(("name", "value"), [("block_drop", 1.0), ("steps", 0), ("batch_size", 0)])
-def test_impossible_setting_is_named(config: PretrainConfig, name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
-        replace(config, **{name: value})
+@pytest.mark.parametrize(("name", "value"), [("block_drop", 1.0), ("steps", 0), ("data", "absent.parquet")])
+def test_impossible_setting_is_named(config: PretrainConfig, name: str, value: float | str) -> None:
+    with pytest.raises(SettingError, match=name):
+        pretrain(replace(config, **{name: value}))

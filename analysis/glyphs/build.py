@@ -30,7 +30,7 @@ from analysis.glyphs.noise import Noise
 COUNTS = {"train": 48, "validation": 10, "test": 14}
 """Images of one class in one domain."""
 
-PRETRAIN_CHARACTERS = 1200
+PRETRAIN_CHARACTERS = 500
 PRETRAIN_FONTS = 45
 """Most images of one pretraining character."""
 
@@ -55,7 +55,7 @@ def encode(image: Tensor) -> bytes:
     """WebP of one image [3, SIDE, SIDE] in [0, 1]."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY, method=4)
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY, method=6)
     return buffer.getvalue()
 
 

@@ -60,7 +60,7 @@ def outline(ink: Tensor, noise: Noise) -> Tensor:
     image = _blend(
         (_shrink(edge) * 1.2).clamp(0, 1), noise.uniform(0.6, 1, n, 3, 1, 1), noise.uniform(0, 0.3, n, 3, 1, 1)
     )
-    return image + 0.03 * noise.normal(n, 3, SIDE, SIDE)
+    return image + 0.02 * noise.normal(n, 3, SIDE, SIDE)
 
 
 def texture(ink: Tensor, noise: Noise) -> Tensor:
@@ -84,9 +84,9 @@ def texture(ink: Tensor, noise: Noise) -> Tensor:
 def hand(ink: Tensor, noise: Noise) -> Tensor:
     """A wavering pen of varying width in a coloured ink."""
     n = len(ink)
-    grid = affine_grid(noise, ink.shape, degrees=9, scale=0.08, shift=0.06, shear=0.2)
+    grid = affine_grid(noise, ink.shape, degrees=7, scale=0.08, shift=0.05, shear=0.12)
     bend = F.interpolate(noise.normal(n, 2, 5, 5), size=ink.shape[2:], mode="bicubic", align_corners=False)
-    soft = _blur(_warp(ink, grid + 0.045 * bend.permute(0, 2, 3, 1)), torch.full((n,), 1.2))
+    soft = _blur(_warp(ink, grid + 0.03 * bend.permute(0, 2, 3, 1)), torch.full((n,), 1.2))
     soft = soft / soft.amax((1, 2, 3), keepdim=True).clamp(min=0.2)
     stroke = ((soft - 0.45 + noise.uniform(-0.08, 0.12, n, 1, 1, 1)) * 4 + 0.5).clamp(0, 1)
     colour = noise.uniform(0, 1, n, 3, 1, 1) * torch.tensor([0.35, 0.35, 0.7]).view(1, 3, 1, 1)
@@ -110,7 +110,7 @@ def pixel(ink: Tensor, noise: Noise) -> Tensor:
 def photo(ink: Tensor, noise: Noise) -> Tensor:
     """A sign photographed at an angle: perspective, uneven light, cast shadow, blur, sensor noise."""
     n = len(ink)
-    grid = affine_grid(noise, ink.shape, degrees=10, scale=0.08, shift=0.06, shear=0.1, perspective=0.15)
+    grid = affine_grid(noise, ink.shape, degrees=8, scale=0.08, shift=0.05, shear=0.08, perspective=0.12)
     bright = noise.uniform(0.5, 0.95, n, 3, 1, 1)
     dark = bright * noise.uniform(0.05, 0.4, n, 1, 1, 1)
     swap = (noise.uniform(0, 1, n, 1, 1, 1) < 0.5).float()
@@ -119,7 +119,7 @@ def photo(ink: Tensor, noise: Noise) -> Tensor:
     direction = noise.uniform(0, 2 * math.pi, n, 1, 1, 1)
     light = 1 + noise.uniform(0.1, 0.3, n, 1, 1, 1) * (direction.cos() * x + direction.sin() * y)
     shadow = (noise.field((n, 1, *ink.shape[2:]), 3) > 0.62).float()
-    image = _blur(image * light * (1 - 0.3 * shadow), noise.uniform(0.6, 1.9, n))
+    image = _blur(image * light * (1 - 0.3 * shadow), noise.uniform(0.6, 1.5, n))
     return _shrink(image) * noise.uniform(0.8, 1.2, n, 1, 1, 1) + 0.03 * noise.normal(n, 3, SIDE, SIDE)
 
 

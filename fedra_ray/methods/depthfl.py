@@ -30,6 +30,8 @@ class DepthFL(Method):
         super().__init__(num_layers, depths)
         if prediction not in ("ensemble", "last"):
             raise SettingError("method.options.prediction", prediction, "must be one of ensemble, last")
+        if not distillation >= 0:
+            raise SettingError("method.options.distillation", distillation, "must be at least 0")
         self.distillation = distillation
         self.prediction = prediction
         self.exits = {depth: f"exit_{depth}" for depth in sorted(set(depths))}
@@ -55,7 +57,7 @@ class DepthFL(Method):
         scores = model.exit_logits(images, self.evaluated_layers, self.exits)
         if self.prediction == "last":
             return scores[-1]
-        return torch.stack([score.softmax(dim=1) for score in scores]).mean(dim=0).log()
+        return torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) - math.log(len(scores))
 
 
 def _mutual_distillation(scores: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedra_ray.aggregation import MaskedSum
 from fedra_ray.allocation import Matrix, prefix
+from fedra_ray.errors import SettingError
 from fedra_ray.methods.method import Method, Vector
 
 
@@ -24,6 +25,8 @@ class InclusiveFL(Method):
 
     def __init__(self, num_layers: int, depths: list[int], momentum: float = 0.2) -> None:
         super().__init__(num_layers, depths)
+        if not 0 <= momentum <= 1:
+            raise SettingError("method.options.momentum", momentum, "must be between 0 and 1")
         self.momentum = momentum
 
     def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:

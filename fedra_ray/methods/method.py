@@ -80,7 +80,14 @@ def create_method(config: ExperimentConfig, num_layers: int) -> Method:
     if max(depths) > num_layers:
         allowed = f"every depth must be at most {num_layers}, the layers of {config.backbone.model}"
         raise SettingError("fleet.depths", depths, allowed)
-    arguments = {"num_layers": num_layers, "depths": depths, **config.method.options}
+    present = depths[: config.fleet.num_clients]
+    arguments = {"num_layers": num_layers, "depths": present, **config.method.options}
     if config.allocation.cover:
         arguments["cover"] = True
-    return instantiate(config.method.target, "method", Method, arguments)
+    try:
+        return instantiate(config.method.target, "method", Method, arguments)
+    except SettingError as error:
+        if config.allocation.cover and error.args[0] == "method.options.cover":
+            allowed = f"{config.method.target} does not draw its allocation; set it to false"
+            raise SettingError("allocation.cover", True, allowed) from error
+        raise

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ import ray
 from fedra_ray.config import RuntimeConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.runtime.placement import SERVER_CPUS
+
+_PROBE_SECONDS = 10.0
 
 
 @contextmanager
@@ -46,11 +49,19 @@ def _connect(runtime: RuntimeConfig, slots: int) -> None:
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR)
         return
     try:
+        _probe(address)
         ray.init(address=address, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         allowed = f"no Ray cluster answers there ({reason}); use local, auto, or host:port"
         raise SettingError("runtime.address", address, allowed) from error
+
+
+def _probe(address: str) -> None:
+    """Find out in seconds whether anything listens at host:port; Ray itself keeps trying for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator:
+        socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
 def client_cpus() -> float:

@@ -8,8 +8,9 @@ from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray import results
+from fedra_ray.assembly import draw_up
 from fedra_ray.backbone import Weights
-from fedra_ray.blueprint import Blueprint, draw_up
+from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.display import Display
 from fedra_ray.experiment import Outcome

@@ -88,7 +88,7 @@ class SlotPool:
         while queue or busy:
             while queue and self._idle:
                 slot, domain = self._idle.pop(), queue.pop()
-                busy[slot.actor.evaluate.remote(domain, self._config.evaluation.split, reference)] = (slot, domain)
+                busy[slot.actor.evaluate.remote(domain, reference)] = (slot, domain)
             domain, result = self._next_result(busy) or ("", None)
             if isinstance(result, RayError):
                 failures += 1

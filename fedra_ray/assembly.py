@@ -1,0 +1,61 @@
+"""From a configuration to a blueprint and a model, with every check that needs the data or the weights."""
+
+from typing import cast
+
+from torch import nn
+
+from fedra_ray.backbone import Weights, find_targets, from_weights, input_size, load_weights, normalisation
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.config import ExperimentConfig, check
+from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.errors import SettingError
+from fedra_ray.methods.method import create_method
+from fedra_ray.submodel import SubModel, check_stack
+
+
+def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
+    """Check the whole configuration and load the frozen weights.
+
+    Raises:
+        SettingError: for the first setting that cannot work.
+    """
+    check(config)
+    normalisation(config.backbone)
+    weights = load_weights(config.backbone)
+    backbone = from_weights(config.backbone, weights)
+    image_size = input_size(backbone)
+    check_stack(backbone, config.backbone.model, image_size)
+    targets = find_targets(backbone, config.lora.targets)
+    method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
+    dataset = open_dataset(config.dataset, image_size)
+    model = SubModel(backbone, targets, config.lora, method.head_names, len(dataset.classes))
+    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes)
+    blueprint.fleet().check_data(dataset)
+    _check_split(dataset, config.evaluation.split)
+    _check_cover(blueprint)
+    return blueprint, weights
+
+
+def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
+    """The model with LoRA and heads over shared frozen weights."""
+    config = blueprint.config
+    backbone = from_weights(config.backbone, weights)
+    return SubModel(backbone, blueprint.targets, config.lora, blueprint.layout.head_names, len(blueprint.classes))
+
+
+def _check_split(dataset: Dataset, split: str) -> None:
+    """Refuse to evaluate on images that some domain does not have."""
+    empty = [domain for domain in dataset.domains if not len(dataset.labels(domain, split))]
+    if empty:
+        raise SettingError("evaluation.split", split, f"the data set has no such images of {', '.join(empty)}")
+
+
+def _check_cover(blueprint: Blueprint) -> None:
+    """Refuse `allocation.cover` if some round's cohort could be too shallow to hold every layer."""
+    config = blueprint.config
+    fleet = blueprint.fleet()
+    depths = sorted(fleet.depth(client) for client in range(config.fleet.num_clients))
+    least = sum(depths[: config.fleet.clients_per_round])
+    if config.allocation.cover and least < blueprint.num_layers:
+        allowed = f"the shallowest cohort holds {least} layers, fewer than the model's {blueprint.num_layers}"
+        raise SettingError("allocation.cover", True, f"{allowed}; add clients or depth, or set it to false")

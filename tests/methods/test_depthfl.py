@@ -1,0 +1,114 @@
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from fedra_ray.config import BackboneConfig
+from fedra_ray.errors import SettingError
+from fedra_ray.methods.depthfl import DepthFL
+from fedra_ray.submodel import SubModel
+
+
+@pytest.fixture
+def model(
+    vit_config: BackboneConfig, make_model: Callable[..., SubModel], random_values: Callable[..., np.ndarray]
+) -> SubModel:
+    made = make_model(vit_config, DepthFL(4, [3, 1, 2]).head_names)
+    made.load(random_values(made.layout), range(len(made.layout.entries)))
+    return made.eval()
+
+
+def shares(scores: torch.Tensor) -> np.ndarray:
+    exponentials = np.exp(scores.detach().double().numpy())
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def test_every_depth_of_the_fleet_has_an_exit() -> None:
+    method = DepthFL(12, [12, 4, 8, 4])
+    assert method.head_names == ("exit_4", "exit_8", "exit_12")
+    assert method.allocate([4, 8], np.random.default_rng(0)).sum(axis=1).tolist() == [4, 8]
+
+
+def test_a_client_holds_the_first_layers_and_the_exits_up_to_its_depth() -> None:
+    method = DepthFL(4, [3, 1, 2])
+    found = method.allocate([3, 1], np.random.default_rng(0))
+    assert found.astype(int).tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
+    assert method.held_heads((0,)) == ("exit_1",)
+    assert method.held_heads((0, 1, 2)) == ("exit_1", "exit_2", "exit_3")
+
+
+@pytest.mark.parametrize("progress", [0.25, 1.0])
+@pytest.mark.parametrize("distillation", [0.0, 1.0, 2.5])
+def test_loss_is_cross_entropy_of_every_exit_and_their_mutual_divergence(
+    progress: float, distillation: float, model: SubModel, images: torch.Tensor, labels: torch.Tensor
+) -> None:
+    method = DepthFL(4, [3, 1, 2], distillation)
+    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), method.exits)]
+    expected = sum(-np.log(each[np.arange(6), labels]).mean() for each in predictions)
+    divergence = 0.0
+    for student in predictions:
+        for teacher in predictions:
+            divergence += (teacher * np.log(teacher / student)).sum(axis=1).mean() / 2
+    expected += distillation * math.exp(-5 * (1 - progress) ** 2) * divergence
+    found = method.loss(model, images, labels, (0, 1, 2), progress)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert divergence > 0.01
+
+
+def test_a_client_with_one_exit_has_nobody_to_learn_from(
+    model: SubModel, images: torch.Tensor, labels: torch.Tensor
+) -> None:
+    method = DepthFL(4, [3, 1, 2])
+    (prediction,) = (shares(score) for score in model.exit_logits(images, (0,), method.exits))
+    found = method.loss(model, images, labels, (0,), 1.0)
+    assert found.item() == pytest.approx(-np.log(prediction[np.arange(6), labels]).mean(), rel=1e-5)
+
+
+def test_distillation_moves_the_student_alone(model: SubModel, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """The exits' gradient is that of the formula with every teacher held fixed."""
+    method = DepthFL(4, [3, 1, 2])
+    heads = [model.heads[name].bias for name in method.head_names]
+    found = torch.autograd.grad(method.loss(model, images, labels, (0, 1, 2), 1.0), heads)
+    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), method.exits)]
+    target = np.eye(3)[labels]
+    for index, gradient in enumerate(found):
+        own = predictions[index]
+        teachers = [other for number, other in enumerate(predictions) if number != index]
+        expected = (own - target).mean(axis=0) + sum((own - teacher).mean(axis=0) for teacher in teachers) / 2
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_ensemble_averages_the_probabilities_of_all_exits(model: SubModel, images: torch.Tensor) -> None:
+    method = DepthFL(4, [3, 1, 2])
+    scores = model.exit_logits(images, (0, 1, 2), method.exits)
+    expected = np.mean([shares(score) for score in scores], axis=0)
+    np.testing.assert_allclose(shares(method.predict(model, images)), expected, rtol=1e-5)
+    assert method.evaluated_layers == (0, 1, 2)
+
+
+def test_last_takes_the_deepest_exit(model: SubModel, images: torch.Tensor) -> None:
+    method = DepthFL(4, [3, 1, 2], prediction="last")
+    deepest = model.logits(images, (0, 1, 2), head="exit_3")
+    torch.testing.assert_close(method.predict(model, images), deepest)
+
+
+def test_a_class_that_every_exit_rules_out_keeps_a_finite_score(model: SubModel, images: torch.Tensor) -> None:
+    with torch.no_grad():
+        for name in DepthFL(4, [3, 1, 2]).head_names:
+            model.heads[name].bias[0] = -500
+    assert torch.isfinite(DepthFL(4, [3, 1, 2]).predict(model, images)).all()
+
+
+def test_an_unknown_prediction_is_refused() -> None:
+    with pytest.raises(SettingError, match="must be one of ensemble, last") as refusal:
+        DepthFL(4, [3, 1], prediction="first")
+    assert refusal.value.args[:2] == ("method.options.prediction", "first")
+
+
+@pytest.mark.parametrize("distillation", [-1.0, float("nan")])
+def test_a_negative_distillation_is_refused(distillation: float) -> None:
+    with pytest.raises(SettingError, match="at least 0") as refusal:
+        DepthFL(4, [3, 1], distillation)
+    assert refusal.value.args[0] == "method.options.distillation"

@@ -1,0 +1,173 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedra_ray.config import RuntimeConfig
+from fedra_ray.errors import SettingError
+from fedra_ray.messages import ClientTask
+from fedra_ray.runtime.placement import SlotSpec, gpu_share, longest_first, next_batch, plan_slots, requested_slots
+
+
+def task(client: int, layers: int) -> ClientTask:
+    return ClientTask(1, client, tuple(range(layers)), ("head",), 1.0)
+
+
+def tasks(*layers: int) -> list[ClientTask]:
+    return [task(client, count) for client, count in enumerate(layers)]
+
+
+@pytest.mark.parametrize(
+    ("tier", "full", "share"),
+    [
+        (12, 1.0, 1.0),
+        (8, 1.0, 1.0),
+        (6, 1.0, 1 / 2),
+        (5, 1.0, 1 / 2),
+        (4, 1.0, 1 / 3),
+        (3, 1.0, 1 / 4),
+        (12, 0.25, 1 / 4),
+        (3, 0.25, 1 / 16),
+        (1, 0.25, 1 / 48),
+        (12, 2.0, 2.0),
+        (9, 2.0, 2.0),
+        (6, 2.0, 1.0),
+        (3, 2.0, 1 / 2),
+        (12, 0.0, 0.0),
+    ],
+)
+def test_a_tier_reserves_its_part_of_a_full_slot(tier: int, full: float, share: float) -> None:
+    assert gpu_share(tier, 12, full) == share
+
+
+@given(st.integers(1, 48), st.integers(1, 48), st.sampled_from([1 / 8, 1 / 3, 0.5, 1.0, 2.0, 3.0]))
+def test_shares_are_enough_and_placeable(tier: int, num_layers: int, full: float) -> None:
+    tier = min(tier, num_layers)
+    share = gpu_share(tier, num_layers, full)
+    assert full * tier / num_layers <= share + 1e-9 <= full + 2e-9
+    if share < 1:
+        assert 1 / share == pytest.approx(round(1 / share))
+    else:
+        assert share == int(share)
+
+
+@pytest.mark.parametrize(
+    ("clients", "actors", "clients_per_actor", "expected"),
+    [
+        (6, None, None, 0),
+        (6, 2, None, 2),
+        (6, 10, None, 6),
+        (6, None, 1, 6),
+        (6, None, 4, 2),
+        (6, None, 100, 1),
+        (6, 1, 2, 1),
+        (6, 4, 3, 2),
+    ],
+)
+def test_the_configuration_may_ask_for_slots(
+    clients: int, actors: int | None, clients_per_actor: int | None, expected: int
+) -> None:
+    runtime = RuntimeConfig(actors=actors, clients_per_actor=clients_per_actor)
+    assert requested_slots(clients, runtime) == expected
+
+
+@pytest.mark.parametrize(
+    ("cpus", "num_cpus", "actors", "expected"),
+    [(4, 1.0, None, 3), (2, 1.0, None, 2), (2, 0.5, None, 3), (0.9, 1.0, None, 1), (8, 1.0, 2, 2), (0.3, 0.1, None, 3)],
+)
+def test_without_gpus_every_slot_takes_every_client(
+    cpus: float, num_cpus: float, actors: int | None, expected: int
+) -> None:
+    runtime = RuntimeConfig(num_cpus=num_cpus, actors=actors)
+    assert plan_slots([12, 6, 3], 12, cpus, 0, runtime) == [SlotSpec(12, num_cpus, 0.0)] * expected
+
+
+def test_one_gpu_holds_one_full_slot_or_its_parts() -> None:
+    runtime = RuntimeConfig(num_gpus=1.0)
+    assert plan_slots([12, 6, 3], 12, 64, 1, runtime) == [SlotSpec(12, 1.0, 1.0)]
+    found = plan_slots([12, 6, 3], 12, 64, 2, runtime)
+    assert sorted(spec.tier for spec in found) == [3, 6, 12]
+    assert [spec.num_gpus for spec in sorted(found, key=lambda spec: spec.tier)] == [1 / 4, 1 / 2, 1.0]
+
+
+def test_more_slots_go_to_the_tier_with_most_work() -> None:
+    found = plan_slots([6, 3, 3, 3, 3], 6, 64, 3, RuntimeConfig(num_gpus=1.0))
+    assert [spec.tier for spec in found] == [6, 3, 3, 3, 3]
+
+
+def test_too_few_gpus_are_refused() -> None:
+    with pytest.raises(SettingError, match="the cluster has 0 GPUs") as refusal:
+        plan_slots([12, 6], 12, 8, 0, RuntimeConfig(num_gpus=0.25))
+    assert refusal.value.args[:2] == ("runtime.num_gpus", 0.25)
+
+
+@given(
+    layers=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    cpus=st.integers(1, 16),
+    gpus=st.integers(1, 4),
+    share=st.sampled_from([1.0, 1 / 2, 1 / 3, 1 / 5]),
+    actors=st.one_of(st.none(), st.integers(1, 8)),
+)
+@settings(max_examples=150, deadline=None)
+def test_slots_fit_the_cluster_and_the_clients(
+    layers: list[int], cpus: int, gpus: int, share: float, actors: int | None
+) -> None:
+    found = plan_slots(layers, 12, cpus, gpus, RuntimeConfig(num_gpus=share, actors=actors))
+    assert 1 <= len(found) <= min(len(layers), cpus, actors or len(layers))
+    assert sum(spec.num_gpus for spec in found) <= gpus + 1e-6
+    assert max(spec.tier for spec in found) == max(layers)
+    assert all(spec.num_gpus == gpu_share(spec.tier, 12, share) for spec in found)
+
+
+def test_the_longest_tasks_come_first() -> None:
+    found = longest_first([task(3, 1), task(2, 4), task(0, 1), task(1, 2)])
+    assert [each.client for each in found] == [2, 1, 0, 3]
+
+
+def test_a_batch_is_half_of_a_fair_share() -> None:
+    queue = longest_first(tasks(*[2] * 16))
+    assert len(next_batch(queue, 2, slots=2, most=None)) == 4
+    assert len(next_batch(queue, 2, slots=4, most=None)) == 2
+    assert len(next_batch(queue, 2, slots=2, most=3)) == 3
+    assert len(next_batch(queue[:3], 2, slots=2, most=None)) == 1
+
+
+def test_a_slot_takes_the_longest_tasks_that_fit_it() -> None:
+    queue = longest_first(tasks(8, 2, 4, 4))
+    assert [each.client for each in next_batch(queue, 4, slots=1, most=None)] == [2]
+    assert [each.client for each in next_batch(queue, 8, slots=1, most=None)] == [0]
+    assert next_batch(queue, 1, slots=1, most=None) == []
+    assert next_batch([], 8, slots=1, most=None) == []
+
+
+def test_tasks_without_a_layer_count_as_work() -> None:
+    queue = tasks(*[0] * 8)
+    assert len(next_batch(queue, 1, slots=2, most=None)) == 2
+
+
+@given(
+    layers=st.lists(st.integers(0, 12), min_size=1, max_size=40),
+    tiers=st.lists(st.integers(0, 12), min_size=0, max_size=4),
+    most=st.one_of(st.none(), st.integers(1, 5)),
+    order=st.randoms(use_true_random=False),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_task_is_handed_out_once_to_a_slot_that_fits(
+    layers: list[int], tiers: list[int], most: int | None, order: object
+) -> None:
+    tiers = [*tiers, max(layers)]
+    queue = longest_first(tasks(*layers))
+    handed: list[int] = []
+    calls = 0
+    while queue:
+        tier = order.choice(tiers)  # type: ignore[attr-defined]
+        batch = next_batch(queue, tier, len(tiers), most)
+        assert len(batch) <= (most or len(queue))
+        assert all(len(each.layers) <= tier for each in batch)
+        assert batch or all(len(each.layers) > tier for each in queue)
+        handed += [each.client for each in batch]
+        queue = [each for each in queue if each not in batch]
+        calls += bool(batch)
+    assert sorted(handed) == list(range(len(layers)))
+    assert calls >= math.ceil(len(layers) / (most or len(layers)))

@@ -1,0 +1,122 @@
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import ray
+
+from fedra_ray.assembly import draw_up
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.config import ExperimentConfig, MethodConfig
+from fedra_ray.errors import ClientLostError
+from fedra_ray.messages import ClientTask, ClientUpdate
+from fedra_ray.runtime.placement import SlotSpec
+from fedra_ray.runtime.pool import SlotPool
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+WHOLE = SlotSpec(tier=4, num_cpus=1.0, num_gpus=0.0)
+TASKS = [ClientTask(1, client, layers, ("head",), 0.5) for client, layers in enumerate([(0, 1, 2, 3), (1, 3), (2,)])]
+
+
+def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, SlotPool]:
+    blueprint, weights = draw_up(config)
+    return blueprint, SlotPool(blueprint, ray.put(weights), specs)
+
+
+def by_client(updates: Iterable[ClientUpdate]) -> dict[int, ClientUpdate]:
+    return {update.task.client: update for update in updates}
+
+
+def process_of(actor: "ray.actor.ActorHandle[object]") -> int:
+    return ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+
+
+@pytest.fixture
+def faulty(config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    config.method = MethodConfig("faulty", "faulty.Faulty", {"how": "kill", "marker": str(tmp_path / "killed")})
+    yield config
+    sys.modules.pop("faulty", None)
+
+
+def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_actors(config: ExperimentConfig) -> None:
+    blueprint, alone = start(config, [WHOLE])
+    _, both = start(config, [WHOLE, WHOLE])
+    values = blueprint.layout.initial(0)
+    one, two = by_client(alone.train(TASKS, values)), by_client(both.train(TASKS, values))
+    for task in TASKS:
+        expected = blueprint.layout.pack(values, blueprint.layout.held(task.layers, task.heads))
+        assert one[task.client].values.shape == expected.shape
+        assert one[task.client].values.tobytes() != expected.tobytes()
+        assert one[task.client].values.tobytes() == two[task.client].values.tobytes()
+    scores = alone.evaluate(values)
+    assert scores == both.evaluate(values)
+    assert [score.domain for score in scores] == ["dark", "light", "noisy"]
+
+
+def test_a_client_whose_actor_dies_is_trained_again_with_the_same_result(faulty: ExperimentConfig) -> None:
+    blueprint, pool = start(faulty, [WHOLE])
+    values = blueprint.layout.initial(0)
+    disturbed = by_client(pool.train(TASKS, values))
+    assert Path(faulty.method.options["marker"]).exists()
+    assert disturbed[1].attempt == 2
+    undisturbed = by_client(pool.train(TASKS, values))
+    assert {client: update.values.tobytes() for client, update in disturbed.items()} == {
+        client: update.values.tobytes() for client, update in undisturbed.items()
+    }
+
+
+def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> None:
+    blueprint, pool = start(config, [WHOLE])
+    values = blueprint.layout.initial(0)
+    before = pool.evaluate(values)
+    os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
+    assert pool.evaluate(values) == before
+    os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
+    assert len(by_client(pool.train(TASKS, values))) == 3
+
+
+def test_a_client_that_never_works_ends_the_round_with_its_number(faulty: ExperimentConfig) -> None:
+    faulty.method.options["how"] = "raise"
+    blueprint, pool = start(faulty, [WHOLE])
+    with pytest.raises(ClientLostError, match=r"(?s)round 1: client 1 failed 3 times.*this client never works") as lost:
+        list(pool.train(TASKS, blueprint.layout.initial(0)))
+    assert lost.value.args[1] == [1]
+
+
+def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients(config: ExperimentConfig) -> None:
+    specs = [SlotSpec(4, 0.5, 1.0), SlotSpec(2, 0.5, 0.5), SlotSpec(1, 0.5, 0.25)]
+    blueprint, pool = start(config, specs)
+    ray.get([slot.actor.__ray_ready__.remote() for slot in pool._slots])
+    assert ray.available_resources()["GPU"] == pytest.approx(2 - 1.75)
+    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    assert updates[0].slot == 0
+    assert updates[1].slot in (0, 1)
+    assert len(updates) == 3
+
+
+def test_an_actor_without_room_in_the_cluster_holds_up_nobody(config: ExperimentConfig) -> None:
+    blueprint, pool = start(config, [WHOLE, SlotSpec(4, 64.0, 0.0)])
+    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    assert {update.slot for update in updates.values()} == {0}
+
+
+def test_the_frozen_weights_are_mapped_not_copied(config: ExperimentConfig) -> None:
+    _, pool = start(config, [WHOLE])
+    writeable = ray.get(pool._slots[0].actor.__ray_call__.remote(owns_memory))
+    assert writeable == {"norm.weight": False}
+
+
+def owns_memory(slot: object) -> dict[str, bool]:
+    """Whether the actor could write to the memory behind a frozen weight: not if the object store owns it."""
+    weight = slot._site._model.backbone.norm.weight  # type: ignore[attr-defined]
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        for line in maps:
+            bounds, rights = line.split()[:2]
+            low, high = (int(bound, 16) for bound in bounds.split("-"))
+            if low <= weight.data_ptr() < high:
+                return {"norm.weight": "plasma" not in line and "w" in rights and "s" not in rights}
+    raise AssertionError("the weight lies nowhere")

@@ -1,0 +1,235 @@
+"""The round, carried out in this process: clients are trained one after another, and arrive in any order."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from fedra_ray.aggregation import MaskedSum
+from fedra_ray.assembly import adapted_model, draw_up
+from fedra_ray.backbone import normalisation
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.config import ExperimentConfig, MethodConfig
+from fedra_ray.evaluation import evaluate
+from fedra_ray.experiment import Outcome, RoundReport, run
+from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.training import train_client
+
+METHODS = {
+    "fedra": "FedRA",
+    "alllarge": "AllLarge",
+    "allsmall": "AllSmall",
+    "exclusive": "Exclusive",
+    "headonly": "HeadOnly",
+    "inclusivefl": "InclusiveFL",
+    "depthfl": "DepthFL",
+}
+
+
+class InProcess:
+    """Workers without Ray.
+
+    Args:
+        config: The experiment.
+        arrival: Seed of the order in which clients are trained and arrive; None for the order of tasks.
+        failing: Fail on the training of this number, counted from 1 over all rounds.
+    """
+
+    def __init__(self, config: ExperimentConfig, arrival: int | None = None, failing: int = 0) -> None:
+        self.blueprint, weights = draw_up(config)
+        self.config = config
+        self.model = adapted_model(self.blueprint, weights)
+        self.arrival = None if arrival is None else np.random.default_rng(arrival)
+        self.failing = failing
+        self.updates: list[ClientUpdate] = []
+
+    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate]:
+        order = range(len(tasks)) if self.arrival is None else self.arrival.permutation(len(tasks))
+        for index in order:
+            if len(self.updates) + 1 == self.failing:
+                raise KeyboardInterrupt
+            client = tasks[index].client
+            fleet, dataset = self.blueprint.fleet(), self.blueprint.dataset()
+            images, labels = self.load(fleet.domain(client), "train", fleet.examples(client, dataset))
+            training, seed = self.config.training, self.config.seed
+            method = self.blueprint.method()
+            update = train_client(self.model, method, images, labels, values, tasks[index], training, seed)
+            self.updates.append(update)
+            yield update
+
+    def evaluate(self, values: np.ndarray) -> list[Score]:
+        scores = []
+        for domain in self.blueprint.domains:
+            images, labels = self.load(domain, "test", np.arange(6))
+            scores.append(evaluate(self.model, self.blueprint.method(), images, labels, values, domain, "test", 64))
+        return scores
+
+    def load(self, domain: str, split: str, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, std = normalisation(self.config.backbone)
+        dataset = self.blueprint.dataset()
+        pixels = torch.from_numpy(dataset.images(domain, split, indices))
+        return (pixels.float() / 255 - mean) / std, torch.from_numpy(dataset.labels(domain, split)[indices])
+
+
+def finish(workers: InProcess, folder: Path) -> Outcome:
+    folder.mkdir(exist_ok=True)
+    *reports, outcome = run(workers.blueprint, workers, folder)
+    assert isinstance(outcome, Outcome)
+    assert all(isinstance(report, RoundReport) for report in reports)
+    return outcome
+
+
+def table(folder: Path, name: str) -> list[dict[str, object]]:
+    rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def named(name: str) -> MethodConfig:
+    return MethodConfig(name, f"fedra_ray.methods.{name}.{METHODS[name]}")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_order_of_arrival_changes_no_bit(name: str, config: ExperimentConfig, tmp_path: Path) -> None:
+    config.method = named(name)
+    config.fleet.num_clients = 6
+    first = finish(InProcess(config), tmp_path / "first")
+    second = finish(InProcess(config, arrival=5), tmp_path / "second")
+    assert first.values.tobytes() != InProcess(config).blueprint.layout.initial(0).tobytes()
+    assert first.values.tobytes() == second.values.tobytes()
+    assert first.scores == second.scores
+    for records in ("rounds", "clients", "evaluations"):
+        assert table(tmp_path / "first", records) == table(tmp_path / "second", records)
+
+
+def test_the_seed_changes_the_result(config: ExperimentConfig, tmp_path: Path) -> None:
+    first = finish(InProcess(config), tmp_path / "first")
+    config.seed = 1
+    assert finish(InProcess(config), tmp_path / "second").values.tobytes() != first.values.tobytes()
+
+
+def test_a_layer_without_holder_keeps_its_value_and_the_others_move(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.fleet.depths, config.rounds = [1], 1
+    workers = InProcess(config)
+    values, before = finish(workers, tmp_path).values, workers.blueprint.layout.initial(config.seed)
+    (row,) = table(tmp_path, "rounds")
+    holders = row["layer_holders"]
+    assert 0 in holders
+    assert sum(holders) == 3
+    for segment, count in zip(workers.blueprint.layout.segments, [*holders, 3], strict=True):
+        assert (values[segment].tobytes() == before[segment].tobytes()) == (count == 0)
+
+
+def test_layer_holders_count_the_clients_of_each_layer(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.fleet.num_clients = 9
+    finish(InProcess(config), tmp_path)
+    for row in table(tmp_path, "rounds"):
+        clients = [each for each in table(tmp_path, "clients") if each["round"] == row["round"]]
+        assert row["cohort"] == [each["client"] for each in clients] == list(range(9))
+        held = [layer for each in clients for layer in each["layers"]]
+        assert row["layer_holders"] == np.bincount(held, minlength=4).tolist()
+        assert [len(each["layers"]) for each in clients] == [4, 2, 1] * 3
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "examples"])
+def test_a_round_is_the_weighted_mean_of_its_updates(weighting: str, config: ExperimentConfig, tmp_path: Path) -> None:
+    config.aggregation.weighting, config.rounds = weighting, 1
+    config.fleet.num_clients, config.fleet.alpha = 9, 0.5
+    workers = InProcess(config, arrival=1)
+    found = finish(workers, tmp_path).values
+    layout = workers.blueprint.layout
+    total = MaskedSum(layout.segments)
+    assert len({update.examples for update in workers.updates}) > 1
+    for update in workers.updates:
+        weight = update.examples if weighting == "examples" else 1
+        total.add(layout.held(update.task.layers, update.task.heads), update.values, weight)
+    assert found.tobytes() == total.mean(layout.initial(config.seed)).tobytes()
+
+
+def test_a_cohort_is_part_of_the_fleet(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.fleet.num_clients, config.fleet.clients_per_round, config.rounds = 30, 2, 4
+    finish(InProcess(config), tmp_path)
+    cohorts = [row["cohort"] for row in table(tmp_path, "rounds")]
+    assert [len(cohort) for cohort in cohorts] == [2] * 4
+    assert len(set(map(tuple, cohorts))) > 1
+
+
+def test_clients_that_are_not_eligible_never_take_part(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.method, config.fleet.num_clients = named("exclusive"), 6
+    finish(InProcess(config), tmp_path)
+    assert [row["cohort"] for row in table(tmp_path, "rounds")] == [[0, 3]] * 2
+
+
+def test_progress_grows_to_one(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.rounds = 4
+    workers = InProcess(config)
+    finish(workers, tmp_path)
+    assert [update.task.progress for update in workers.updates[::3]] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_model_is_evaluated_every_few_rounds_and_at_the_end(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.rounds, config.evaluation.every = 5, 2
+    workers = InProcess(config)
+    reports = list(run(workers.blueprint, workers, tmp_path))
+    assert [len(report.scores) for report in reports] == [0, 3, 0, 3, 3, 3]
+    assert {row["round"] for row in table(tmp_path, "evaluations")} == {2, 4, 5}
+    assert reports[-1].scores == reports[-2].scores == workers.evaluate(reports[-1].values)
+
+
+def restarted(config: ExperimentConfig, folder: Path, failing: int) -> Outcome:
+    """An experiment that is interrupted on a training, and then taken up again."""
+    folder.mkdir()
+    workers = InProcess(config, failing=failing)
+    with pytest.raises(KeyboardInterrupt):
+        list(run(workers.blueprint, workers, folder))
+    return finish(InProcess(config, arrival=2), folder)
+
+
+@pytest.mark.parametrize("failing", [1, 5, 7, 12], ids="training {}".format)
+def test_an_interrupted_run_ends_as_an_undisturbed_one(failing: int, config: ExperimentConfig, tmp_path: Path) -> None:
+    config.rounds, config.checkpoint.every, config.evaluation.every = 4, 2, 2
+    whole = finish(InProcess(config), tmp_path / "whole")
+    parts = restarted(config, tmp_path / "parts", failing)
+    assert parts.values.tobytes() == whole.values.tobytes()
+    assert parts.scores == whole.scores
+    for records in ("rounds", "clients", "evaluations"):
+        assert table(tmp_path / "parts", records) == table(tmp_path / "whole", records)
+
+
+def test_a_restart_begins_after_the_last_checkpoint(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.rounds, config.checkpoint.every = 4, 2
+    workers = InProcess(config)
+    for report in itertools.islice(run(workers.blueprint, workers, tmp_path), 3):
+        assert report.round <= 3
+    again = InProcess(config)
+    finish(again, tmp_path)
+    assert [update.task.round for update in again.updates] == [3] * 3 + [4] * 3
+
+
+def test_a_run_whose_rounds_are_done_only_evaluates(config: ExperimentConfig, tmp_path: Path) -> None:
+    first = finish(InProcess(config), tmp_path)
+    again = InProcess(config)
+    outcome = finish(again, tmp_path)
+    assert again.updates == []
+    assert outcome.values.tobytes() == first.values.tobytes()
+    assert outcome.scores == first.scores
+
+
+def test_training_helps(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.rounds, config.training.max_steps = 3, None
+    config.training.local_epochs, config.training.lr, config.training.head_lr = 6, 0.3, 0.3
+    workers = InProcess(config)
+    losses = [report.loss for report in run(workers.blueprint, workers, tmp_path) if isinstance(report, RoundReport)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_blueprint_survives_the_trip_to_an_actor(config: ExperimentConfig) -> None:
+    import pickle
+
+    blueprint, _ = draw_up(config)
+    copied: Blueprint = pickle.loads(pickle.dumps(blueprint))
+    assert copied == blueprint
+    assert len(pickle.dumps(blueprint)) < 20_000
