@@ -22,7 +22,7 @@ _LIMIT = 2.0 ** (62 - FRACTION_BITS)
 class MaskedSum:
     """A running weighted sum of updates, each of which covers some of the segments.
 
-    Resolution is 2**-32; the sum of weight times magnitude may reach 2**30 in every coordinate.
+    Resolution is 2**-32, whatever the magnitude; the sum of weight times magnitude may reach 2**30 in every coordinate.
     """
 
     def __init__(self, segments: Sequence[slice]) -> None:

@@ -66,7 +66,7 @@ def load_weights(config: BackboneConfig) -> Weights:
         try:
             timm.models.load_checkpoint(model, str(path))
         except Exception as error:  # torch, safetensors and pickle each raise their own kinds for a bad file
-            reason = f"does not fit {config.model}: {_first_line(error)}"
+            reason = f"does not fit {config.model}: {' '.join(str(error).split())[:300]}"
             raise SettingError("backbone.checkpoint", config.checkpoint, reason) from error
     return {name: value.float().numpy() for name, value in model.state_dict().items()}
 

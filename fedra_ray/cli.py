@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from fedra_ray.errors import ClientLostError, SettingError
+from fedra_ray.errors import RunFailedError, SettingError
 from fedra_ray.paths import conf_dir
 
 T = TypeVar("T")
@@ -107,10 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
         VERBS[verb](arguments)
     except SettingError as error:
         return _fail(error, 2)
-    except ClientLostError as error:
+    except RunFailedError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        print("interrupted; the same command takes the run up again from its last checkpoint", file=sys.stderr)
         return 130
     return 0
 

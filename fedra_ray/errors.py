@@ -14,7 +14,11 @@ class SettingError(ValueError):
         return f"{setting}={'null' if value is None else value}: {allowed}"
 
 
-class ClientLostError(RuntimeError):
+class RunFailedError(RuntimeError):
+    """A run that started and cannot be completed."""
+
+
+class ClientLostError(RunFailedError):
     """Clients whose local training failed on every attempt, so that the round cannot be completed."""
 
     def __init__(self, round_number: int, clients: list[int], attempts: int, cause: str) -> None:

@@ -17,6 +17,7 @@ from fedra_ray.aggregation import MaskedSum
 from fedra_ray.allocation import Matrix
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.checkpoint import Checkpoint
+from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
 from fedra_ray.methods.method import Method
 from fedra_ray.records import Records
@@ -75,7 +76,12 @@ def run(blueprint: Blueprint, workers: Workers, run_dir: Path) -> Iterator[Round
             task = update.task
             weight = update.examples if config.aggregation.weighting == "examples" else 1
             group = groups.setdefault(method.group(task.layers), MaskedSum(layout.segments))
-            group.add(layout.held(task.layers, task.heads), update.values, weight)
+            try:
+                group.add(layout.held(task.layers, task.heads), update.values, weight)
+            except ValueError as error:
+                raise RunFailedError(
+                    f"round {number}: client {task.client}: {error}; try a lower training.lr"
+                ) from error
             rows.append(records.add_client(update, fleet.domain(task.client), fleet.depth(task.client)))
 
         state = Checkpoint(number, method.merge(state.values, groups))

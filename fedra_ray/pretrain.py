@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fedra_ray import _torchvision  # noqa: F401  (must come before timm)
@@ -43,6 +43,7 @@ class PretrainConfig:
         out: safetensors file to write; "OUT.state" beside it keeps the state to resume from.
         model: name of a timm model, or dotted name of a timm class.
         model_args: arguments of the model.
+        initial: safetensors file of weights to start from; none for random ones.
         steps: optimiser steps.
         batch_size: images a step.
         lr: peak learning rate of AdamW; linear warm-up, then cosine decay.
@@ -61,6 +62,7 @@ class PretrainConfig:
     out: str
     model: str
     model_args: dict[str, Any] = field(default_factory=dict)
+    initial: str | None = None
     steps: int = 6000
     batch_size: int = 128
     lr: float = 2e-3
@@ -82,6 +84,8 @@ def check(config: PretrainConfig) -> None:
     for name in ("steps", "batch_size", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise SettingError(name, getattr(config, name), "must be at least 1")
+    if config.initial is not None and not Path(config.initial).is_file():
+        raise SettingError("initial", config.initial, "no such file")
     if not Path(config.data).is_file():
         raise SettingError("data", config.data, "no such file; python -m analysis.glyphs writes one")
 
@@ -166,6 +170,8 @@ class _Run:
         self.config = config
         self.model = build_model(config.model, config.model_args)
         _mark_positions(self.model)
+        if config.initial is not None:
+            self.model.load_state_dict(load_file(config.initial))
         if config.bfloat16:  # the fused kernel is several times slower in bfloat16
             for module in self.model.modules():
                 if hasattr(module, "fused_attn"):

@@ -40,7 +40,9 @@ def prepare(run_dir: Path, config: ExperimentConfig) -> None:
     """Make the directory and write the resolved configuration, enough to repeat the run."""
     run_dir.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
-    (run_dir / CONFIG).write_text(text, encoding="utf-8")
+    part = run_dir / f".{CONFIG}.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(run_dir / CONFIG)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -149,6 +149,15 @@ def test_a_round_is_the_weighted_mean_of_its_updates(weighting: str, config: Exp
     assert found.tobytes() == total.mean(layout.initial(config.seed)).tobytes()
 
 
+def test_every_round_draws_its_allocation_anew(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.fleet.depths, config.rounds = [2], 6
+    workers = InProcess(config)
+    finish(workers, tmp_path)
+    layers = [update.task.layers for update in workers.updates]
+    rounds = {tuple(layers[start : start + 3]) for start in range(0, 18, 3)}
+    assert len(rounds) == 6
+
+
 def test_a_cohort_is_part_of_the_fleet(config: ExperimentConfig, tmp_path: Path) -> None:
     config.fleet.num_clients, config.fleet.clients_per_round, config.rounds = 30, 2, 4
     finish(InProcess(config), tmp_path)

@@ -147,6 +147,17 @@ def test_loading_marks_the_held_parameters_as_trained(
     assert [len(parameters) for parameters in model.trained()] == [0, 2]
 
 
+def test_loading_forgets_the_gradients_before(
+    vit_config: BackboneConfig, make_model: Make, random_values: Values, images: torch.Tensor
+) -> None:
+    model = make_model(vit_config)
+    model.load(random_values(model.layout), range(len(model.layout.entries)))
+    model.logits(images, (0, 1)).sum().backward()
+    assert any(parameter.grad is not None for parameter in model.parameters())
+    model.load(random_values(model.layout), [2])
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_loading_takes_every_value_of_the_global_adapter(
     vit_config: BackboneConfig, make_model: Make, random_values: Values, images: torch.Tensor
 ) -> None:

@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"), help="folder of the installed fonts")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two Parquet files")
+    parser.add_argument("--characters", type=int, default=500, help="classes of the pretraining set")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     console = Console()
@@ -25,9 +26,12 @@ def main() -> None:
     if missing:
         console.print(f"[yellow]no font found of {len(missing)} packages: {', '.join(sorted(missing))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("glyphs", benchmark_rows), ("pretrain", pretrain_rows)):
+    for name, rows in (
+        ("glyphs", benchmark_rows(fonts, arguments.seed)),
+        ("pretrain", pretrain_rows(fonts, arguments.seed, arguments.characters)),
+    ):
         path = arguments.out / f"{name}.parquet"
-        write(rows(fonts, arguments.seed), path)
+        write(rows, path)
         console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

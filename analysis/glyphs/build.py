@@ -30,7 +30,6 @@ from analysis.glyphs.noise import Noise
 COUNTS = {"train": 48, "validation": 10, "test": 14}
 """Images of one class in one domain."""
 
-PRETRAIN_CHARACTERS = 500
 PRETRAIN_FONTS = 45
 """Most images of one pretraining character."""
 
@@ -101,10 +100,10 @@ def benchmark_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
     return rows
 
 
-def pretrain_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
-    """Plain dark-on-white glyphs of other scripts; every twentieth image is for validation."""
+def pretrain_rows(fonts: Sequence[Font], seed: int, characters: int) -> list[Row]:
+    """Plain dark-on-white glyphs of the most common characters of other scripts; a twentieth is for validation."""
     rng = random.Random(seed)
-    names = common_characters(fonts, PRETRAIN_CHARACTERS)
+    names = common_characters(fonts, characters)
     groups: dict[int, list[Glyph]] = defaultdict(list)
     for glyph in draw_all(fonts, {c: index for index, c in enumerate(names)}):
         groups[glyph.label].append(glyph)

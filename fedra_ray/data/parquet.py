@@ -15,7 +15,7 @@ from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.errors import SettingError
 from fedra_ray.paths import resolve
 
-_COLUMNS = {"image": pa.binary(), "label": pa.int32(), "label_name": pa.string(), "domain": pa.string()}
+_INDEX = ["label", "label_name", "domain", "split"]
 
 
 class ParquetDataset(Dataset):
@@ -51,10 +51,10 @@ def _read_index(path: Path, root: str) -> pa.Table:
         raise SettingError("dataset.root", root, "no such Parquet file")
     try:
         schema = pq.read_schema(path)
-        missing = [name for name in (*_COLUMNS, "split") if name not in schema.names]
+        missing = [name for name in ("image", *_INDEX) if name not in schema.names]
         if missing:
             raise SettingError("dataset.root", root, f"the file lacks the columns {', '.join(missing)}")
-        return pq.read_table(path, columns=["label", "label_name", "domain", "split"])
+        return pq.read_table(path, columns=_INDEX)
     except (pa.ArrowException, OSError) as error:
         raise SettingError("dataset.root", root, f"is not a readable Parquet file: {error}") from error
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray import results
@@ -13,6 +13,7 @@ from fedra_ray.backbone import Weights
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.display import Display
+from fedra_ray.errors import RunFailedError
 from fedra_ray.experiment import Outcome
 from fedra_ray.run_dir import claim, prepare
 from fedra_ray.runtime.connection import client_cpus, client_gpus, connected
@@ -41,7 +42,11 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
         prepare(run_dir, config)
         specs = plan_slots(layers, blueprint.num_layers, client_cpus(), client_gpus(), config.runtime)
         display.say(_opening(blueprint, specs))
-        outcome = _follow(_start_server(blueprint, weights, specs, run_dir), display)
+        try:
+            outcome = _follow(_start_server(blueprint, weights, specs, run_dir), display)
+        except (KeyboardInterrupt, RunFailedError):
+            display.say(f"stopped; the same command with run_dir={run_dir} goes on from its last checkpoint")
+            raise
     summary = results.write(run_dir, blueprint, outcome)
     display.summary(summary, str(run_dir))
     return summary
@@ -75,7 +80,9 @@ def _follow(server: Any, display: Display) -> Outcome:
             display.round(event)
     except RayTaskError as error:
         raise error.cause from error
-    raise RuntimeError("the server actor ended without an outcome")
+    except RayError as error:
+        raise RunFailedError(f"the server actor is gone: {error}") from error
+    raise RunFailedError("the server actor ended without an outcome")
 
 
 def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:
