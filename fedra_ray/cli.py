@@ -83,7 +83,7 @@ verbs:
 
 settings, for example:
   method=fedra|alllarge|allsmall|exclusive|inclusivefl|depthfl|headonly
-  backbone=glyph_vit|glyph_mixer  rounds=60  seed=0  run_dir=runs/mine
+  backbone=glyph_vit|glyph_mixer  rounds=40  seed=0  run_dir=runs/mine
   fleet.depths=[12,10,8,6,4,3]  fleet.num_clients=30  fleet.clients_per_round=6
   training.lr=0.1  lora.rank=8  allocation.cover=true  evaluation.every=10
   runtime.actors=2  runtime.num_gpus=0.25  runtime.address=auto

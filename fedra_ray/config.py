@@ -186,7 +186,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    rounds: int = 60
+    rounds: int = 40
     seed: int = 0
     run_dir: str = "runs/latest"
 

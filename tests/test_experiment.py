@@ -14,6 +14,7 @@ from fedra_ray.assembly import adapted_model, draw_up
 from fedra_ray.backbone import normalisation
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
+from fedra_ray.errors import RunFailedError
 from fedra_ray.evaluation import evaluate
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
@@ -225,6 +226,14 @@ def test_a_run_whose_rounds_are_done_only_evaluates(config: ExperimentConfig, tm
     assert again.updates == []
     assert outcome.values.tobytes() == first.values.tobytes()
     assert outcome.scores == first.scores
+
+
+def test_an_update_that_is_not_finite_ends_the_run_with_the_round_and_the_client(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.training.lr, config.training.head_lr, config.training.clip_norm = 1e38, 1e38, None
+    with pytest.raises(RunFailedError, match=r"^round 1: client \d: .*not finite.*lower training.lr"):
+        list(run(draw_up(config)[0], InProcess(config), tmp_path))
 
 
 def test_training_helps(config: ExperimentConfig, tmp_path: Path) -> None:

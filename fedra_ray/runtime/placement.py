@@ -101,8 +101,10 @@ def next_batch(queue: list[ClientTask], tier: int, slots: int, most: int | None)
     fitting = [task for task in queue if len(task.layers) <= tier]
     share = sum(_work(task) for task in fitting) / (2 * slots)
     batch: list[ClientTask] = []
+    work = 0
     for task in fitting:
-        if batch and (len(batch) == most or sum(map(_work, batch)) + _work(task) > share):
+        work += _work(task)
+        if batch and (len(batch) == most or work > share):
             break
         batch.append(task)
     return batch

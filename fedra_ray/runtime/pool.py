@@ -67,7 +67,8 @@ class SlotPool:
                 batch = next_batch(queue, slot.spec.tier, len(self._slots), self._config.runtime.clients_per_actor)
                 if batch:
                     self._idle.remove(slot)
-                    queue = [task for task in queue if task not in batch]
+                    taken = {task.client for task in batch}
+                    queue = [task for task in queue if task.client not in taken]
                     numbered = [(task, attempts[task.client]) for task in batch]
                     busy[slot.actor.train.remote(numbered, reference)] = (slot, batch)
             batch, results = self._next_result(busy) or ([], [])
