@@ -35,7 +35,7 @@ format: $(READY) ## Format the code and apply the safe fixes.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-study: $(READY) ## Compare all methods on the embedded data (about an hour).
+study: $(READY) ## Compare all methods on the embedded data (about half an hour).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
 clean: ## Remove the environment, caches and built packages; keep runs.
