@@ -29,7 +29,8 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fedra_ray.pretrain import build_model, load_images, only_blocks
+from fedra_ray.backbone import create_model
+from fedra_ray.pretrain import load_images, only_blocks
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "fedra_ray" / "assets"
@@ -77,7 +78,7 @@ def load_data(path: Path) -> Data:
 def load_backbone(name: str) -> nn.Module:
     """An embedded backbone, frozen."""
     config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "backbone" / f"{name}.yaml"))
-    model = build_model(config["model"], config["model_args"])  # type: ignore[call-overload,index]
+    model = create_model(config["model"], config["model_args"])  # type: ignore[call-overload,index]
     model.load_state_dict(load_file(ASSETS / f"{name}.safetensors"))
     return model.eval().requires_grad_(False)
 

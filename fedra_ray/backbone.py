@@ -32,7 +32,7 @@ def build(config: BackboneConfig) -> nn.Module:
         SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks.
     """
     try:
-        model = _create(config)
+        model = create_model(config.model, config.model_args, config.pretrained)
     except Exception as error:  # what timm raises for a wrong argument, an assertion say, is as varied as its models
         raise SettingError("backbone.model", config.model, f"timm cannot make it: {_first_line(error)}") from error
     blocks = getattr(model, "blocks", None)
@@ -41,12 +41,13 @@ def build(config: BackboneConfig) -> nn.Module:
     return model.requires_grad_(False).eval()
 
 
-def _create(config: BackboneConfig) -> nn.Module:
-    if config.model.startswith("timm.models."):
-        module, _, name = config.model.rpartition(".")
-        model: nn.Module = getattr(importlib.import_module(module), name)(num_classes=0, **config.model_args)
+def create_model(name: str, arguments: Mapping[str, Any], pretrained: bool = False) -> nn.Module:
+    """A timm model without a head, by timm's name or by the path of a class below `timm.models`."""
+    if name.startswith("timm.models."):
+        module, _, attribute = name.rpartition(".")
+        model: nn.Module = getattr(importlib.import_module(module), attribute)(num_classes=0, **arguments)
         return model
-    model = timm.create_model(config.model, pretrained=config.pretrained, num_classes=0, **config.model_args)
+    model = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     return model
 
 

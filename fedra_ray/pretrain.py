@@ -7,10 +7,9 @@ gives clients sub-models of arbitrary blocks and a backbone trained as a whole b
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from torch import Tensor, nn
 
 from fedra_ray import _torchvision  # noqa: F401  (must come before timm)
 
-import timm  # isort: skip
 from timm.layers import build_sincos2d_pos_embed  # isort: skip
 
+from fedra_ray.backbone import create_model
 from fedra_ray.errors import SettingError
 
 _MAX_DEGREES, _MAX_SCALE, _MAX_SHIFT, _MAX_SHEAR, _MAX_TINT = 12.0, 0.15, 0.1, 0.1, 0.5
@@ -88,16 +87,6 @@ def check(config: PretrainConfig) -> None:
         raise SettingError("initial", config.initial, "no such file")
     if not Path(config.data).is_file():
         raise SettingError("data", config.data, "no such file; python -m analysis.glyphs writes one")
-
-
-def build_model(name: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """An untrained timm model without a head, by timm's name or by the dotted name of a class."""
-    if "." not in name:
-        model: nn.Module = timm.create_model(name, num_classes=0, **arguments)
-        return model
-    module, _, attribute = name.rpartition(".")
-    model = getattr(import_module(module), attribute)(num_classes=0, **arguments)
-    return model
 
 
 @contextmanager
@@ -168,7 +157,7 @@ class _Run:
     def __init__(self, config: PretrainConfig, classes: int) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        self.model = build_model(config.model, config.model_args)
+        self.model = create_model(config.model, config.model_args)
         _mark_positions(self.model)
         if config.initial is not None:
             self.model.load_state_dict(load_file(config.initial))

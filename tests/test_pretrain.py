@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fedra_ray import pretrain as module
+from fedra_ray.backbone import create_model
 from fedra_ray.errors import SettingError
-from fedra_ray.pretrain import PretrainConfig, build_model, only_blocks, pretrain
+from fedra_ray.pretrain import PretrainConfig, only_blocks, pretrain
 
 VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
 
@@ -71,7 +72,7 @@ def test_interrupted_run_resumes_to_identical_bits(
 def test_output_is_the_half_precision_state_dict_of_the_model(config: PretrainConfig) -> None:
     weights = load_file(pretrain(replace(config, steps=1)))
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
-    build_model(config.model, config.model_args).load_state_dict(weights)
+    create_model(config.model, config.model_args).load_state_dict(weights)
 
 
 def test_state_of_another_configuration_is_refused(config: PretrainConfig) -> None:
@@ -82,7 +83,7 @@ def test_state_of_another_configuration_is_refused(config: PretrainConfig) -> No
 
 def test_dropped_blocks_do_not_contribute() -> None:
     torch.manual_seed(0)
-    model = build_model("vit_tiny_patch16_224", VIT).eval()
+    model = create_model("vit_tiny_patch16_224", VIT).eval()
     images = torch.randn(2, 3, 16, 16)
     before = model(images)
     with only_blocks(model, [0, 2]):
@@ -97,7 +98,7 @@ def test_dropped_blocks_do_not_contribute() -> None:
 
 
 def test_only_blocks_restores_the_model_after_an_error() -> None:
-    model = build_model("vit_tiny_patch16_224", VIT)
+    model = create_model("vit_tiny_patch16_224", VIT)
     with pytest.raises(RuntimeError), only_blocks(model, [0]):
         raise RuntimeError
     assert len(model.get_submodule("blocks")) == 4  # type: ignore[arg-type]
@@ -120,7 +121,7 @@ def test_blocks_are_dropped_at_the_configured_rate(config: PretrainConfig, monke
 
 def test_dotted_name_builds_a_timm_class() -> None:
     arguments = {"img_size": 16, "patch_size": 8, "num_blocks": 3, "embed_dim": 16}
-    model = build_model("timm.models.mlp_mixer.MlpMixer", arguments)
+    model = create_model("timm.models.mlp_mixer.MlpMixer", arguments)
     assert model(torch.randn(2, 3, 16, 16)).shape == (2, 16)
 
 
