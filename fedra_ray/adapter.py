@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,22 +33,30 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, then the heads.
+    """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, the heads, the stem's LoRA.
 
     Attributes:
         layers: The tensors of each layer, lora_A (rank, inputs) and lora_B (outputs, rank) of each target.
         heads: The tensors of each head, weight (classes, features) and bias (classes,).
         head_names: Names of the heads; `head` for most methods.
+        patch_embedding: The tensors of the patch embedding's LoRA, lora_A (rank, channels, height, width) and lora_B
+            (outputs, rank, 1, 1); empty unless `lora.patch_embedding` is on.
     """
 
     layers: tuple[tuple[Entry, ...], ...]
     heads: tuple[tuple[Entry, ...], ...]
     head_names: tuple[str, ...]
+    patch_embedding: tuple[Entry, ...] = ()
+
+    @property
+    def stem_names(self) -> tuple[str, ...]:
+        """Names of the segments after the heads: `patch_embedding` where that is adapted, else none."""
+        return ("patch_embedding",) if self.patch_embedding else ()
 
     @property
     def entries(self) -> tuple[tuple[Entry, ...], ...]:
         """The tensors of every segment."""
-        return self.layers + self.heads
+        return self.layers + self.heads + ((self.patch_embedding,) if self.patch_embedding else ())
 
     @property
     def segments(self) -> list[slice]:
@@ -55,21 +64,22 @@ class Layout:
         stops = np.cumsum([sum(entry.size for entry in segment) for segment in self.entries]).tolist()
         return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
-    def held(self, layers: Sequence[int], heads: Sequence[str]) -> list[int]:
-        """Indices of the segments that a client with these layers and heads holds, ascending."""
-        return [*sorted(layers), *sorted(len(self.layers) + self.head_names.index(name) for name in heads)]
+    def held(self, layers: Sequence[int], names: Sequence[str]) -> list[int]:
+        """Indices of the segments that a client holds, ascending: these layers, and the named heads and stem."""
+        shared = self.head_names + self.stem_names
+        return [*sorted(layers), *sorted(len(self.layers) + shared.index(name) for name in names)]
 
     def pack(self, values: Vector, held: Sequence[int]) -> Vector:
         """The held segments of a full vector, one after another in one contiguous buffer."""
         return np.concatenate([values[self.segments[index]] for index in held])
 
     def initial(self, seed: int) -> Vector:
-        """First values: lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; lora_B and heads zero."""
+        """First values: lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; the rest zero."""
         rng = generator(seed, Purpose.ADAPTER)
         parts = []
         for entry in (entry for segment in self.entries for entry in segment):
             if entry.name.endswith("lora_A"):
-                bound = 1 / math.sqrt(entry.shape[1])
+                bound = 1 / math.sqrt(math.prod(entry.shape[1:]))
                 parts.append(rng.uniform(-bound, bound, size=entry.size))
             else:
                 parts.append(np.zeros(entry.size))
@@ -115,12 +125,14 @@ def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, ta
     for file, content in files.items():
         if content:
             save_file({name: np.ascontiguousarray(value) for name, value in content.items()}, folder / file)
-    pattern = "|".join(target.replace(".", r"\.") for target in targets)
+    pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
+    if layout.patch_embedding:
+        pattern += r"|patch_embed\.proj"
     config = PeftConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=rf"blocks\.\d+\.({pattern})",
+        target_modules=pattern,
         modules_to_save=["head"],
         inference_mode=True,
     )

@@ -3,7 +3,7 @@
 Pure functions of depths, the number of layers and a random generator. FedRA, arXiv 2311.11227, section 3.
 """
 
-from math import comb
+from math import comb, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,27 @@ def covering(depths: list[int], num_layers: int, rng: np.random.Generator) -> Ma
         matrix[client, rng.choice(uncovered, size=fresh, replace=False)] = True
         matrix[client, rng.choice(covered, size=depth - fresh, replace=False)] = True
     return matrix
+
+
+def expected_uncovered(depths: list[int], num_layers: int) -> tuple[float, float]:
+    """How often `uniform` leaves layers without a holder, which keep their global value (FedRA, section 3).
+
+    Args:
+        depths: Depth of every client of the cohort.
+        num_layers: Layers L of the full model.
+
+    Returns:
+        The expected number of layers without a holder, L prod_k (1 - d_k / L), and the probability of at least one,
+        by inclusion and exclusion over the matrices that leave j given layers free: sum_j (-1)^(j+1) C(L, j)
+        prod_k C(L - j, d_k) / C(L, d_k). Both are exact up to the last rounding.
+    """
+    matrices = prod(comb(num_layers, depth) for depth in depths)
+    expected = num_layers * prod(comb(num_layers - 1, depth) for depth in depths)
+    leaving = sum(
+        (-1) ** (j + 1) * comb(num_layers, j) * prod(comb(num_layers - j, depth) for depth in depths)
+        for j in range(1, num_layers + 1)
+    )
+    return expected / matrices, leaving / matrices
 
 
 def _ways_to_cover(depths: list[int], num_layers: int) -> list[list[int]]:

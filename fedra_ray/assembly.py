@@ -1,16 +1,22 @@
 """From a configuration to a blueprint and a model, with every check that needs the data or the weights."""
 
-from typing import cast
+from dataclasses import replace
+from typing import TypeVar, cast
 
 from torch import nn
 
 from fedra_ray.backbone import Weights, find_targets, from_weights, input_size, load_weights, normalisation
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, check
+from fedra_ray.cost import CostModel, depths_for_memory, measure
+from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.division import Division
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.method import create_method
 from fedra_ray.submodel import SubModel, check_stack
+
+C = TypeVar("C", bound=ExperimentConfig)
 
 
 def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
@@ -26,11 +32,17 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
     image_size = input_size(backbone)
     check_stack(backbone, config.backbone.model, image_size)
     targets = find_targets(backbone, config.lora.targets)
-    method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
     dataset = open_dataset(config.dataset, image_size)
+    if config.fleet.memory_mb is not None:
+        measured = SubModel(
+            from_weights(config.backbone, weights), targets, config.lora, ("head",), len(dataset.classes)
+        )
+        config = with_depths(config, measure(measured, image_size, config))
+    method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
     model = SubModel(backbone, targets, config.lora, method.head_names, len(dataset.classes))
     blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes)
-    blueprint.fleet().check_data(dataset)
+    Division(config, dataset).check()
+    open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
     _check_cover(blueprint)
     return blueprint, weights
@@ -43,6 +55,12 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
     return SubModel(backbone, blueprint.targets, config.lora, blueprint.layout.head_names, len(blueprint.classes))
 
 
+def with_depths(config: C, cost: CostModel) -> C:
+    """The configuration with the depths that its memory budgets allow."""
+    depths = depths_for_memory(cost, config.fleet.memory_mb or [], config.training.batch_size)
+    return replace(config, fleet=replace(config.fleet, depths=depths))
+
+
 def _check_split(dataset: Dataset, split: str) -> None:
     """Refuse to evaluate on images that some domain does not have."""
     empty = [domain for domain in dataset.domains if not len(dataset.labels(domain, split))]
@@ -53,9 +71,7 @@ def _check_split(dataset: Dataset, split: str) -> None:
 def _check_cover(blueprint: Blueprint) -> None:
     """Refuse `allocation.cover` if some round's cohort could be too shallow to hold every layer."""
     config = blueprint.config
-    fleet = blueprint.fleet()
-    depths = sorted(fleet.depth(client) for client in range(config.fleet.num_clients))
-    least = sum(depths[: config.fleet.clients_per_round])
+    least = sum(blueprint.fleet().shallowest_cohort())
     if config.allocation.cover and least < blueprint.num_layers:
         allowed = f"the shallowest cohort holds {least} layers, fewer than the model's {blueprint.num_layers}"
         raise SettingError("allocation.cover", True, f"{allowed}; add clients or depth, or set it to false")

@@ -1,6 +1,7 @@
 """The frozen pre-trained model: any timm model whose body is a stack of residual blocks called `blocks`."""
 
 import importlib
+import json
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
@@ -21,60 +22,118 @@ from fedra_ray.paths import resolve
 
 Weights = dict[str, NDArray[Any]]
 
-#: Where LoRA goes by default: the first of these whose modules all exist in the model's blocks (ViT, then Mixer).
-FAMILY_TARGETS = (("attn.proj", "mlp.fc2"), ("mlp_tokens.fc2", "mlp_channels.fc2"))
+#: Where LoRA goes by default: the first of these whose modules all exist in the model's blocks. The paper's choice for
+#: ViT and Mixer, and the like for ResMLP and gMLP: what mixes tokens, and the second layer of what mixes channels.
+FAMILY_TARGETS = (
+    ("attn.proj", "mlp.fc2"),
+    ("mlp_tokens.fc2", "mlp_channels.fc2"),
+    ("linear_tokens", "mlp_channels.fc2"),
+    ("mlp_channels.gate.proj", "mlp_channels.fc2"),
+)
 
 
 def build(config: BackboneConfig) -> nn.Module:
-    """The model without a head and, unless `pretrained`, with random weights; frozen and in evaluation mode.
+    """The model without a head and with random weights; frozen and in evaluation mode. Never downloads anything.
 
     Raises:
         SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks.
     """
     try:
-        model = create_model(config.model, config.model_args, config.pretrained)
+        model = create_model(config.model, config.model_args)
     except Exception as error:  # what timm raises for a wrong argument, an assertion say, is as varied as its models
         raise SettingError("backbone.model", config.model, f"timm cannot make it: {_first_line(error)}") from error
     blocks = getattr(model, "blocks", None)
     if not isinstance(blocks, nn.Sequential | nn.ModuleList) or not len(blocks):
         raise SettingError("backbone.model", config.model, "must have a stack of residual blocks named `blocks`")
+    if _image_size(model) is None:
+        raise SettingError("backbone.model", config.model, "must have a patch embedding that states its image size")
     return model.requires_grad_(False).eval()
 
 
-def create_model(name: str, arguments: Mapping[str, Any], pretrained: bool = False) -> nn.Module:
-    """A timm model without a head, by timm's name or by the path of a class below `timm.models`."""
+def create_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+    """A timm model without a head, by timm's name or by the path of a class below `timm.models`.
+
+    Args:
+        name: The name or path.
+        arguments: Keyword arguments of the model.
+        state: A checkpoint's tensors without its classifier; they must fit exactly once timm has converted them as it
+            does for this model's family. Null: random weights.
+    """
     if name.startswith("timm.models."):
         module, _, attribute = name.rpartition(".")
         model: nn.Module = getattr(importlib.import_module(module), attribute)(num_classes=0, **arguments)
+        if state is not None:
+            model.load_state_dict(state)
         return model
-    model = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    if ":" in name:  # hf-hub:NAME and the like read a configuration from elsewhere
+        raise ValueError("must be a name that timm.list_models knows")
+    # With the classifier gone, timm is told of none: else it would no longer insist that every tensor fits.
+    overlay = {"state_dict": state, "classifier": None}
+    weights = {} if state is None else {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    model = timm.create_model(name, num_classes=0, **weights, **arguments)
     return model
 
 
 def load_weights(config: BackboneConfig) -> Weights:
-    """The pre-trained state dict as float32 arrays, ready for the object store.
+    """The pre-trained state dict as arrays ready for the object store; floating-point ones as float32.
 
     Raises:
-        SettingError: if the checkpoint is missing, unreadable, or of another model.
+        SettingError: if the checkpoint is missing, unreadable, or of another model, or timm's cannot be fetched.
     """
-    model = build(config)
-    if not config.pretrained:
-        if config.checkpoint is None:
-            raise SettingError("backbone.checkpoint", None, "name a file, or set backbone.pretrained=true")
-        path = resolve(config.checkpoint)
-        if not path.is_file():
-            raise SettingError("backbone.checkpoint", config.checkpoint, "no such file")
-        try:
-            timm.models.load_checkpoint(model, str(path))
-        except Exception as error:  # torch, safetensors and pickle each raise their own kinds for a bad file
-            reason = f"does not fit {config.model}: {' '.join(str(error).split())[:300]}"
-            raise SettingError("backbone.checkpoint", config.checkpoint, reason) from error
-    return {name: value.float().numpy() for name, value in model.state_dict().items()}
+    build(config)  # refuses a model that cannot be made before anything is read or fetched
+    setting: tuple[str, Any] = ("backbone.checkpoint", config.checkpoint)
+    if config.checkpoint is not None:
+        state = _read(config.checkpoint)
+    elif config.pretrained:
+        setting = ("backbone.pretrained", True)
+        state = _fetch(config.model)
+    else:
+        raise SettingError(*setting, "name a file, or set backbone.pretrained=true")
+    try:
+        model = create_model(config.model, config.model_args, _without_classifier(config.model, state))
+    except Exception as error:  # a family's conversion may stumble over any part of a foreign file
+        raise SettingError(*setting, f"does not fit {config.model}: {_one_line(error)}") from error
+    tensors = model.state_dict().items()
+    return {name: (each.float() if each.is_floating_point() else each).numpy() for name, each in tensors}
+
+
+def _read(checkpoint: str) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file, or of a torch file, of which nothing but tensors is unpickled."""
+    path = resolve(checkpoint)
+    if not path.is_file():
+        raise SettingError("backbone.checkpoint", checkpoint, "no such file")
+    try:
+        state: dict[str, torch.Tensor] = timm.models.load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # torch, safetensors and pickle each raise their own kinds for a bad file
+        reason = f"cannot be read as safetensors or as tensors of torch: {_one_line(error)}"
+        raise SettingError("backbone.checkpoint", checkpoint, reason) from error
+    return state
+
+
+def _fetch(name: str) -> dict[str, torch.Tensor]:
+    """Tensors of timm's own checkpoint of a model, from the Hugging Face hub or its cache on this machine."""
+    entry = timm.get_pretrained_cfg(name)
+    advice = "name a file: backbone.checkpoint=FILE"
+    if entry is None or not entry.hf_hub_id:
+        raise SettingError("backbone.pretrained", True, f"the hub has no weights of {name}; {advice}")
+    try:
+        state: dict[str, torch.Tensor] = timm.models.load_state_dict_from_hf(entry.hf_hub_id, weights_only=True)
+    except Exception as error:  # network, hub and file system each fail in their own way
+        reason = f"{entry.hf_hub_id} cannot be fetched ({_one_line(error)}); {advice}"
+        raise SettingError("backbone.pretrained", True, reason) from error
+    return state
+
+
+def _without_classifier(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    classifier = getattr(timm.get_pretrained_cfg(name), "classifier", None) or "head"
+    names = (classifier,) if isinstance(classifier, str) else classifier
+    prefixes = tuple(f"{each}." for each in names)
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
 def from_weights(config: BackboneConfig, weights: Mapping[str, NDArray[Any]]) -> nn.Module:
     """The model over arrays that it shares instead of copying: every actor of a node reads the same memory."""
-    model = build(_without_download(config))
+    model = build(config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
@@ -82,17 +141,17 @@ def from_weights(config: BackboneConfig, weights: Mapping[str, NDArray[Any]]) ->
     return model.requires_grad_(False).eval()
 
 
-def _without_download(config: BackboneConfig) -> BackboneConfig:
-    return BackboneConfig(model=config.model, model_args=config.model_args)
-
-
 def input_size(model: nn.Module) -> int:
-    """Side in pixels of the square images that the model takes."""
+    """Side in pixels of the square images that a model made by `build` takes."""
+    return cast(int, _image_size(model))
+
+
+def _image_size(model: nn.Module) -> int | None:
     for name in ("patch_embed", "stem"):
         size = getattr(getattr(model, name, None), "img_size", None)
         if size is not None:
             return int(size[0])
-    raise SettingError("backbone.model", type(model).__name__, "its patch embedding states no image size")
+    return None
 
 
 def find_targets(model: nn.Module, targets: list[str] | None) -> tuple[str, ...]:
@@ -117,15 +176,51 @@ def find_targets(model: nn.Module, targets: list[str] | None) -> tuple[str, ...]
 
 
 def normalisation(config: BackboneConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of pixel values in [0, 1], shape (3, 1, 1)."""
-    for setting, value in (("backbone.mean", config.mean), ("backbone.std", config.std)):
-        if len(value) != 3:
-            raise SettingError(setting, value, "must hold three numbers, one a channel")
-    if not np.all(np.asarray(config.std) > 0):
-        raise SettingError("backbone.std", config.std, "must be greater than 0")
-    return torch.tensor(config.mean).view(3, 1, 1), torch.tensor(config.std).view(3, 1, 1)
+    """Mean and standard deviation of pixel values in [0, 1], shape (3, 1, 1).
+
+    Raises:
+        SettingError: if a setting is impossible, or is null and nothing states the checkpoint's own value.
+    """
+    mean, std = (_statistic(config, name) for name in ("mean", "std"))
+    if not np.all(np.asarray(std) > 0):
+        raise SettingError("backbone.std", std, "must be greater than 0")
+    return torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+
+
+def _statistic(config: BackboneConfig, name: str) -> list[float]:
+    """The mean or std: as set, else of a timm config.json beside the checkpoint, else of timm's entry."""
+    value = getattr(config, name)
+    if value is None:
+        value = _stated_beside(config.checkpoint).get(name) or getattr(
+            timm.get_pretrained_cfg(config.model), name, None
+        )
+    if value is None:
+        reason = (
+            f"neither a config.json beside the checkpoint nor timm states that of {config.model}; name three numbers"
+        )
+        raise SettingError(f"backbone.{name}", None, reason)
+    if len(value) != 3:
+        raise SettingError(f"backbone.{name}", value, "must hold three numbers, one a channel")
+    return list(value)
+
+
+def _stated_beside(checkpoint: str | None) -> dict[str, Any]:
+    """What the hub's config.json of a timm model, if it lies beside a checkpoint, says about its pre-training."""
+    path = resolve(checkpoint).with_name("config.json") if checkpoint else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        stated: dict[str, Any] = json.loads(path.read_bytes()).get("pretrained_cfg", {})
+    except (ValueError, AttributeError) as error:
+        reason = "the config.json beside it is not timm's; remove it, or name backbone.mean and backbone.std"
+        raise SettingError("backbone.checkpoint", checkpoint, reason) from error
+    return stated
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

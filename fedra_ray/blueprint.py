@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fedra_ray.adapter import Layout
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.division import Division
 from fedra_ray.data.fleet import Fleet
 from fedra_ray.methods.method import Method, create_method
 
@@ -40,7 +41,11 @@ class Blueprint:
 
     def fleet(self) -> Fleet:
         """The clients."""
-        return Fleet(self.config.fleet, self.domains, self.config.seed)
+        return Fleet(self.config, self.domains)
+
+    def division(self) -> Division:
+        """Whose images are whose."""
+        return Division(self.config, self.dataset())
 
     def dataset(self) -> Dataset:
         """The images."""

@@ -63,7 +63,7 @@ def _explain(error: Exception, overrides: list[str]) -> SettingError:
         reasons.append(" ".join(str(cause).split("Config search path")[0].split()))
         cause = cause.__cause__
     reason = "; ".join(dict.fromkeys(filter(None, reasons)))
-    for override in overrides:
+    for override in sorted(overrides, key=len, reverse=True):  # `dataset` is part of many reasons
         key, _, value = override.partition("=")
         if key.lstrip("+~") in reason or override in reason:
             return SettingError(key, value, reason)
@@ -82,9 +82,14 @@ verbs:
 {verbs}
 
 settings, for example:
+  experiment=paper/domainnet_vit_feature_skew  compat=authors
   method=fedra|alllarge|allsmall|exclusive|inclusivefl|depthfl|headonly
-  backbone=glyph_vit|glyph_mixer  rounds=40  seed=0  run_dir=runs/mine
-  fleet.depths=[12,10,8,6,4,3]  fleet.num_clients=30  fleet.clients_per_round=6
+  dataset=glyphs|domainnet|nicopp|domain_folder|parquet  dataset.root=PATH_OR_URI
+  backbone=glyph_vit|glyph_mixer|vit_b16|mixer_b16  backbone.checkpoint=FILE
+  partition=feature_skew|feature_label_skew|iid|shards
+  fleet=paper|extreme3|extreme4|extreme6|dynamic|fedbrick  fleet.depths=[12,10,8,6,4,3]
+  fleet.num_clients=30  fleet.clients_per_round=6  fleet.memory_mb=[4000,2000,1000]
+  rounds=40  seed=0  run_dir=runs/mine
   training.lr=0.1  lora.rank=8  allocation.cover=true  evaluation.every=10
   runtime.actors=2  runtime.num_gpus=0.25  runtime.address=auto
 All of them, with their defaults, are in {conf_dir()}."""

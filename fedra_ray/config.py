@@ -32,14 +32,21 @@ class DatasetConfig:
     Attributes:
         name: How tables call it.
         target: Dotted path of the `Dataset` subclass.
-        root: File or folder; `asset://NAME` is a file shipped with the package.
+        root: File, folder or pyarrow.fs URI (s3://, gs://); `asset://NAME` is a file shipped with the package.
         options: Further keyword arguments of that class.
+        on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
+        cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
+            keeps them in each actor's own memory. Empty it when images change under the same root.
+        memory_mb: Bound on an actor's own decoded images without `cache`; what does not fit is decoded each time.
     """
 
     name: str = "glyphs"
     target: str = "fedra_ray.data.parquet.ParquetDataset"
     root: str = "asset://glyphs.parquet"
     options: dict[str, Any] = field(default_factory=dict)
+    on_error: str = "fail"
+    cache: str | None = None
+    memory_mb: int = 1024
 
 
 @dataclass
@@ -50,9 +57,10 @@ class BackboneConfig:
         name: How tables call it.
         model: A timm model name, or a class below `timm.models`.
         model_args: Keyword arguments for it.
-        pretrained: Fetch timm's weights from the hub; otherwise `checkpoint` is read.
+        pretrained: Fetch timm's weights from the hub, unless `checkpoint` names a file.
         checkpoint: A safetensors or torch file of the model's state dict; `asset://NAME` is one shipped here.
-        mean: Per-channel mean of the normalisation, for pixel values in [0, 1].
+        mean: Per-channel mean of the normalisation, for pixel values in [0, 1]; null takes the checkpoint's own: of
+            a timm config.json beside the file, else of timm's entry for the model.
         std: Per-channel standard deviation of the same.
     """
 
@@ -61,8 +69,8 @@ class BackboneConfig:
     model_args: dict[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     checkpoint: str | None = None
-    mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
-    std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    mean: list[float] | None = None
+    std: list[float] | None = None
 
 
 @dataclass
@@ -71,15 +79,41 @@ class FleetConfig:
 
     Attributes:
         depths: How many blocks a client can hold, in the order of the domains.
+        memory_mb: Memory for training of each client, in the same order; where given, `depths` follow from it.
+        dynamic: Draw every client's depth anew each round, from `depths`.
+        probabilities: Of each of `depths` in such a draw; null makes them equal.
         num_clients: Size of the whole fleet.
-        clients_per_round: Size of a round's cohort, drawn uniformly; null takes every client.
-        alpha: Dirichlet concentration of the labels among the clients of one domain (large: no label skew).
+        clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
+        sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
     """
 
     depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
+    memory_mb: list[float] | None = None
+    dynamic: bool = False
+    probabilities: list[float] | None = None
     num_clients: int = 6
     clients_per_round: int | None = None
+    sampling: str = "uniform"
+
+
+@dataclass
+class PartitionConfig:
+    """How the training images are divided among the clients.
+
+    Attributes:
+        name: How tables call it.
+        scheme: domain divides each domain among its clients by Dirichlet shares of every class; shards cuts each
+            domain, sorted by label, into equal shards and deals them out; iid divides all domains' images uniformly.
+        alpha: Dirichlet concentration (large: no label skew).
+        shards_per_client: How many shards a client gets.
+        min_size: Least number of images of a client; the richest ones give to those below it.
+    """
+
+    name: str = "feature_skew"
+    scheme: str = "domain"
     alpha: float = 100.0
+    shards_per_client: int = 2
+    min_size: int = 1
 
 
 @dataclass
@@ -94,6 +128,8 @@ class TrainingConfig:
         batch_size: Images a step.
         local_epochs: Passes over the client's data each round.
         max_steps: Upper bound on a round's local steps; null for none.
+        step_cap: A further bound, the steps of the smallest client of the cohort or of the whole fleet; none for none.
+        extra_step: Allow one step more than `step_cap` (the authors' code does).
         clip_norm: Bound on the global gradient norm; null for none.
         precision: fp32, or bf16 for automatic mixed precision.
     """
@@ -105,18 +141,25 @@ class TrainingConfig:
     batch_size: int = 32
     local_epochs: int = 1
     max_steps: int | None = None
+    step_cap: str = "none"
+    extra_step: bool = False
     clip_norm: float | None = 10.0
     precision: str = "fp32"
 
 
 @dataclass
 class LoraConfig:
-    """The adapter. `targets` are module paths inside a block; null takes the usual ones of the model's family."""
+    """The adapter. `targets` are module paths inside a block; null takes the usual ones of the model's family.
+
+    `patch_embedding` adapts the patch embedding's projection too, averaged only in rounds that have client 0 (an
+    oddity of the authors' code).
+    """
 
     rank: int = 8
     alpha: float = 8.0
     dropout: float = 0.0
     targets: list[str] | None = None
+    patch_embedding: bool = False
 
 
 @dataclass
@@ -179,6 +222,7 @@ class ExperimentConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     fleet: FleetConfig = field(default_factory=FleetConfig)
+    partition: PartitionConfig = field(default_factory=PartitionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     allocation: AllocationConfig = field(default_factory=AllocationConfig)
@@ -220,6 +264,9 @@ def _check_fleet(fleet: FleetConfig) -> None:
         raise SettingError("fleet.depths", fleet.depths, "must name at least one depth, for example [12,10,8,6,4,3]")
     if min(fleet.depths) < 1:
         raise SettingError("fleet.depths", fleet.depths, "every depth must be at least 1")
+    if fleet.memory_mb is not None and not (fleet.memory_mb and min(fleet.memory_mb) > 0):
+        raise SettingError("fleet.memory_mb", fleet.memory_mb, "must name at least one budget, each greater than 0")
+    _check_probabilities(fleet)
     cohort = fleet.clients_per_round
     if cohort is not None and cohort > fleet.num_clients:
         raise SettingError(
@@ -227,6 +274,17 @@ def _check_fleet(fleet: FleetConfig) -> None:
             cohort,
             f"must be at most fleet.num_clients, which is {fleet.num_clients}",
         )
+
+
+def _check_probabilities(fleet: FleetConfig) -> None:
+    if fleet.probabilities is None:
+        return
+    setting, value = "fleet.probabilities", fleet.probabilities
+    if not fleet.dynamic:
+        raise SettingError(setting, value, "are for fleet.dynamic=true, in which depths are drawn")
+    wanted = len(fleet.memory_mb or fleet.depths)
+    if len(value) != wanted or not (min(value) >= 0 and abs(sum(value) - 1) <= 1e-6):
+        raise SettingError(setting, value, f"must be {wanted} numbers of at least 0, one a depth, that sum to 1")
 
 
 def _check_gpus(share: float) -> None:
@@ -253,6 +311,9 @@ _MINIMUM = {
     "training.batch_size": 1,
     "training.local_epochs": 1,
     "training.max_steps": 1,
+    "partition.shards_per_client": 1,
+    "partition.min_size": 1,
+    "dataset.memory_mb": 0,
     "lora.rank": 1,
     "evaluation.every": 1,
     "evaluation.batch_size": 1,
@@ -267,10 +328,14 @@ _POSITIVE = (
     "training.head_lr",
     "training.clip_norm",
     "lora.alpha",
-    "fleet.alpha",
+    "partition.alpha",
     "runtime.num_cpus",
 )
 _CHOICES = {
+    "dataset.on_error": ("fail", "skip"),
+    "fleet.sampling": ("uniform", "per_domain"),
+    "partition.scheme": ("domain", "shards", "iid"),
+    "training.step_cap": ("none", "cohort", "fleet"),
     "training.precision": ("fp32", "bf16"),
     "aggregation.weighting": ("uniform", "examples"),
     "evaluation.split": ("validation", "test"),

@@ -50,6 +50,10 @@ class Display:
         table.add_section()
         table.add_row("mean", f"{summary['mean_accuracy']:.2%}")
         self._console.print(table)
+        if summary["skipped_images"]:
+            self.say(
+                f"{summary['skipped_images']} images could not be read and were left out: skipped.parquet names them"
+            )
         self.say(f"results in {run_dir}")
 
 

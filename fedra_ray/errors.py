@@ -28,3 +28,14 @@ class ClientLostError(RunFailedError):
         round_number, clients, attempts, cause = self.args
         names = ", ".join(map(str, clients))
         return f"round {round_number}: client {names} failed {attempts} times, the last time with: {cause}"
+
+
+class ImageError(RunFailedError):
+    """An image that is missing or cannot be decoded: its path or place, and the reason."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"image {name}: {reason}; dataset.on_error=skip leaves such images out and counts them"

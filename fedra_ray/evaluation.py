@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
+from fedra_ray.data.examples import Examples, in_turn
+from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import Score
 from fedra_ray.methods.method import Method
 from fedra_ray.submodel import SubModel
@@ -14,11 +15,9 @@ from fedra_ray.submodel import SubModel
 def evaluate(
     model: SubModel,
     method: Method,
-    images: Tensor,
-    labels: Tensor,
+    examples: Examples,
     values: NDArray[np.float32],
     domain: str,
-    split: str,
     batch_size: int,
 ) -> Score:
     """Top-1, top-5 and cross entropy of the method's prediction.
@@ -26,23 +25,27 @@ def evaluate(
     Args:
         model: The shared stack; on return it holds the global values.
         method: Gives the prediction.
-        images: Normalised images (examples, 3, H, W).
-        labels: Labels (examples,).
+        examples: The domain's images.
         values: The global adapter, flat.
         domain: Name for the score.
-        split: Name for the score.
         batch_size: Images a forward pass.
+
+    Raises:
+        ImageError: for an image that cannot be read, unless the configuration says to skip it.
     """
     model.load(values, range(len(model.layout.entries)))
     model.eval()
-    top1 = top5 = 0
+    count = top1 = top5 = 0
     loss = 0.0
     with torch.inference_mode():
-        for batch, expected in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            scores = method.predict(model, batch)
+        for images, expected in examples.batches(in_turn(len(examples), batch_size)):
+            scores = method.predict(model, images)
             ranks = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
             hits = ranks == expected[:, None]
+            count += len(images)
             top1 += int(hits[:, 0].sum())
             top5 += int(hits.sum())
             loss += float(functional.cross_entropy(scores, expected, reduction="sum"))
-    return Score(domain, split, len(images), top1, top5, loss / max(1, len(images)))
+    if not count:
+        raise RunFailedError(f"domain {domain}: none of its {len(examples)} {examples.split} images can be read")
+    return Score(domain, examples.split, count, top1, top5, loss / count, tuple(sorted(examples.skipped)))

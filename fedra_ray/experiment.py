@@ -22,6 +22,7 @@ from fedra_ray.messages import ClientTask, ClientUpdate, Score
 from fedra_ray.methods.method import Method
 from fedra_ray.records import Records
 from fedra_ray.seeding import Purpose, generator
+from fedra_ray.steps import step_bound
 
 Vector = NDArray[np.float32]
 
@@ -57,7 +58,9 @@ def run(blueprint: Blueprint, workers: Workers, run_dir: Path) -> Iterator[Round
     """Run, or take up again, an experiment; reports every round, then the outcome."""
     config, layout = blueprint.config, blueprint.layout
     method, fleet = blueprint.method(), blueprint.fleet()
-    eligible = [client for client in range(config.fleet.num_clients) if method.eligible(fleet.depth(client))]
+    division = blueprint.division()
+    division.save(run_dir)
+    sizes = division.sizes()
     records = Records(run_dir)
     state = _restore(run_dir, records) or Checkpoint(0, layout.initial(config.seed))
     scores: list[Score] = []
@@ -65,10 +68,10 @@ def run(blueprint: Blueprint, workers: Workers, run_dir: Path) -> Iterator[Round
     for number in range(state.round + 1, config.rounds + 1):
         start = time.perf_counter()
 
-        cohort = fleet.cohort(number, eligible)
-        depths = [fleet.depth(client) for client in cohort]
-        matrix = method.allocate(depths, generator(config.seed, Purpose.ALLOCATION, number))
-        tasks = client_tasks(method, cohort, matrix, number, config.rounds)
+        cohort = fleet.cohort(number, method.eligible)
+        depths = fleet.depths(number)
+        matrix = method.allocate(depths[cohort].tolist(), generator(config.seed, Purpose.ALLOCATION, number))
+        tasks = client_tasks(blueprint, method, cohort, matrix, number, step_bound(config.training, sizes, cohort))
 
         groups: dict[int, MaskedSum] = {}
         rows = []
@@ -82,9 +85,9 @@ def run(blueprint: Blueprint, workers: Workers, run_dir: Path) -> Iterator[Round
                 raise RunFailedError(
                     f"round {number}: client {task.client}: {error}; try a lower training.lr"
                 ) from error
-            rows.append(records.add_client(update, fleet.domain(task.client), fleet.depth(task.client)))
+            rows.append(records.add_client(update, fleet.domain(task.client), int(depths[task.client])))
 
-        state = Checkpoint(number, method.merge(state.values, groups))
+        state = Checkpoint(number, method.merge(state.values, groups) if groups else state.values)
         last = number == config.rounds
         evaluated = last or number % config.evaluation.every == 0
         scores = workers.evaluate(state.values) if evaluated else []
@@ -99,12 +102,16 @@ def run(blueprint: Blueprint, workers: Workers, run_dir: Path) -> Iterator[Round
     yield Outcome(state.values, scores or workers.evaluate(state.values))
 
 
-def client_tasks(method: Method, cohort: list[int], matrix: Matrix, number: int, rounds: int) -> list[ClientTask]:
+def client_tasks(
+    blueprint: Blueprint, method: Method, cohort: list[int], matrix: Matrix, number: int, max_steps: int | None
+) -> list[ClientTask]:
     """A task for every client of the cohort: its row of the allocation matrix, as layer indices."""
+    progress = number / blueprint.config.rounds
+    stem = blueprint.layout.stem_names if 0 in cohort else ()  # the patch embedding's LoRA: an oddity, as documented
     tasks = []
     for client, row in zip(cohort, matrix, strict=True):
         layers = tuple(np.flatnonzero(row).tolist())
-        tasks.append(ClientTask(number, client, layers, method.held_heads(layers), number / rounds))
+        tasks.append(ClientTask(number, client, layers, method.held_heads(layers) + stem, progress, max_steps))
     return tasks
 
 

@@ -16,6 +16,7 @@ class ClientTask:
         layers: Indices of the layers it holds, ascending: a row of the allocation matrix.
         heads: Names of the heads it holds.
         progress: round divided by the number of rounds, for losses that change over time.
+        max_steps: The most local steps it may take; None for no bound.
     """
 
     round: int
@@ -23,6 +24,7 @@ class ClientTask:
     layers: tuple[int, ...]
     heads: tuple[str, ...]
     progress: float
+    max_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class ClientUpdate:
         steps: Local steps taken.
         loss: Mean training loss over the steps.
         seconds: Time spent in training.
+        skipped: Name and error of every image that could not be read and was left out.
         slot: Number of the actor that trained it.
         attempt: 1, or more after failures.
     """
@@ -46,6 +49,7 @@ class ClientUpdate:
     steps: int
     loss: float
     seconds: float
+    skipped: tuple[tuple[str, str], ...] = ()
     slot: int = 0
     attempt: int = 1
 
@@ -69,6 +73,7 @@ class Score:
         top1: How many had the highest score on their label.
         top5: How many had their label among the five highest scores.
         loss: Mean cross entropy.
+        skipped: Name and error of every image that could not be read and was left out.
     """
 
     domain: str
@@ -77,3 +82,4 @@ class Score:
     top1: int
     top5: int
     loss: float
+    skipped: tuple[tuple[str, str], ...] = ()

@@ -1,16 +1,36 @@
-"""Files that travel with the package: `asset://NAME` in a setting names one of them."""
+"""Where files are: `asset://NAME` travels with the package, other URIs are pyarrow.fs's, the rest is local."""
 
 from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from fedra_ray.errors import SettingError
 
 _PACKAGE = Path(__file__).parent
 _ASSET = "asset://"
 
 
 def resolve(path: str) -> Path:
-    """The file that a path setting means."""
+    """The local file that a path setting means."""
     if path.startswith(_ASSET):
         return _PACKAGE / "assets" / path.removeprefix(_ASSET)
     return Path(path).expanduser()
+
+
+def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI (s3://, gs://, ...) and the path in it.
+
+    Raises:
+        SettingError: if pyarrow knows no such file system.
+    """
+    if "://" not in path or path.startswith(_ASSET):
+        return fs.LocalFileSystem(), str(resolve(path).absolute())
+    try:
+        system, inside = fs.FileSystem.from_uri(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SettingError(setting, path, f"is no file system that pyarrow knows: {error}") from error
+    return system, inside
 
 
 def conf_dir() -> Path:

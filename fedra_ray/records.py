@@ -1,5 +1,6 @@
 """What a run writes down: Parquet tables that any tool reads."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ SCHEMAS = {
             "attempt": pa.int32(),
         }
     ),
+    "skipped": pa.schema(
+        {
+            "round": pa.int32(),
+            "image": pa.string(),
+            "error": pa.string(),
+        }
+    ),
     "evaluations": pa.schema(
         {
             "round": pa.int32(),
@@ -80,12 +88,13 @@ class Records:
             "attempt": update.attempt,
         }
         self._rows["clients"].append(row)
+        self._add_skipped(update.task.round, update.skipped)
         return row
 
     def add_round(self, number: int, seconds: float, holders: Sequence[int], clients: list[dict[str, Any]]) -> float:
         """Note a finished round from its clients' rows, in the order of clients; returns the mean training loss."""
         clients = sorted(clients, key=lambda row: row["client"])
-        loss = sum(row["loss"] for row in clients) / len(clients)
+        loss = sum(row["loss"] for row in clients) / len(clients) if clients else math.nan
         self._rows["rounds"].append(
             {
                 "round": number,
@@ -104,6 +113,7 @@ class Records:
     def add_scores(self, number: int, scores: Iterable[Score]) -> None:
         """Note an evaluation after a round."""
         for score in scores:
+            self._add_skipped(number, score.skipped)
             self._rows["evaluations"].append(
                 {
                     "round": number,
@@ -116,10 +126,16 @@ class Records:
                 }
             )
 
+    def _add_skipped(self, number: int, skipped: Iterable[tuple[str, str]]) -> None:
+        """Note images that were left out, each once, in the round in which that was first noticed."""
+        known = {row["image"] for row in self._rows["skipped"]}
+        fresh = [(image, error) for image, error in skipped if image not in known]
+        self._rows["skipped"] += [{"round": number, "image": image, "error": error} for image, error in fresh]
+
     def save(self) -> None:
         """Write every table."""
         for name, schema in SCHEMAS.items():
-            rows = sorted(self._rows[name], key=lambda row: (row["round"], row.get("client", 0)))
+            rows = sorted(self._rows[name], key=lambda row: (row["round"], row.get("client", 0), row.get("image", "")))
             part = self._folder / f".{name}.parquet.part"
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), part)
             part.replace(self._folder / f"{name}.parquet")

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from fedra_ray.adapter import save_peft
 from fedra_ray.blueprint import Blueprint
+from fedra_ray.data import division
 from fedra_ray.experiment import Outcome
+from fedra_ray.figures import draw_partition
 
 SUMMARY = "summary.json"
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
@@ -20,6 +22,7 @@ _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core
 def write(run_dir: Path, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
     """Write adapter/ and, last of all, summary.json, which marks the run as finished; returns the summary."""
     save_peft(run_dir / "adapter", blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
+    draw_partition(pq.read_table(run_dir / division.FILE), blueprint.classes, run_dir / "partition.png")
     accuracy = {score.domain: score.top1 / score.examples for score in outcome.scores}
     rounds = pq.read_table(run_dir / "rounds.parquet")
     summary = {
@@ -32,6 +35,9 @@ def write(run_dir: Path, blueprint: Blueprint, outcome: Outcome) -> dict[str, An
         "accuracy": accuracy,
         "mean_accuracy": sum(accuracy.values()) / len(accuracy),
         "evaluated_layers": list(blueprint.method().evaluated_layers),
+        "depths": blueprint.config.fleet.depths,
+        "partition": blueprint.config.partition.name,
+        "skipped_images": len(pq.read_table(run_dir / "skipped.parquet")),
         "seconds": sum(rounds["seconds"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),

@@ -13,6 +13,7 @@ class Purpose(IntEnum):
     COHORT = 2
     ALLOCATION = 3
     TRAINING = 4
+    CAPACITY = 5
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:

@@ -1,16 +1,17 @@
 """Where clients are simulated: one adapted model, the data, and the method, for any number of clients in turn."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedra_ray.assembly import adapted_model
 from fedra_ray.backbone import Weights, normalisation
 from fedra_ray.blueprint import Blueprint
+from fedra_ray.data.division import Division, Share
+from fedra_ray.data.examples import Examples
+from fedra_ray.data.source import ImageSource
 from fedra_ray.evaluation import evaluate
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
 from fedra_ray.training import train_client
@@ -37,23 +38,22 @@ class Site:
         self._device = torch.device(device)
         self._model = adapted_model(blueprint, weights).to(self._device)
         self._method = blueprint.method()
-        self._fleet = blueprint.fleet()
-        self._dataset = blueprint.dataset()
+        self._source = ImageSource(blueprint.dataset(), self._config.dataset, blueprint.image_size)
+        self._division = Division(self._config, self._source.dataset)
         self._mean, self._std = (part.to(self._device) for part in normalisation(self._config.backbone))
-        self._client_data = lru_cache(maxsize=64)(self._load_client)
-        self._domain_data = lru_cache(maxsize=16)(self._load_domain)
 
     def train_one(self, task: ClientTask, values: Vector) -> ClientUpdate:
         """One client's local training from the global adapter."""
-        images, labels = self._client_data(task.client)
+        examples = self._examples("train", self._division.share(task.client))
         config = self._config
-        return train_client(self._model, self._method, images, labels, values, task, config.training, config.seed)
+        return train_client(self._model, self._method, examples, values, task, config.training, config.seed)
 
     def evaluate_one(self, domain: str, values: Vector) -> Score:
         """Score of the global adapter on one domain."""
-        images, labels = self._domain_data(domain)
-        split, batch_size = self._config.evaluation.split, self._config.evaluation.batch_size
-        return evaluate(self._model, self._method, images, labels, values, domain, split, batch_size)
+        split = self._config.evaluation.split
+        everything = np.arange(len(self._source.dataset.labels(domain, split)))
+        examples = self._examples(split, [(domain, everything)])
+        return evaluate(self._model, self._method, examples, values, domain, self._config.evaluation.batch_size)
 
     def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate]:
         """Train every task, in the given order."""
@@ -63,14 +63,5 @@ class Site:
         """Scores of the global adapter, a domain each."""
         return [self.evaluate_one(domain, values) for domain in self._domains]
 
-    def _load_client(self, client: int) -> tuple[Tensor, Tensor]:
-        return self._load(self._fleet.domain(client), "train", self._fleet.examples(client, self._dataset))
-
-    def _load_domain(self, domain: str) -> tuple[Tensor, Tensor]:
-        split = self._config.evaluation.split
-        return self._load(domain, split, np.arange(len(self._dataset.labels(domain, split))))
-
-    def _load(self, domain: str, split: str, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        pixels = torch.from_numpy(self._dataset.images(domain, split, indices)).to(self._device)
-        labels = torch.from_numpy(self._dataset.labels(domain, split)[indices]).to(self._device)
-        return (pixels.float() / 255 - self._mean) / self._std, labels
+    def _examples(self, split: str, share: Share) -> Examples:
+        return Examples(self._source, split, share, self._mean, self._std)

@@ -1,26 +1,26 @@
 """One client's local training. No Ray: a sub-model, the client's images, and a task go in, an update comes out."""
 
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedra_ray.config import TrainingConfig
+from fedra_ray.data.examples import Examples
+from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientTask, ClientUpdate
 from fedra_ray.methods.method import Method
 from fedra_ray.seeding import Purpose, generator
+from fedra_ray.steps import full_steps
 from fedra_ray.submodel import SubModel
 
 
 def train_client(
     model: SubModel,
     method: Method,
-    images: Tensor,
-    labels: Tensor,
+    examples: Examples,
     values: NDArray[np.float32],
     task: ClientTask,
     config: TrainingConfig,
@@ -31,8 +31,7 @@ def train_client(
     Args:
         model: The shared stack; on return it holds this client's trained values.
         method: Gives the local loss.
-        images: Normalised images (examples, 3, H, W).
-        labels: Labels (examples,).
+        examples: The client's images.
         values: The global adapter, flat.
         task: Round, client, layers and heads.
         config: Optimiser settings.
@@ -40,28 +39,39 @@ def train_client(
 
     Returns:
         The trained segments, with the mean loss over the steps taken.
+
+    Raises:
+        ImageError: for an image that cannot be read, unless the configuration says to skip it.
     """
     start = time.perf_counter()
     rng = generator(seed, Purpose.TRAINING, task.round, task.client)
     torch.manual_seed(int(rng.integers(2**63)))  # LoRA dropout draws from torch's own stream
     held = model.layout.held(task.layers, task.heads)
-    model.load(values, held)
+    model.load(values, model.layout.held(task.layers, [*dict.fromkeys([*task.heads, *model.layout.stem_names])]))
     model.train()
     optimiser = _optimiser(model, config)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     losses = []
-    for batch in _batches(len(images), config, rng):
+    for images, labels in examples.batches(_orders(len(examples), task.max_steps, config, rng)):
         optimiser.zero_grad()
         with autocast(config.precision, images.device):
-            loss = method.loss(model, images[batch], labels[batch], task.layers, task.progress)
+            loss = method.loss(model, images, labels, task.layers, task.progress)
         loss.backward()
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimiser.step()
         losses.append(loss.item())
-    mean_loss = float(np.mean(losses))
-    seconds = time.perf_counter() - start
-    return ClientUpdate(task, model.pack(held), len(images), len(losses), mean_loss, seconds)
+    if not losses:
+        raise RunFailedError(f"client {task.client}: none of its {len(examples)} images can be read")
+    return ClientUpdate(
+        task,
+        values=model.pack(held),
+        examples=len(examples),
+        steps=len(losses),
+        loss=float(np.mean(losses)),
+        seconds=time.perf_counter() - start,
+        skipped=tuple(sorted(examples.skipped)),
+    )
 
 
 def _optimiser(model: SubModel, config: TrainingConfig) -> torch.optim.SGD:
@@ -71,16 +81,15 @@ def _optimiser(model: SubModel, config: TrainingConfig) -> torch.optim.SGD:
     return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def _batches(examples: int, config: TrainingConfig, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Image indices of every local step: shuffled passes over the data, cut off after max_steps."""
-    steps = 0
-    for _ in range(config.local_epochs):
-        order = torch.from_numpy(rng.permutation(examples))
-        for batch in order.split(config.batch_size):
-            if steps == config.max_steps:
-                return
-            steps += 1
-            yield batch
+def _orders(
+    examples: int, max_steps: int | None, config: TrainingConfig, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Positions of the images of every local step: shuffled passes over the data, cut off after max_steps."""
+    steps = full_steps(examples, config) if max_steps is None else min(max_steps, full_steps(examples, config))
+    orders: list[NDArray[np.int64]] = []
+    while len(orders) < steps:
+        orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))
+    return orders[:steps]
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -93,12 +93,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vit_config(world: Path) -> BackboneConfig:
-    return BackboneConfig("tiny_vit", "vit_tiny_patch16_224", VIT, checkpoint=str(world / "vit.safetensors"))
+    file = str(world / "vit.safetensors")
+    return BackboneConfig("tiny_vit", "vit_tiny_patch16_224", VIT, checkpoint=file, mean=[0.5] * 3, std=[0.5] * 3)
 
 
 @pytest.fixture(scope="session")
 def mixer_config(world: Path) -> BackboneConfig:
-    return BackboneConfig("tiny_mixer", "timm.models.MlpMixer", MIXER, checkpoint=str(world / "mixer.safetensors"))
+    file = str(world / "mixer.safetensors")
+    return BackboneConfig("tiny_mixer", "timm.models.MlpMixer", MIXER, checkpoint=file, mean=[0.5] * 3, std=[0.5] * 3)
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def config(world: Path, vit_config: BackboneConfig, tmp_path: Path) -> Experimen
     """Three clients of depths 4, 2 and 1, two rounds of two steps."""
     return ExperimentConfig(
         dataset=DatasetConfig(name="shapes", root=str(world / "shapes.parquet")),
-        backbone=dataclasses.replace(vit_config),
+        backbone=dataclasses.replace(vit_config, mean=[0.5] * 3, std=[0.5] * 3),
         fleet=FleetConfig(depths=[4, 2, 1], num_clients=3),
         training=TrainingConfig(lr=0.1, head_lr=0.1, batch_size=8, max_steps=2),
         rounds=2,

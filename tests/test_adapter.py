@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,22 @@ def test_held_segments_are_ascending_whatever_the_order_of_layers() -> None:
     assert LAYOUT.held([1, 0], ["deep"]) == [0, 1, 3]
     assert LAYOUT.held([], ["deep", "shallow"]) == [2, 3]
     assert LAYOUT.held([1], []) == [1]
+
+
+def test_the_patch_embedding_lies_behind_the_heads() -> None:
+    patch = (Entry("patch_embed.proj.lora_A", (2, 3, 4, 4)), Entry("patch_embed.proj.lora_B", (5, 2, 1, 1)))
+    layout = replace(LAYOUT, patch_embedding=patch)
+    assert layout.stem_names == ("patch_embedding",)
+    assert LAYOUT.stem_names == ()
+    assert layout.segments == [*LAYOUT.segments, slice(58, 164)]
+    assert layout.held([1], ["patch_embedding", "shallow"]) == [1, 2, 4]
+    with pytest.raises(ValueError, match="tuple"):
+        LAYOUT.held([1], ["patch_embedding"])
+    first = layout.tensors(layout.initial(0))
+    assert not first["patch_embed.proj.lora_B"].any()
+    largest = np.abs(first["patch_embed.proj.lora_A"]).max()
+    assert 0.9 / np.sqrt(48) < largest <= 1 / np.sqrt(48)
+    assert layout.initial(0)[:58].tobytes() == LAYOUT.initial(0).tobytes()
 
 
 def test_unknown_heads_are_refused() -> None:
@@ -148,6 +165,29 @@ def test_saved_adapter_loads_into_the_plain_timm_model(
     assert (unadapted - expected).abs().min() > 1e-3
     adapted = {name.removesuffix(".lora_A.default") for name, _ in loaded.named_modules() if "lora_A.d" in name}
     assert adapted == {f"base_model.model.blocks.{index}.{target}" for index in range(4) for target in targets}
+
+
+def test_saved_patch_embedding_loads_into_the_plain_timm_model(
+    vit_config: BackboneConfig,
+    make_model: Callable[..., SubModel],
+    random_values: Callable[..., np.ndarray],
+    plain_model: Callable[..., torch.nn.Module],
+    images: torch.Tensor,
+    tmp_path: Path,
+) -> None:
+    from peft import PeftModel
+
+    lora = replace(LORA, patch_embedding=True)
+    model = make_model(vit_config, lora=lora)
+    values = random_values(model.layout)
+    save_peft(tmp_path, model.layout, values, lora, FAMILY_TARGETS[0])
+    model.load(values, range(len(model.layout.entries)))
+    plain = plain_model(vit_config, range(4), num_classes=0)
+    plain.reset_classifier(3)
+    with torch.inference_mode():
+        loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+        torch.testing.assert_close(model.eval().logits(images, range(4)), loaded(images))
+    assert any("patch_embed.proj.lora_A" in name for name, _ in loaded.named_parameters())
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.allocation import Matrix, covering, prefix, uniform
+from fedra_ray.allocation import Matrix, covering, expected_uncovered, prefix, uniform
 
 Draw = Callable[[list[int], int, np.random.Generator], Matrix]
 Choice = tuple[tuple[int, ...], ...]
@@ -132,3 +132,34 @@ def test_covering_refuses_depths_that_cannot_cover() -> None:
 def test_a_depth_beyond_the_model_is_refused(draw: Draw) -> None:
     with pytest.raises(ValueError, match="larger"):
         draw([5, 1], 4, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("depths", "expected", "probability"),
+    [([3] * 6, 2.14, 0.96), ([4] * 6, 1.05, 0.725), ([6] * 6, 0.19, 0.18), ([12, 10, 8, 6, 4, 3], 0, 0), ([], 12, 1)],
+)
+def test_uncovered_layers_of_the_papers_fleets(depths: list[int], expected: float, probability: float) -> None:
+    assert expected_uncovered(depths, 12) == pytest.approx((expected, probability), abs=0.005)
+
+
+@pytest.mark.parametrize(("depths", "num_layers"), [([2, 1], 4), ([1, 1, 1], 3), ([2, 2], 3), ([0, 2], 3), ([1], 1)])
+def test_uncovered_layers_are_counted_over_every_matrix(depths: list[int], num_layers: int) -> None:
+    uncovered = [num_layers - len(set().union(*choice)) for choice in choices(depths, num_layers)]
+    assert expected_uncovered(depths, num_layers) == pytest.approx(
+        (np.mean(uncovered), np.mean([count > 0 for count in uncovered])), abs=1e-12
+    )
+
+
+@given(fleet=fleets(), extra=st.integers(1, 12))
+@settings(deadline=None)
+def test_a_further_client_never_leaves_more_layers_uncovered(fleet: tuple[list[int], int], extra: int) -> None:
+    depths, num_layers = fleet
+    expected, probability = expected_uncovered(depths, num_layers)
+    fewer, less_likely = expected_uncovered([*depths, min(extra, num_layers)], num_layers)
+    assert fewer < expected or fewer == expected == 0
+    assert less_likely <= probability <= min(1, expected)
+
+
+def test_uncovered_layers_of_a_large_cohort_are_rare() -> None:
+    expected, probability = expected_uncovered([6] * 1000, 12)
+    assert 0 < probability <= expected < 1e-299

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -7,6 +8,7 @@ import pytest
 
 from fedra_ray.assembly import adapted_model, draw_up
 from fedra_ray.config import ExperimentConfig, LoraConfig, MethodConfig
+from fedra_ray.cost import measure
 from fedra_ray.errors import SettingError
 
 
@@ -84,3 +86,22 @@ def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:
     assert refusal.value.args[:2] == ("evaluation.split", "test")
     config.evaluation.split = "validation"
     draw_up(config)
+
+
+def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
+    blueprint, weights = draw_up(config)
+    cost = measure(adapted_model(blueprint, weights), blueprint.image_size, config)
+    config.fleet.memory_mb = [cost.memory(depth, config.training.batch_size) / 1e6 for depth in (2, 4, 1)]
+    config.fleet.memory_mb.append(1000.0)
+    assert draw_up(config)[0].config.fleet.depths == [2, 4, 1, 4]
+    config.fleet.memory_mb = [1000.0, 0.001]
+    with pytest.raises(SettingError, match="not even one block fits"):
+        draw_up(config)
+
+
+def test_a_cache_that_cannot_be_made_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config.dataset.cache = str(tmp_path / "file" / "cache")
+    with pytest.raises(SettingError, match="is no folder that can be made") as refusal:
+        draw_up(config)
+    assert refusal.value.args[0] == "dataset.cache"

@@ -33,7 +33,7 @@ def test_the_defaults_are_allowed() -> None:
         ("fleet.clients_per_round", 7, "at most fleet.num_clients, which is 6"),
         ("fleet.depths", [], "at least one depth"),
         ("fleet.depths", [4, 0], "every depth must be at least 1"),
-        ("fleet.alpha", 0.0, "greater than 0"),
+        ("partition.alpha", 0.0, "greater than 0"),
         ("training.lr", 0.0, "greater than 0"),
         ("training.lr", NAN, "greater than 0"),
         ("training.head_lr", -0.1, "greater than 0"),
@@ -45,6 +45,16 @@ def test_the_defaults_are_allowed() -> None:
         ("training.max_steps", 0, "at least 1"),
         ("training.clip_norm", 0.0, "greater than 0"),
         ("training.precision", "fp16", "one of fp32, bf16"),
+        ("partition.min_size", 0, "at least 1"),
+        ("partition.shards_per_client", 0, "at least 1"),
+        ("partition.scheme", "random", "one of domain, shards, iid"),
+        ("fleet.sampling", "poisson", "one of uniform, per_domain"),
+        ("fleet.memory_mb", [], "at least one budget"),
+        ("fleet.memory_mb", [500.0, 0.0], "each greater than 0"),
+        ("fleet.probabilities", [1.0, 0, 0, 0, 0, 0], "fleet.dynamic=true"),
+        ("training.step_cap", "smallest", "one of none, cohort, fleet"),
+        ("dataset.on_error", "ignore", "one of fail, skip"),
+        ("dataset.memory_mb", -1, "at least 0"),
         ("lora.rank", 0, "at least 1"),
         ("lora.alpha", 0.0, "greater than 0"),
         ("lora.dropout", 1.0, "at least 0 and below 1"),
@@ -99,3 +109,13 @@ def test_a_gpu_share_is_nothing_a_unit_fraction_or_whole(share: float) -> None:
 def test_another_gpu_share_is_refused(share: float) -> None:
     with pytest.raises(SettingError, match=r"^runtime.num_gpus=.*: must be 0, a fraction 1/k"):
         check(with_setting("runtime.num_gpus", share))
+
+
+@pytest.mark.parametrize("probabilities", [[0.5, 0.5], [0.5, 0.25, 0.5], [1.5, -0.5, 0.0], [NAN, 0.5, 0.5]])
+def test_probabilities_that_are_none_of_the_depths_are_refused(probabilities: list[float]) -> None:
+    config = with_setting("fleet.probabilities", probabilities)
+    config.fleet.dynamic, config.fleet.depths = True, [4, 2, 1]
+    with pytest.raises(SettingError, match="must be 3 numbers of at least 0, one a depth, that sum to 1"):
+        check(config)
+    config.fleet.probabilities = [0.5, 0.25, 0.25]
+    check(config)

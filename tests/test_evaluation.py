@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from support import Given
 from torch import Tensor
 
 from fedra_ray.config import BackboneConfig
@@ -47,7 +48,7 @@ def score(
     def run(table: Tensor, labels: Tensor, batch_size: int = 100) -> Score:
         images = torch.arange(len(labels)).view(-1, 1, 1, 1).expand(-1, 3, 16, 16).float()
         values = random_values(model.layout)
-        return evaluate(model, Lookup(table), images, labels, values, "clipart", "test", batch_size)
+        return evaluate(model, Lookup(table), Given(images, labels), values, "clipart", batch_size)
 
     return run
 
@@ -92,5 +93,5 @@ def test_the_scored_model_is_the_global_one(
     model.load(values, range(len(model.layout.entries)))
     predicted = model.eval().logits(images, range(4)).argmax(dim=1)
     model.load(random_values(model.layout, 1), model.layout.held([1], ["head"]))
-    found = evaluate(model, method, images, predicted, values, "clipart", "test", 4)
+    found = evaluate(model, method, Given(images, predicted), values, "clipart", 4)
     assert found.top1 == len(images)

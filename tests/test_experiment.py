@@ -7,18 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from fedra_ray.aggregation import MaskedSum
-from fedra_ray.assembly import adapted_model, draw_up
-from fedra_ray.backbone import normalisation
+from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
-from fedra_ray.errors import RunFailedError
-from fedra_ray.evaluation import evaluate
+from fedra_ray.errors import ImageError, RunFailedError
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
-from fedra_ray.training import train_client
+from fedra_ray.site import Site
 
 METHODS = {
     "fedra": "FedRA",
@@ -42,8 +39,7 @@ class InProcess:
 
     def __init__(self, config: ExperimentConfig, arrival: int | None = None, failing: int = 0) -> None:
         self.blueprint, weights = draw_up(config)
-        self.config = config
-        self.model = adapted_model(self.blueprint, weights)
+        self.site = Site(self.blueprint, weights)
         self.arrival = None if arrival is None else np.random.default_rng(arrival)
         self.failing = failing
         self.updates: list[ClientUpdate] = []
@@ -53,27 +49,12 @@ class InProcess:
         for index in order:
             if len(self.updates) + 1 == self.failing:
                 raise KeyboardInterrupt
-            client = tasks[index].client
-            fleet, dataset = self.blueprint.fleet(), self.blueprint.dataset()
-            images, labels = self.load(fleet.domain(client), "train", fleet.examples(client, dataset))
-            training, seed = self.config.training, self.config.seed
-            method = self.blueprint.method()
-            update = train_client(self.model, method, images, labels, values, tasks[index], training, seed)
+            update = self.site.train_one(tasks[index], values)
             self.updates.append(update)
             yield update
 
     def evaluate(self, values: np.ndarray) -> list[Score]:
-        scores = []
-        for domain in self.blueprint.domains:
-            images, labels = self.load(domain, "test", np.arange(6))
-            scores.append(evaluate(self.model, self.blueprint.method(), images, labels, values, domain, "test", 64))
-        return scores
-
-    def load(self, domain: str, split: str, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, std = normalisation(self.config.backbone)
-        dataset = self.blueprint.dataset()
-        pixels = torch.from_numpy(dataset.images(domain, split, indices))
-        return (pixels.float() / 255 - mean) / std, torch.from_numpy(dataset.labels(domain, split)[indices])
+        return self.site.evaluate(values)
 
 
 def finish(workers: InProcess, folder: Path) -> Outcome:
@@ -138,7 +119,7 @@ def test_layer_holders_count_the_clients_of_each_layer(config: ExperimentConfig,
 @pytest.mark.parametrize("weighting", ["uniform", "examples"])
 def test_a_round_is_the_weighted_mean_of_its_updates(weighting: str, config: ExperimentConfig, tmp_path: Path) -> None:
     config.aggregation.weighting, config.rounds = weighting, 1
-    config.fleet.num_clients, config.fleet.alpha = 9, 0.5
+    config.fleet.num_clients, config.partition.alpha = 9, 0.5
     workers = InProcess(config, arrival=1)
     found = finish(workers, tmp_path).values
     layout = workers.blueprint.layout
@@ -251,3 +232,99 @@ def test_a_blueprint_survives_the_trip_to_an_actor(config: ExperimentConfig) -> 
     copied: Blueprint = pickle.loads(pickle.dumps(blueprint))
     assert copied == blueprint
     assert len(pickle.dumps(blueprint)) < 20_000
+
+
+def test_depths_that_are_drawn_anew_decide_a_rounds_allocation(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.fleet.dynamic, config.fleet.num_clients, config.rounds = True, 6, 4
+    workers = InProcess(config)
+    finish(workers, tmp_path)
+    fleet = workers.blueprint.fleet()
+    rows = table(tmp_path, "clients")
+    for row in rows:
+        assert row["depth"] == len(row["layers"]) == fleet.depths(row["round"])[row["client"]]
+    assert len({tuple(row["depth"] for row in rows if row["round"] == number) for number in range(1, 5)}) == 4
+
+
+def test_a_round_without_an_eligible_client_keeps_the_model(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.method, config.rounds = named("exclusive"), 1
+    config.fleet.dynamic, config.fleet.probabilities = True, [0.0, 0.5, 0.5]  # none of depth 4
+    workers = InProcess(config)
+    found = finish(workers, tmp_path)
+    assert found.values.tobytes() == workers.blueprint.layout.initial(0).tobytes()
+    (row,) = table(tmp_path, "rounds")
+    assert row["cohort"] == []
+    assert np.isnan(row["train_loss"])
+
+
+@pytest.mark.parametrize(
+    ("cap", "extra", "expected"),
+    [("none", False, None), ("cohort", False, 0), ("cohort", True, 1), ("fleet", False, 0), ("fleet", True, 1)],
+)
+def test_nobody_takes_more_steps_than_the_smallest_client(
+    cap: str, extra: bool, expected: int | None, config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.fleet.num_clients, config.partition.alpha, config.training.max_steps = 9, 0.3, None
+    config.fleet.clients_per_round, config.training.batch_size = 3, 2
+    config.training.step_cap, config.training.extra_step = cap, extra
+    workers = InProcess(config)
+    finish(workers, tmp_path)
+    sizes = workers.blueprint.division().sizes()
+    assert len(set(sizes.tolist())) > 2
+    for row in table(tmp_path, "rounds"):
+        updates = [update for update in workers.updates if update.task.round == row["round"]]
+        smallest = min(sizes[row["cohort"]] if cap == "cohort" else sizes)
+        for update in updates:
+            own = -(-update.examples // 2)
+            assert update.steps == (own if expected is None else min(own, -(-smallest // 2) + expected))
+
+
+@pytest.mark.parametrize("scheme", ["iid", "shards"])
+def test_other_partitions_train_too(scheme: str, config: ExperimentConfig, tmp_path: Path) -> None:
+    config.partition.scheme, config.fleet.num_clients = scheme, 6
+    finish(InProcess(config), tmp_path)
+    domains = {row["client"]: row["domain"] for row in table(tmp_path, "clients")}
+    assert set(domains.values()) == ({"mixed"} if scheme == "iid" else {"dark", "light", "noisy"})
+
+
+def test_the_patch_embedding_is_averaged_only_in_rounds_with_client_0(config: ExperimentConfig, tmp_path: Path) -> None:
+    config.lora.patch_embedding, config.rounds = True, 6
+    config.fleet.clients_per_round = 2
+    workers = InProcess(config, arrival=3)
+    segment = workers.blueprint.layout.segments[-1]
+    assert segment.stop - segment.start == 8 * 3 * 8 * 8 + 16 * 8
+    before = workers.blueprint.layout.initial(0)[segment]
+    for number in range(1, 7):
+        config.rounds = number
+        after = finish(workers, tmp_path).values[segment]
+        cohort = table(tmp_path, "rounds")[-1]["cohort"]
+        assert (after.tobytes() != before.tobytes()) == (0 in cohort)
+        before = after
+
+
+@pytest.fixture
+def damaged(config: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
+    """A data set whose row 2, a training image of `dark`, is no image."""
+    source = pq.read_table(config.dataset.root)
+    images = source["image"].to_pylist()
+    images[2] = b"no image at all"
+    config.dataset.root = str(tmp_path / "damaged.parquet")
+    pq.write_table(source.set_column(source.schema.get_field_index("image"), "image", [images]), config.dataset.root)
+    config.training.max_steps = None
+    return config
+
+
+def test_an_image_that_cannot_be_read_ends_the_run_and_is_named(damaged: ExperimentConfig, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"damaged.parquet, row 2: not an image of a known format"):
+        finish(InProcess(damaged), tmp_path / "run")
+
+
+def test_a_skipped_image_is_recorded_once_and_changes_nothing_else(damaged: ExperimentConfig, tmp_path: Path) -> None:
+    damaged.dataset.on_error = "skip"
+    first = finish(InProcess(damaged), tmp_path / "first")
+    (row,) = table(tmp_path / "first", "skipped")
+    assert row["round"] == 1
+    assert row["image"].endswith("damaged.parquet, row 2")
+    damaged.dataset.memory_mb = 0
+    second = finish(InProcess(damaged, arrival=1), tmp_path / "second")
+    assert first.values.tobytes() == second.values.tobytes()
+    assert table(tmp_path / "second", "skipped") == [row]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedra_ray import results
 from fedra_ray.assembly import draw_up
@@ -20,6 +21,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
         update = ClientUpdate(task, np.zeros(10, np.float32), 8, 1, 0.5, 0.1)
         records.add_round(number, 1.5, [1, 0, 0, 0], [records.add_client(update, "dark", 4)])
     records.save()
+    blueprint.division().save(tmp_path)
     assert results.read(tmp_path) is None
     scores = [Score("dark", "test", 8, 2, 8, 1.0), Score("light", "test", 4, 3, 4, 1.0)]
     summary = results.write(tmp_path, blueprint, Outcome(blueprint.layout.initial(0), scores))
@@ -34,6 +36,8 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+    assert (summary["depths"], summary["partition"], summary["skipped_images"]) == ([4, 2, 1], "feature_skew", 0)
+    assert Image.open(tmp_path / "partition.png").format == "PNG"
     assert not list(tmp_path.glob(".*.part"))
 
 

@@ -15,6 +15,7 @@ from fedra_ray.errors import SettingError
 from fedra_ray.submodel import LoraLinear, SubModel, check_stack
 
 LORA = LoraConfig(rank=2, alpha=3.0)
+PATCH_LORA = LoraConfig(rank=2, alpha=3.0, patch_embedding=True)
 CHOICES = [(0,), (3,), (1, 2), (0, 3), (3, 0, 2), (0, 1, 2, 3)]
 
 Make = Callable[..., SubModel]
@@ -28,6 +29,8 @@ def under_peft(plain: nn.Module, tensors: dict[str, np.ndarray], layers: Sequenc
     from peft import get_peft_model
 
     targets = rf"blocks\.\d+\.({'|'.join(find_targets(plain, None))})"
+    if "patch_embed.proj.lora_A" in tensors:
+        targets += r"|patch_embed\.proj"
     config = PeftConfig(r=2, lora_alpha=3, target_modules=targets, modules_to_save=["head"])
     model = get_peft_model(plain, config)
     state = {}
@@ -36,6 +39,8 @@ def under_peft(plain: nn.Module, tensors: dict[str, np.ndarray], layers: Sequenc
         if parts[0] == "blocks" and int(parts[1]) in layers:
             renamed = ".".join(["blocks", str(layers.index(int(parts[1]))), *parts[2:]])
             state[f"base_model.model.{renamed}.default.weight"] = torch.from_numpy(value)
+        elif parts[0] == "patch_embed":
+            state[f"base_model.model.{name}.default.weight"] = torch.from_numpy(value)
         elif name.startswith(f"heads.{head}."):
             state[f"base_model.model.head.modules_to_save.default.{parts[-1]}"] = torch.from_numpy(value)
     assert not model.load_state_dict(state, strict=False).unexpected_keys
@@ -96,7 +101,7 @@ def test_exits_equal_truncated_models(
     model = make_model(backbone_config, ("exit_1", "exit_3"), LORA)
     values = random_values(model.layout)
     model.load(values, range(len(model.layout.entries)))
-    scores = model.double().eval().exit_logits(images.double(), layers, {1: "exit_1", 3: "exit_3"})
+    scores = model.double().eval().exit_logits(images.double(), layers, [(1, "exit_1"), (3, "exit_3")])
     assert len(scores) == 2
     for depth, score in zip((1, 3), scores, strict=True):
         kept = sorted(layers)[:depth]
@@ -109,7 +114,77 @@ def test_exits_beyond_the_chosen_layers_do_not_exist(
 ) -> None:
     model = make_model(vit_config, ("exit_1", "exit_3"))
     model.load(random_values(model.layout), range(len(model.layout.entries)))
-    assert len(model.exit_logits(images, (0, 1), {1: "exit_1", 3: "exit_3"})) == 1
+    assert len(model.exit_logits(images, (0, 1), [(1, "exit_1"), (3, "exit_3")])) == 1
+
+
+def test_exits_keep_the_order_of_their_pairs_and_may_share_a_depth(
+    vit_config: BackboneConfig, make_model: Make, random_values: Values, images: torch.Tensor
+) -> None:
+    model = make_model(vit_config, ("first", "second"))
+    model.load(random_values(model.layout), range(len(model.layout.entries)))
+    pairs = [(3, "second"), (0, "first"), (3, "first"), (2, "first")]
+    found = model.exit_logits(images, (1, 2, 3), pairs)
+    expected = [model.logits(images, (1, 2, 3)[:depth], head) for depth, head in pairs]
+    assert all(torch.equal(score, other) for score, other in zip(found, expected, strict=True))
+    assert not torch.equal(found[0], found[2])
+
+
+def test_the_patch_embedding_is_adapted_as_peft_adapts_it(
+    vit_config: BackboneConfig,
+    make_model: Make,
+    random_values: Values,
+    plain_model: Plain,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+) -> None:
+    model = make_model(vit_config, lora=PATCH_LORA)
+    layout, values = model.layout, random_values(model.layout)
+    model.load(values, layout.held([1, 3], ["head", "patch_embedding"]))
+    model.double().eval()
+    reference = under_peft(plain_model(vit_config, [1, 3]), layout.tensors(values), [1, 3], "head")
+    logits, expected = model.logits(images.double(), (1, 3)), reference(images.double())
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+    functional.cross_entropy(logits, labels).backward()
+    functional.cross_entropy(expected, labels).backward()
+    theirs = dict(reference.named_parameters())
+    for entry in layout.patch_embedding:
+        gradient_of_peft = theirs[f"base_model.model.{entry.name}.default.weight"].grad
+        assert gradient_of_peft.abs().max() > 0
+        torch.testing.assert_close(gradient(model, entry.name), gradient_of_peft, rtol=1e-9, atol=1e-10)
+
+
+def test_the_patch_embedding_is_a_segment_of_its_own(
+    vit_config: BackboneConfig, make_model: Make, random_values: Values, images: torch.Tensor
+) -> None:
+    model = make_model(vit_config, lora=PATCH_LORA)
+    values = random_values(model.layout)
+    assert model.layout.stem_names == ("patch_embedding",)
+    assert [entry.shape for entry in model.layout.entries[-1]] == [(2, 3, 8, 8), (16, 2, 1, 1)]
+    held = model.layout.held([], ["patch_embedding"])
+    model.load(values, held)
+    assert [len(parameters) for parameters in model.trained()] == [2, 0]
+    assert model.embed(images).tokens.requires_grad
+    assert model.pack(held).tobytes() == values[-(2 * 3 * 64 + 16 * 2) :].tobytes()
+    model.load(values, model.layout.held([0], ["head"]))
+    assert not model.embed(images).tokens.requires_grad
+    model.logits(images, (0,)).sum().backward()
+    assert gradient(model, "patch_embed.proj.lora_A") is None
+    assert make_model(vit_config).layout.stem_names == ()
+
+
+def test_the_papers_patch_embedding_has_the_authors_number_of_parameters() -> None:
+    with torch.device("meta"):
+        backbone = build(BackboneConfig(model="vit_base_patch16_224"))
+        layout = SubModel(backbone, ("attn.proj",), LoraConfig(rank=8, patch_embedding=True), ("head",), 100).layout
+    assert sum(entry.size for entry in layout.patch_embedding) == 12_288
+
+
+def test_a_model_without_the_vits_patch_embedding_cannot_adapt_it(
+    mixer_config: BackboneConfig, make_model: Make
+) -> None:
+    with pytest.raises(SettingError, match=r"MlpMixer has no convolution patch_embed.proj") as refusal:
+        make_model(mixer_config, lora=PATCH_LORA)
+    assert refusal.value.args[:2] == ("lora.patch_embedding", True)
 
 
 def test_training_moves_only_what_is_held(
@@ -218,20 +293,6 @@ def test_a_plain_stack_is_accepted(backbone_config: BackboneConfig, plain_model:
     check_stack(plain_model(backbone_config, range(4), num_classes=0), backbone_config.model, 16)
 
 
-@pytest.mark.parametrize(
-    ("model", "arguments", "size"),
-    [
-        ("eva02_tiny_patch14_224", {"depth": 2, "img_size": 28, "embed_dim": 48}, 28),  # passes rope to its blocks
-        ("xcit_nano_12_p16_224", {"depth": 2, "img_size": 32, "embed_dim": 16, "num_heads": 2}, 32),  # and height
-        ("mobilenetv3_small_050", {}, 32),  # has no norm
-    ],
-)
-def test_a_model_that_is_no_plain_stack_is_refused(model: str, arguments: dict[str, int], size: int) -> None:
-    backbone = build(BackboneConfig(model=model, model_args=arguments))
-    with pytest.raises(SettingError, match=f"backbone.model={model}: must be a stem, residual blocks in a row"):
-        check_stack(backbone, model, size)
-
-
 def test_a_model_that_treats_its_blocks_otherwise_is_refused(vit_config: BackboneConfig, plain_model: Plain) -> None:
     class Backwards(type(plain_model(vit_config, range(4)))):
         def forward_features(self, x: torch.Tensor) -> torch.Tensor:
@@ -242,5 +303,5 @@ def test_a_model_that_treats_its_blocks_otherwise_is_refused(vit_config: Backbon
 
     model = copy.deepcopy(plain_model(vit_config, range(4), num_classes=0))
     model.__class__ = Backwards
-    with pytest.raises(SettingError, match="residual blocks in a row"):
+    with pytest.raises(SettingError, match="backwards: must be a stem, exchangeable residual blocks in a row"):
         check_stack(model, "backwards", 16)

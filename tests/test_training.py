@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support import Given
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,8 +60,8 @@ def train(
     method: Method | None = None,
     seed: int = 0,
 ) -> ClientUpdate:
-    images, labels = numbered(count)
-    return train_client(model, method or FedRA(4, [2]), images, labels, values, task, config, seed)
+    task = replace(task, max_steps=config.max_steps)
+    return train_client(model, method or FedRA(4, [2]), Given(*numbered(count)), values, task, config, seed)
 
 
 def by_hand(model: SubModel, values: np.ndarray, config: TrainingConfig, steps: int) -> np.ndarray:

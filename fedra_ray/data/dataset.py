@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedra_ray.config import DatasetConfig
+from fedra_ray.errors import SettingError
 from fedra_ray.plugins import instantiate
 
 SPLITS = ("train", "validation", "test")
@@ -28,7 +29,13 @@ class Dataset(ABC):
 
     @abstractmethod
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decoded images (len(indices), 3, image_size, image_size); indices count within the domain and split."""
+        """Decoded images (len(indices), 3, image_size, image_size); indices count within the domain and split.
+
+        Called with the images that are needed next and no others; what is decoded is kept by the caller.
+
+        Raises:
+            ImageError: if one of them is missing or cannot be decoded.
+        """
 
 
 def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
@@ -37,5 +44,7 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     Raises:
         SettingError: if the target is no data set, its options do not fit, or its root cannot be read.
     """
+    if not config.root:
+        raise SettingError("dataset.root", config.root, "name the file or folder that holds the images")
     arguments = {"root": config.root, "image_size": image_size, **config.options}
     return instantiate(config.target, "dataset", Dataset, arguments)

@@ -1,64 +1,109 @@
-"""The clients: which domain each belongs to, how many blocks it can hold, and which images are its own."""
+"""The clients: which domain each belongs to, how many blocks it can hold, and which of them join a round."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.config import FleetConfig
-from fedra_ray.data.dataset import Dataset
-from fedra_ray.data.partition import dirichlet
+from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.seeding import Purpose, generator
 
+#: What records call the domain of a client that has images of all domains.
+MIXED = "mixed"
+
 
 class Fleet:
-    """Client k belongs to domain k mod D and has depth depths[k mod len(depths)].
+    """Client k belongs to domain k mod D and has depth depths[k mod len(depths)], or one drawn anew each round.
 
     Everything follows from the configuration, so an actor works it out for itself and nothing per client is sent.
+
+    Args:
+        config: Its fleet, partition and seed.
+        domains: Names of the data set's domains.
+
+    Raises:
+        SettingError: if cohorts cannot be drawn per domain.
     """
 
-    def __init__(self, config: FleetConfig, domains: tuple[str, ...], seed: int) -> None:
-        self.config = config
+    def __init__(self, config: ExperimentConfig, domains: tuple[str, ...]) -> None:
+        self.config = config.fleet
         self.domains = domains
-        self.seed = seed
+        self._mixed = config.partition.scheme == "iid"
+        self.seed = config.seed
+        self.size = config.fleet.num_clients
+        self._drawn_depths = lru_cache(maxsize=4)(self._draw_depths)
+        self._check_sampling()
 
     def domain(self, client: int) -> str:
         """Name of the client's domain."""
-        return self.domains[client % len(self.domains)]
+        return MIXED if self._mixed else self.domains[client % len(self.domains)]
 
-    def depth(self, client: int) -> int:
-        """How many blocks the client can hold."""
-        return self.config.depths[client % len(self.config.depths)]
+    def depths(self, round_number: int) -> NDArray[np.int64]:
+        """How many blocks each client (clients,) can hold in a round."""
+        if self.config.dynamic:
+            return self._drawn_depths(round_number)
+        return np.asarray(self.possible_depths())
 
-    def cohort(self, round_number: int, eligible: list[int]) -> list[int]:
-        """The clients of one round, ascending: all eligible ones, or a uniform draw without replacement."""
-        wanted = self.config.clients_per_round
-        if wanted is None or wanted >= len(eligible):
-            return eligible
-        rng = generator(self.seed, Purpose.COHORT, round_number)
-        return sorted(rng.choice(eligible, size=wanted, replace=False).tolist())
+    def cohort(self, round_number: int, eligible: Callable[[int], bool]) -> list[int]:
+        """The clients of one round, ascending, drawn from those of an eligible depth without replacement.
 
-    def examples(self, client: int, dataset: Dataset) -> NDArray[np.int64]:
-        """Indices of the client's images within its domain's training split."""
-        domain, position = client % len(self.domains), client // len(self.domains)
-        return _domain_parts(self, dataset, domain)[position]
-
-    def check_data(self, dataset: Dataset) -> None:
-        """Refuse a fleet in which some client would have no image.
-
-        Raises:
-            SettingError: naming the smallest domain.
+        Fewer than configured if there are not enough eligible ones; possibly none.
         """
-        sizes = {domain: len(dataset.labels(domain, "train")) for domain in self.domains}
-        smallest = min(sizes, key=lambda domain: sizes[domain])
-        if -(-self.config.num_clients // len(self.domains)) > sizes[smallest]:
-            allowed = f"must be at most {len(self.domains)} x {sizes[smallest]}, the training images of {smallest}"
-            raise SettingError("fleet.num_clients", self.config.num_clients, allowed)
+        depths = self.depths(round_number)
+        allowed = [depth for depth in np.unique(depths).tolist() if eligible(depth)]
+        clients = np.flatnonzero(np.isin(depths, allowed))
+        rng = generator(self.seed, Purpose.COHORT, round_number)
+        if self.config.sampling == "per_domain":
+            groups = [clients[clients % len(self.domains) == domain] for domain in range(len(self.domains))]
+            drawn = [rng.choice(group, min(self.per_domain, len(group)), replace=False) for group in groups]
+            return sorted(np.concatenate(drawn).tolist())
+        wanted = self.config.clients_per_round
+        if wanted is None or wanted >= len(clients):
+            return clients.tolist()
+        return sorted(rng.choice(clients, size=wanted, replace=False).tolist())
 
+    @property
+    def per_domain(self) -> int:
+        """How many clients of each domain join a round, if sampling is per domain."""
+        return (self.config.clients_per_round or len(self.domains)) // len(self.domains)
 
-@lru_cache(maxsize=64)
-def _domain_parts(fleet: Fleet, dataset: Dataset, domain: int) -> list[NDArray[np.int64]]:
-    sharing = len(range(domain, fleet.config.num_clients, len(fleet.domains)))
-    labels = dataset.labels(fleet.domains[domain], "train")
-    return dirichlet(labels, sharing, fleet.config.alpha, generator(fleet.seed, Purpose.PARTITION, domain))
+    @property
+    def cohort_size(self) -> int:
+        """The most clients of a round."""
+        if self.config.sampling == "per_domain":
+            return min(self.size, self.per_domain * len(self.domains))
+        return self.config.clients_per_round or self.size
+
+    def possible_depths(self) -> list[int]:
+        """A depth for every client; if they are drawn anew each round, in equal parts those that may be drawn."""
+        given = self.config.depths
+        return [given[client % len(given)] for client in range(self.size)]
+
+    def shallowest_cohort(self) -> list[int]:
+        """The least depths that a cohort of full size can have."""
+        if self.config.dynamic:
+            chances = self.config.probabilities or [1.0] * len(self.config.depths)
+            drawn = [depth for depth, chance in zip(self.config.depths, chances, strict=True) if chance > 0]
+            return [min(drawn)] * self.cohort_size
+        depths = self.possible_depths()
+        if self.config.sampling == "per_domain":
+            groups = [depths[domain :: len(self.domains)] for domain in range(len(self.domains))]
+            return [depth for group in groups for depth in sorted(group)[: self.per_domain]]
+        return sorted(depths)[: self.cohort_size]
+
+    def _draw_depths(self, round_number: int) -> NDArray[np.int64]:
+        rng = generator(self.seed, Purpose.CAPACITY, round_number)
+        return rng.choice(self.config.depths, size=self.size, p=self.config.probabilities)
+
+    def _check_sampling(self) -> None:
+        if self.config.sampling != "per_domain":
+            return
+        if self._mixed:
+            allowed = "clients of partition.scheme=iid have no domain; use uniform"
+            raise SettingError("fleet.sampling", self.config.sampling, allowed)
+        cohort = self.config.clients_per_round
+        if cohort is not None and cohort % len(self.domains):
+            allowed = f"must be a multiple of the {len(self.domains)} domains for fleet.sampling=per_domain"
+            raise SettingError("fleet.clients_per_round", cohort, allowed)

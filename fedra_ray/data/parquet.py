@@ -1,83 +1,252 @@
-"""A domain data set in Parquet: a row an image, with its encoded bytes, label, label name, domain and split."""
+"""Domain data sets in Parquet: a row an image, with its encoded bytes, a label and a domain.
 
-import io
-from functools import cache
-from pathlib import Path
+Reads one file or a folder of them, on any pyarrow.fs file system: the embedded set, exports of the Hugging Face Hub,
+and the shards that `fedra-ray prepare` writes.
+"""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
+from pyarrow import fs
 
+from fedra_ray.data import manifest
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.errors import SettingError
-from fedra_ray.paths import resolve
+from fedra_ray.data.image import decode
+from fedra_ray.data.tree import Item, held_out
+from fedra_ray.errors import ImageError, SettingError
+from fedra_ray.paths import filesystem
 
-_INDEX = ["label", "label_name", "domain", "split"]
+_SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"} | {name: name for name in SPLITS}
+_FILE_SPLIT = re.compile(rf"(?:^|/)({'|'.join(_SPLIT_NAMES)})[-_./]")
+_ENCODED_BYTES = 256_000_000  # of row groups that a process keeps
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns. Labels and domains are text or integers, images are bytes or a struct with `bytes`."""
+
+    image: str = "image"
+    label: str = "label"
+    label_name: str = "label_name"
+    domain: str = "domain"
+    split: str = "split"
+
+
+@dataclass
+class _Index:
+    """What is known of every row without its image; rows count over all files in order."""
+
+    label: NDArray[np.int64]
+    domain: NDArray[np.object_]
+    split: NDArray[np.object_]
+    position: NDArray[np.int64]
 
 
 class ParquetDataset(Dataset):
-    """Reads labels at once, images a domain and split at a time, when they are first asked for.
+    """Reads labels at once, and of images only the row groups that hold those asked for.
+
+    Splits come from a column, else from file names (train-00000.parquet), else shares are held out. Names of classes
+    and domains come from a column, else from the schema's metadata of Hugging Face, else they are the numbers.
 
     Args:
-        root: The Parquet file.
+        root: A Parquet file or a folder of them: a path or a pyarrow.fs URI.
         image_size: Side in pixels of the returned images; stored images of another size are resized (bicubic).
+        columns: Names of the columns that are not called `image`, `label`, `label_name`, `domain`, `split`.
+        test: Share of every domain and class held out for testing, if nothing else tells the splits.
+        validation: The same for validation.
     """
 
-    def __init__(self, root: str, image_size: int) -> None:
-        self._path = resolve(root)
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        columns: dict[str, str] | None = None,
+        test: float = 0.2,
+        validation: float = 0.1,
+    ) -> None:
+        self._root = root
         self._image_size = image_size
-        table = _read_index(self._path, root)
-        self.domains = tuple(sorted(pc.unique(table["domain"]).to_pylist()))
-        self.classes = _class_names(table, root)
-        self._labels = {
-            (domain, split): _where(table, domain, split)["label"].to_numpy().astype(np.int64)
+        self._columns = _columns(columns or {})
+        self._system, self._path = filesystem("dataset.root", root)
+        try:
+            self._files = _files(self._system, self._path, root)
+            self._readers = [pq.ParquetFile(self._system.open_input_file(file)) for file in self._files]
+            index, self.classes = self._read_index(test, validation)
+            _check_images(self._readers[0].schema_arrow.field(self._columns.image), root)
+        except (pa.ArrowException, OSError) as error:
+            raise SettingError("dataset.root", root, f"is not readable as Parquet: {_line(error)}") from error
+        self.domains = tuple(sorted(set(index.domain)))
+        self._rows = {
+            (domain, split): _in_order(np.flatnonzero((index.domain == domain) & (index.split == split)), index)
             for domain in self.domains
             for split in SPLITS
         }
+        self._labels = {key: index.label[rows] for key, rows in self._rows.items()}
+        self._groups = [
+            (file, group) for file, reader in enumerate(self._readers) for group in range(reader.num_row_groups)
+        ]
+        metadata = [self._readers[file].metadata.row_group(group) for file, group in self._groups]
+        self._starts = np.cumsum([0] + [group.num_rows for group in metadata])
+        largest = max(group.total_byte_size for group in metadata)
+        self._encoded = lru_cache(maxsize=max(2, _ENCODED_BYTES // max(1, largest)))(self._read_group)
 
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        labels: NDArray[np.int64] = self._labels[domain, split]
-        return labels
+        return self._labels[domain, split]
 
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return _decode(self._path, domain, split, self._image_size)[indices]
+        rows = self._rows[domain, split][indices]
+        decoded = np.empty((len(rows), 3, self._image_size, self._image_size), dtype=np.uint8)
+        groups = np.searchsorted(self._starts, rows, side="right") - 1
+        for group in np.unique(groups):
+            encoded = self._encoded(group)
+            for position in np.flatnonzero(groups == group):
+                row = rows[position] - self._starts[group]
+                content = encoded[row].as_py()
+                decoded[position] = decode(content or b"", self._image_size, self._name(group, row))
+        return decoded
 
+    def _read_group(self, group: int) -> pa.ChunkedArray:
+        file, number = self._groups[group]
+        try:
+            column = self._readers[file].read_row_group(number, columns=[self._columns.image]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise ImageError(f"{self._files[file]}, row group {number}", _line(error)) from error
+        return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
-def _read_index(path: Path, root: str) -> pa.Table:
-    if not path.is_file():
-        raise SettingError("dataset.root", root, "no such Parquet file")
-    try:
-        schema = pq.read_schema(path)
-        missing = [name for name in ("image", *_INDEX) if name not in schema.names]
+    def _name(self, group: int, row: int) -> str:
+        file, number = self._groups[group]  # a file's groups follow one another
+        return f"{self._files[file]}, row {self._starts[group] - self._starts[group - number] + row}"
+
+    def _read_index(self, test: float, validation: float) -> tuple[_Index, tuple[str, ...]]:
+        """Label, domain and split of every row, and the names of the classes."""
+        schema = self._readers[0].schema_arrow
+        names = self._columns
+        missing = [name for name in (names.image, names.label, names.domain) if name not in schema.names]
         if missing:
-            raise SettingError("dataset.root", root, f"the file lacks the columns {', '.join(missing)}")
-        return pq.read_table(path, columns=_INDEX)
-    except (pa.ArrowException, OSError) as error:
-        raise SettingError("dataset.root", root, f"is not a readable Parquet file: {error}") from error
+            found = f"its columns are {', '.join(schema.names)}"
+            message = f"the file lacks the columns {', '.join(missing)}; {found}; dataset.options.columns renames them"
+            raise SettingError("dataset.root", self._root, message)
+        known = (names.label, names.label_name, names.domain, names.split, manifest.POSITION)
+        wanted = [name for name in known if name in schema.names]
+        tables = [reader.read(columns=wanted) for reader in self._readers]
+        table = pa.concat_tables(tables, promote_options="default")
+        if not len(table):
+            raise SettingError("dataset.root", self._root, "has no rows")
+        for name in wanted:
+            if table[name].null_count:
+                raise SettingError("dataset.root", self._root, f"the column {name} has empty values")
+        label, classes = _labels(table, names, schema, self._root)
+        domain = _domains(table[names.domain], _known_names(schema, names.domain), self._root)
+        sizes = [len(part) for part in tables]
+        if names.split in table.column_names:
+            split = _named_splits(table[names.split].to_pylist(), self._root)
+        elif all(told := [_file_split(file, self._path) for file in self._files]):
+            split = np.repeat(np.array(told, dtype=object), sizes)
+        else:
+            items = [Item(str(row), label[row], domain[row], "train") for row in range(len(label))]
+            split = np.array([item.split for item in held_out(items, test, validation)], dtype=object)
+        prepared = manifest.POSITION in table.column_names
+        position = table[manifest.POSITION].to_numpy() if prepared else np.arange(len(table))
+        return _Index(label, domain, split, position), classes
 
 
-def _class_names(table: pa.Table, root: str) -> tuple[str, ...]:
-    pairs = table.group_by(["label", "label_name"]).aggregate([]).sort_by("label")
-    if pairs["label"].to_pylist() != list(range(len(pairs))):
-        raise SettingError("dataset.root", root, "labels must be 0, 1, 2, ... with one name each")
-    return tuple(pairs["label_name"].to_pylist())
+def _in_order(rows: NDArray[np.int64], index: _Index) -> NDArray[np.int64]:
+    return rows[np.argsort(index.position[rows], kind="stable")]
 
 
-def _where(table: pa.Table, domain: str, split: str) -> pa.Table:
-    return table.filter(pc.and_(pc.equal(table["domain"], domain), pc.equal(table["split"], split)))
+def _columns(renamed: dict[str, str]) -> Columns:
+    allowed = [item.name for item in fields(Columns)]
+    for name, value in renamed.items():
+        if name not in allowed:
+            raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
+    return Columns(**renamed)
 
 
-@cache
-def _decode(path: Path, domain: str, split: str, size: int) -> NDArray[np.uint8]:
-    """Every image of one domain and split, (images, 3, size, size); kept, for each client comes back every round."""
-    rows = pq.read_table(path, columns=["image"], filters=[("domain", "=", domain), ("split", "=", split)])
-    decoded = np.empty((len(rows), 3, size, size), dtype=np.uint8)
-    for index, content in enumerate(rows["image"]):
-        image = Image.open(io.BytesIO(content.as_py())).convert("RGB")
-        if image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BICUBIC)
-        decoded[index] = np.asarray(image).transpose(2, 0, 1)
-    return decoded
+def _files(system: fs.FileSystem, path: str, root: str) -> list[str]:
+    """The Parquet files below a path, in the order of their names; those of its manifest if it has one."""
+    info = system.get_file_info(path)
+    if info.type == fs.FileType.File:
+        return [path]
+    if info.type == fs.FileType.Directory:
+        listed = manifest.files(system, path, root)
+        if listed is not None:
+            return listed
+        found = system.get_file_info(fs.FileSelector(path, recursive=True))
+        files = sorted(item.path for item in found if item.extension == "parquet" and item.is_file)
+        if files:
+            return files
+    raise SettingError("dataset.root", root, "no such Parquet file, nor a folder of them")
+
+
+def _check_images(column: pa.Field, root: str) -> None:
+    fields = {field.name: field.type for field in column.type} if pa.types.is_struct(column.type) else {}
+    kind = fields.get("bytes", column.type)
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        allowed = f"column {column.name} must have encoded images, or a struct with their `bytes`; it has {column.type}"
+        raise SettingError("dataset.root", root, allowed)
+
+
+def _file_split(file: str, path: str) -> str | None:
+    """The split that the name of a file tells, or of a folder below the root's path."""
+    inside = file.removeprefix(path) or file.rpartition("/")[2]
+    found = _FILE_SPLIT.findall(inside)
+    return _SPLIT_NAMES[found[-1]] if found else None
+
+
+def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """Names behind the numbers of a column, from the metadata that Hugging Face's exports carry."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    column = table[names.label]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not pa.types.is_integer(column.type):
+        classes = sorted(pc.unique(column).to_pylist())
+        return np.array(pc.index_in(column, pa.array(classes, column.type)), dtype=np.int64), tuple(map(str, classes))
+    numbers = column.to_numpy().astype(np.int64)
+    present = np.unique(numbers).tolist()
+    if present != list(range(len(present))):
+        raise SettingError("dataset.root", root, f"labels in column {names.label} must be 0, 1, 2, ... without a gap")
+    if names.label_name in table.column_names:
+        pairs = table.group_by([names.label, names.label_name]).aggregate([]).sort_by(names.label)
+        if len(pairs) != len(present):
+            raise SettingError("dataset.root", root, f"every label must have one name in column {names.label_name}")
+        return numbers, tuple(map(str, pairs[names.label_name].to_pylist()))
+    known = _known_names(schema, names.label) or []
+    return numbers, tuple(known[label] if label < len(known) else str(label) for label in present)
+
+
+def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> NDArray[np.object_]:
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_integer(column.type) and known:
+        if not all(0 <= value < len(known) for value in set(values)):
+            raise SettingError("dataset.root", root, f"has domains outside its {len(known)} names")
+        return np.array([known[value] for value in values], dtype=object)
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def _named_splits(values: list[Any], root: str) -> NDArray[np.object_]:
+    unknown = sorted({str(value) for value in values} - _SPLIT_NAMES.keys())
+    if unknown:
+        allowed = f"splits must be train, validation or test; there is {', '.join(unknown)}"
+        raise SettingError("dataset.root", root, allowed)
+    return np.array([_SPLIT_NAMES[str(value)] for value in values], dtype=object)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

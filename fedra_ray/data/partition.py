@@ -1,4 +1,9 @@
-"""How a domain's training images are divided among its clients. Pure functions of labels and a random generator."""
+"""How training images are divided among clients. Pure functions of labels and a random generator.
+
+Each returns ascending image indices of every client; together they are all images, each once.
+"""
+
+import heapq
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,25 +11,21 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 
-def dirichlet(labels: NDArray[np.int64], num_clients: int, alpha: float, rng: np.random.Generator) -> list[Indices]:
-    """Divide images so that each class falls on the clients in Dirichlet(alpha) shares.
-
-    A client that would get nothing takes an image from the client that has most.
+def dirichlet(
+    labels: NDArray[np.int64], num_clients: int, alpha: float, min_size: int, rng: np.random.Generator
+) -> list[Indices]:
+    """Divide images so that each class falls on the clients in Dirichlet(alpha) shares. arXiv 1909.06335, section 3.
 
     Args:
         labels: Labels (images,) of the domain.
         num_clients: How many clients share it.
         alpha: Concentration: large means equal shares of every class, small means label skew.
+        min_size: Least number of images of a client.
         rng: Source of the draw.
 
-    Returns:
-        Ascending image indices of every client; together they are all images, each once.
-
     Raises:
-        ValueError: if there are more clients than images.
+        ValueError: if there are too few images.
     """
-    if num_clients > len(labels):
-        raise ValueError(f"{num_clients} clients cannot share {len(labels)} images")
     owner = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
@@ -32,9 +33,50 @@ def dirichlet(labels: NDArray[np.int64], num_clients: int, alpha: float, rng: np
         cuts = np.rint(shares * len(members)).astype(np.int64)
         for client, part in enumerate(np.split(members, cuts)):
             owner[part] = client
-    parts = [np.flatnonzero(owner == client) for client in range(num_clients)]
+    return _with_minimum(owner, num_clients, min_size)
+
+
+def shards(
+    labels: NDArray[np.int64], num_clients: int, per_client: int, min_size: int, rng: np.random.Generator
+) -> list[Indices]:
+    """Sort images by label, cut them into equal shards, and deal `per_client` of these to each client at random.
+
+    McMahan et al., arXiv 1602.05629, section 3 (their pathological partition).
+
+    Raises:
+        ValueError: if there are too few images.
+    """
+    shuffled = rng.permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    owners = rng.permutation(np.repeat(np.arange(num_clients), per_client))
+    owner = np.empty(len(labels), dtype=np.int64)
+    for client, shard in zip(owners, np.array_split(by_label, len(owners)), strict=True):
+        owner[shard] = client
+    return _with_minimum(owner, num_clients, min_size)
+
+
+def iid(count: int, num_clients: int, min_size: int, rng: np.random.Generator) -> list[Indices]:
+    """Divide images uniformly into parts of equal size, but for one.
+
+    Raises:
+        ValueError: if there are too few images.
+    """
+    owner = np.empty(count, dtype=np.int64)
+    owner[rng.permutation(count)] = np.arange(count) % num_clients
+    return _with_minimum(owner, num_clients, min_size)
+
+
+def _with_minimum(owner: NDArray[np.int64], num_clients: int, min_size: int) -> list[Indices]:
+    """The clients' images, after the richest have given their first ones to those that have too few."""
+    if num_clients * min_size > len(owner):
+        raise ValueError(f"{len(owner)} images are too few for {num_clients} clients with at least {min_size} each")
+    parts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner, minlength=num_clients))[:-1])
+    by_size = [(-len(part), client) for client, part in enumerate(parts)]
+    heapq.heapify(by_size)
     for client, part in enumerate(parts):
-        if not len(part):
-            richest = max(range(num_clients), key=lambda other: len(parts[other]))
-            parts[client], parts[richest] = parts[richest][:1], parts[richest][1:]
-    return parts
+        for _ in range(min_size - len(part)):
+            size, richest = heapq.heappop(by_size)
+            parts[client] = np.append(parts[client], parts[richest][0])
+            parts[richest] = parts[richest][1:]
+            heapq.heappush(by_size, (size + 1, richest))
+    return [np.sort(part) for part in parts]

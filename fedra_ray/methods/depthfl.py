@@ -19,13 +19,22 @@ class DepthFL(Method):
 
     Args:
         num_layers: Layers of the model.
-        depths: Depths of the fleet; each distinct one has an exit.
+        depths: Depths of the fleet.
         distillation: Final weight of the exits' self-distillation; 0 for none. It grows as exp(-5 (1 - r/R)^2).
         prediction: `ensemble` averages the probabilities of all exits, `last` takes the deepest.
+        exits: After how many layers there is an exit; None for one at every distinct depth of the fleet.
+        shared_head: A further head at the end of every client's own layers, whatever its depth, and of the model (an
+            oddity of the FedRA authors' code, which has exits [4, 7, 10] besides).
     """
 
     def __init__(
-        self, num_layers: int, depths: list[int], distillation: float = 1.0, prediction: str = "ensemble"
+        self,
+        num_layers: int,
+        depths: list[int],
+        distillation: float = 1.0,
+        prediction: str = "ensemble",
+        exits: list[int] | None = None,
+        shared_head: bool = False,
     ) -> None:
         super().__init__(num_layers, depths)
         if prediction not in ("ensemble", "last"):
@@ -34,17 +43,19 @@ class DepthFL(Method):
             raise SettingError("method.options.distillation", distillation, "must be at least 0")
         self.distillation = distillation
         self.prediction = prediction
-        self.exits = {depth: f"exit_{depth}" for depth in sorted(set(depths))}
-        self.head_names = tuple(self.exits.values())
+        self.shared_head = shared_head
+        self.exits = {depth: f"exit_{depth}" for depth in sorted(set(depths if exits is None else exits))}
+        self._check_exits(exits)
+        self.head_names = tuple(self.exits.values()) + ("head",) * shared_head
 
     def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
         return prefix(depths, self.num_layers)
 
     def held_heads(self, layers: Sequence[int]) -> tuple[str, ...]:
-        return tuple(name for depth, name in self.exits.items() if depth <= len(layers))
+        return tuple(name for _, name in self._exits_of(layers))
 
     def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
-        scores = model.exit_logits(images, layers, self.exits)
+        scores = model.exit_logits(images, layers, self._exits_of(layers))
         total = torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
         weight = self.distillation * math.exp(-5 * (1 - progress) ** 2)
         return total + weight * _mutual_distillation(scores)
@@ -54,10 +65,23 @@ class DepthFL(Method):
         return tuple(range(max(self.depths)))
 
     def predict(self, model: SubModel, images: Tensor) -> Tensor:
-        scores = model.exit_logits(images, self.evaluated_layers, self.exits)
+        scores = model.exit_logits(images, self.evaluated_layers, self._exits_of(self.evaluated_layers))
         if self.prediction == "last":
             return scores[-1]
         return torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) - math.log(len(scores))
+
+    def _exits_of(self, layers: Sequence[int]) -> list[tuple[int, str]]:
+        """Depth and head of every exit of a model with these layers, the deepest last."""
+        exits = [(depth, name) for depth, name in self.exits.items() if depth <= len(layers)]
+        return [*exits, (len(layers), "head")] if self.shared_head else exits
+
+    def _check_exits(self, exits: list[int] | None) -> None:
+        if any(not 1 <= depth <= self.num_layers for depth in self.exits):
+            allowed = f"every exit must be between 1 and {self.num_layers}, the layers of the model"
+            raise SettingError("method.options.exits", exits, allowed)
+        if not self.shared_head and min(self.exits, default=self.num_layers + 1) > min(self.depths):
+            allowed = f"a client of depth {min(self.depths)} would have no exit; add one or set shared_head=true"
+            raise SettingError("method.options.exits", exits, allowed)
 
 
 def _mutual_distillation(scores: list[Tensor]) -> Tensor:

@@ -80,7 +80,7 @@ def create_method(config: ExperimentConfig, num_layers: int) -> Method:
     if max(depths) > num_layers:
         allowed = f"every depth must be at most {num_layers}, the layers of {config.backbone.model}"
         raise SettingError("fleet.depths", depths, allowed)
-    present = depths[: config.fleet.num_clients]
+    present = depths if config.fleet.dynamic else depths[: config.fleet.num_clients]
     arguments = {"num_layers": num_layers, "depths": present, **config.method.options}
     if config.allocation.cover:
         arguments["cover"] = True

@@ -54,12 +54,11 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
 
 def cohort_layers(blueprint: Blueprint) -> list[int]:
     """How many layers each client of the largest cohort holds, from a draw of the method's allocation."""
-    config, method, fleet = blueprint.config.fleet, blueprint.method(), blueprint.fleet()
-    eligible = [client for client in range(config.num_clients) if method.eligible(fleet.depth(client))]
-    depths = [fleet.depth(client) for client in eligible]
+    method, fleet = blueprint.method(), blueprint.fleet()
+    depths = [depth for depth in fleet.possible_depths() if method.eligible(depth)]
     matrix = method.allocate(depths, generator(blueprint.config.seed, Purpose.ALLOCATION, 0))
     counts = sorted(matrix.sum(axis=1).tolist(), reverse=True)
-    return [max(1, count) for count in counts[: config.clients_per_round]]
+    return [max(1, count) for count in counts[: fleet.cohort_size]]
 
 
 def _start_server(
@@ -87,8 +86,10 @@ def _follow(server: Any, display: Display) -> Outcome:
 
 def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:
     config = blueprint.config
-    clients = config.fleet.num_clients
+    fleet = blueprint.fleet()
+    drawn = "drawn from " if config.fleet.dynamic else ""
     return (
-        f"{config.method.name} with {config.backbone.name} on {config.dataset.name}: {clients} clients, "
-        f"{config.fleet.clients_per_round or clients} a round, depths {config.fleet.depths}, {len(specs)} client actors"
+        f"{config.method.name} with {config.backbone.name} on {config.dataset.name}: {fleet.size} clients "
+        f"({config.partition.name}), {fleet.cohort_size} a round, depths {drawn}{config.fleet.depths}, "
+        f"{len(specs)} client actors"
     )

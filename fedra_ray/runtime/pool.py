@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import ClientLostError
+from fedra_ray.errors import ClientLostError, RunFailedError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.runtime.placement import SlotSpec, longest_first, next_batch
 from fedra_ray.runtime.slot import ClientSlot
@@ -72,6 +72,8 @@ class SlotPool:
                     numbered = [(task, attempts[task.client]) for task in batch]
                     busy[slot.actor.train.remote(numbered, reference)] = (slot, batch)
             batch, results = self._next_result(busy) or ([], [])
+            if isinstance(results, RayTaskError) and isinstance(results.cause, RunFailedError):
+                raise results.cause
             if isinstance(results, RayError):
                 results = [ClientFailure(task, str(results)) for task in batch]
             yield from (result for result in results if isinstance(result, ClientUpdate))
@@ -93,7 +95,9 @@ class SlotPool:
             domain, result = self._next_result(busy) or ("", None)
             if isinstance(result, RayError):
                 failures += 1
-                if failures == self._config.runtime.max_attempts or isinstance(result, RayTaskError):
+                if isinstance(result, RayTaskError):
+                    raise result.cause
+                if failures == self._config.runtime.max_attempts:
                     raise result
                 queue.append(domain)
             elif result is not None:

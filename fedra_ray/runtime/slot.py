@@ -9,6 +9,7 @@ import ray
 from numpy.typing import NDArray
 
 from fedra_ray.blueprint import Blueprint
+from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class ClientSlot:
         for task, attempt in tasks:
             try:
                 results.append(replace(self._site.train_one(task, values), slot=self._number, attempt=attempt))
+            except RunFailedError:  # another attempt would end the same
+                raise
             except Exception:  # whatever a method or data set raises belongs to this client's failure
                 results.append(ClientFailure(task, traceback.format_exc()))
         return results

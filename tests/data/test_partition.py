@@ -1,32 +1,45 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.data.partition import dirichlet
+from fedra_ray.data.partition import Indices, dirichlet, iid, shards
+
+
+def check_parts(parts: list[Indices], count: int, num_clients: int, min_size: int) -> None:
+    """Each image once, in ascending order, and nobody below the minimum."""
+    assert len(parts) == num_clients
+    assert all(len(part) >= min_size for part in parts)
+    assert all((np.diff(part) > 0).all() for part in parts)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(count))
 
 
 @given(
     labels=st.lists(st.integers(0, 5), min_size=1, max_size=60),
-    sharing=st.integers(1, 20),
+    num_clients=st.integers(1, 20),
     alpha=st.floats(1e-4, 1e4),
+    per_client=st.integers(1, 5),
+    min_size=st.integers(1, 8),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=200, deadline=None)
-def test_every_image_has_one_client_and_every_client_an_image(
-    labels: list[int], sharing: int, alpha: float, seed: int
+def test_every_image_has_one_client_and_every_client_the_least_images(
+    labels: list[int], num_clients: int, alpha: float, per_client: int, min_size: int, seed: int
 ) -> None:
-    sharing = min(sharing, len(labels))
-    parts = dirichlet(np.array(labels), sharing, alpha, np.random.default_rng(seed))
-    assert len(parts) == sharing
-    assert all(len(part) for part in parts)
-    assert all((np.diff(part) > 0).all() for part in parts)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    num_clients = min(num_clients, len(labels))
+    min_size = min(min_size, len(labels) // num_clients)
+    given_labels, rng = np.array(labels), np.random.default_rng(seed)
+    for parts in (
+        dirichlet(given_labels, num_clients, alpha, min_size, rng),
+        shards(given_labels, num_clients, per_client, min_size, rng),
+        iid(len(labels), num_clients, min_size, rng),
+    ):
+        check_parts(parts, len(labels), num_clients, min_size)
 
 
 def test_equal_seeds_give_equal_parts() -> None:
     labels = np.arange(100) % 10
-    first, again, other = (dirichlet(labels, 4, 0.5, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (dirichlet(labels, 4, 0.5, 1, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert [part.tolist() for part in first] == [part.tolist() for part in again]
     assert [part.tolist() for part in first] != [part.tolist() for part in other]
 
@@ -34,7 +47,7 @@ def test_equal_seeds_give_equal_parts() -> None:
 def shares(alpha: float) -> np.ndarray:
     """Share (clients, classes) of each class's images that falls on each of four clients."""
     labels = np.repeat(np.arange(10), 500)
-    parts = dirichlet(labels, 4, alpha, np.random.default_rng(0))
+    parts = dirichlet(labels, 4, alpha, 1, np.random.default_rng(0))
     return np.array([np.bincount(labels[part], minlength=10) / 500 for part in parts])
 
 
@@ -46,14 +59,89 @@ def test_a_small_alpha_gives_classes_to_single_clients() -> None:
     assert (shares(1e-3).max(axis=0) > 0.9).all()
 
 
+def test_which_images_of_a_class_a_client_gets_is_drawn() -> None:
+    first, _ = dirichlet(np.zeros(100, dtype=np.int64), 2, 100.0, 1, np.random.default_rng(0))
+    assert 30 <= np.sum(first < 50) / len(first) * 100 <= 70
+
+
 def test_shares_vary_as_the_concentration_says() -> None:
     """Dirichlet(alpha) over n clients: each share has variance (n - 1) / (n^2 (n alpha + 1))."""
     labels = np.repeat(np.arange(200), 100)
-    parts = dirichlet(labels, 4, 0.5, np.random.default_rng(0))
+    parts = dirichlet(labels, 4, 0.5, 1, np.random.default_rng(0))
     found = np.array([np.bincount(labels[part], minlength=200) / 100 for part in parts])
     assert found.var() == pytest.approx(3 / (16 * 3), rel=0.1)
 
 
+def test_the_richest_give_to_those_below_the_minimum() -> None:
+    """Nearly all images of the one class fall on one client, who alone can give."""
+    labels = np.zeros(100, dtype=np.int64)
+    sizes = sorted(len(part) for part in dirichlet(labels, 4, 1e-3, 10, np.random.default_rng(0)))
+    assert sizes == [10, 10, 10, 70]
+
+
+def test_a_minimum_that_all_have_changes_nothing() -> None:
+    labels = np.arange(400) % 10
+    without, within = (dirichlet(labels, 4, 100.0, least, np.random.default_rng(0)) for least in (1, 50))
+    assert [part.tolist() for part in without] == [part.tolist() for part in within]
+
+
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    num_clients=st.integers(1, 10),
+    per_client=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_shards_are_equal_and_hold_neighbouring_classes(
+    counts: list[int], num_clients: int, per_client: int, seed: int
+) -> None:
+    """Sizes of shards differ by one at most; a shard that ends inside a class cuts it, so it adds one class at most."""
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    assume(len(labels) >= num_clients * per_client)
+    parts = shards(labels, num_clients, per_client, 1, np.random.default_rng(seed))
+    size = len(labels) / (num_clients * per_client)
+    assert all(per_client * int(size) <= len(part) <= per_client * -int(-size // 1) for part in parts)
+    pieces = sum(len(np.unique(labels[part])) for part in parts)
+    assert pieces <= len(counts) + num_clients * per_client - 1
+
+
+def test_a_client_of_two_shards_has_about_two_classes() -> None:
+    labels = np.repeat(np.arange(10), 60)
+    parts = shards(labels, 10, 2, 1, np.random.default_rng(0))
+    assert [len(part) for part in parts] == [60] * 10
+    classes = [len(np.unique(labels[part])) for part in parts]
+    assert set(classes) <= {1, 2}
+    assert np.mean(classes) > 1.5
+
+
+def test_shards_of_a_class_are_drawn_at_random() -> None:
+    """One shard a client, two a class: which client has which class, and which of its images, follows from the seed."""
+    labels = np.repeat([0, 1], 20)
+    first, other = (shards(labels, 4, 1, 1, np.random.default_rng(seed)) for seed in (0, 1))
+    assert [part.tolist() for part in first] != [part.tolist() for part in other]
+    assert first[0].tolist() not in [list(range(start, start + 10)) for start in (0, 10, 20, 30)]
+
+
+@given(count=st.integers(1, 200), num_clients=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_iid_parts_have_equal_sizes(count: int, num_clients: int, seed: int) -> None:
+    num_clients = min(count, num_clients)
+    sizes = [len(part) for part in iid(count, num_clients, 1, np.random.default_rng(seed))]
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) == count
+
+
+def test_iid_parts_are_uniform_draws() -> None:
+    """Each of 1,000 pairs of images that lie side by side is divided between two clients with probability 0.5."""
+    (first, _) = iid(2000, 2, 1, np.random.default_rng(0))
+    owner = np.isin(np.arange(2000), first).reshape(1000, 2)
+    assert np.mean(owner[:, 0] != owner[:, 1]) == pytest.approx(0.5, abs=5 * np.sqrt(0.25 / 1000))
+
+
 def test_more_clients_than_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="4 clients cannot share 3 images"):
-        dirichlet(np.zeros(3, dtype=np.int64), 4, 1.0, np.random.default_rng(0))
+    labels, rng = np.zeros(3, dtype=np.int64), np.random.default_rng(0)
+    with pytest.raises(ValueError, match="3 images are too few for 4 clients with at least 1 each"):
+        dirichlet(labels, 4, 1.0, 1, rng)
+    with pytest.raises(ValueError, match="3 images are too few for 2 clients with at least 2 each"):
+        shards(labels, 2, 1, 2, rng)
+    with pytest.raises(ValueError, match="3 images are too few for 1 clients with at least 4 each"):
+        iid(3, 1, 4, rng)

@@ -45,7 +45,7 @@ def test_loss_is_cross_entropy_of_every_exit_and_their_mutual_divergence(
     progress: float, distillation: float, model: SubModel, images: torch.Tensor, labels: torch.Tensor
 ) -> None:
     method = DepthFL(4, [3, 1, 2], distillation)
-    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), method.exits)]
+    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), list(method.exits.items()))]
     expected = sum(-np.log(each[np.arange(6), labels]).mean() for each in predictions)
     divergence = 0.0
     for student in predictions:
@@ -61,7 +61,7 @@ def test_a_client_with_one_exit_has_nobody_to_learn_from(
     model: SubModel, images: torch.Tensor, labels: torch.Tensor
 ) -> None:
     method = DepthFL(4, [3, 1, 2])
-    (prediction,) = (shares(score) for score in model.exit_logits(images, (0,), method.exits))
+    (prediction,) = (shares(score) for score in model.exit_logits(images, (0,), list(method.exits.items())))
     found = method.loss(model, images, labels, (0,), 1.0)
     assert found.item() == pytest.approx(-np.log(prediction[np.arange(6), labels]).mean(), rel=1e-5)
 
@@ -71,7 +71,7 @@ def test_distillation_moves_the_student_alone(model: SubModel, images: torch.Ten
     method = DepthFL(4, [3, 1, 2])
     heads = [model.heads[name].bias for name in method.head_names]
     found = torch.autograd.grad(method.loss(model, images, labels, (0, 1, 2), 1.0), heads)
-    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), method.exits)]
+    predictions = [shares(score) for score in model.exit_logits(images, (0, 1, 2), list(method.exits.items()))]
     target = np.eye(3)[labels]
     for index, gradient in enumerate(found):
         own = predictions[index]
@@ -82,7 +82,7 @@ def test_distillation_moves_the_student_alone(model: SubModel, images: torch.Ten
 
 def test_ensemble_averages_the_probabilities_of_all_exits(model: SubModel, images: torch.Tensor) -> None:
     method = DepthFL(4, [3, 1, 2])
-    scores = model.exit_logits(images, (0, 1, 2), method.exits)
+    scores = model.exit_logits(images, (0, 1, 2), list(method.exits.items()))
     expected = np.mean([shares(score) for score in scores], axis=0)
     np.testing.assert_allclose(shares(method.predict(model, images)), expected, rtol=1e-5)
     assert method.evaluated_layers == (0, 1, 2)
@@ -112,3 +112,35 @@ def test_a_negative_distillation_is_refused(distillation: float) -> None:
     with pytest.raises(SettingError, match="at least 0") as refusal:
         DepthFL(4, [3, 1], distillation)
     assert refusal.value.args[0] == "method.options.distillation"
+
+
+def test_exits_and_a_shared_head_as_the_authors_have_them(
+    vit_config: BackboneConfig, make_model: Callable[..., SubModel], images: torch.Tensor, labels: torch.Tensor
+) -> None:
+    method = DepthFL(4, [4, 2, 1], prediction="last", exits=[2, 3], shared_head=True)
+    assert method.head_names == ("exit_2", "exit_3", "head")
+    assert method.held_heads((0,)) == ("head",)
+    assert method.held_heads((0, 1)) == ("exit_2", "head")
+    assert method.held_heads((0, 1, 2, 3)) == ("exit_2", "exit_3", "head")
+    model = make_model(vit_config, method.head_names)
+    values = np.random.default_rng(0).standard_normal(model.layout.segments[-1].stop).astype(np.float32)
+    model.load(values, range(len(model.layout.entries)))
+    model.eval()
+    torch.testing.assert_close(method.predict(model, images), model.logits(images, range(4)))
+    own = shares(model.logits(images, (0,)))
+    alone = method.loss(model, images, labels, (0,), 1.0).item()
+    assert alone == pytest.approx(-np.log(own[np.arange(6), labels]).mean(), rel=1e-5)
+    both = [shares(model.logits(images, (0, 1), head)) for head in ("exit_2", "head")]
+    expected = sum(-np.log(each[np.arange(6), labels]).mean() for each in both)
+    start = method.loss(model, images, labels, (0, 1), -math.inf).item()
+    assert start == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("exits", "allowed"),
+    [([2, 5], "between 1 and 4"), ([0, 2], "between 1 and 4"), ([2, 4], "depth 1 would have no exit"), ([], "no exit")],
+)
+def test_exits_that_cannot_be_are_refused(exits: list[int], allowed: str) -> None:
+    with pytest.raises(SettingError, match=allowed) as refusal:
+        DepthFL(4, [4, 2, 1], exits=exits)
+    assert refusal.value.args[:2] == ("method.options.exits", exits)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from support import Given
 from torch.nn import functional
 
 from fedra_ray.config import BackboneConfig, TrainingConfig
@@ -43,7 +44,7 @@ def test_training_moves_the_head_alone(
     model = make_model(vit_config)
     values = random_values(model.layout)
     task = ClientTask(1, 0, (), ("head",), 1.0)
-    update = train_client(model, HeadOnly(4, [4]), images, labels, values, task, TrainingConfig(), 0)
+    update = train_client(model, HeadOnly(4, [4]), Given(images, labels), values, task, TrainingConfig(), 0)
     head = model.layout.segments[4]
     assert update.values.shape == values[head].shape
     assert (update.values != values[head]).any()

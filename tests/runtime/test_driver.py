@@ -36,7 +36,8 @@ def test_a_run_leaves_records_adapter_checkpoint_and_summary(finished: Experimen
     folder = Path(finished.run_dir)
     names = {path.name for path in folder.iterdir()}
     tables = {f"{name}.parquet" for name in SCHEMAS}
-    assert names == {"config.yaml", "adapter", "checkpoints", "summary.json"} | tables
+    partition = {"partition.parquet", "partition.png"}
+    assert names == {"config.yaml", "adapter", "checkpoints", "summary.json"} | tables | partition
     rounds = pq.read_table(folder / "rounds.parquet").to_pylist()
     clients = pq.read_table(folder / "clients.parquet").to_pylist()
     assert [row["round"] for row in rounds] == [1, 2, 3]

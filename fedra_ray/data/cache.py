@@ -1,0 +1,120 @@
+"""Decoded images kept for the next time: in a process's memory, or in a folder that all processes of a node share."""
+
+import hashlib
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedra_ray.config import DatasetConfig
+from fedra_ray.data.dataset import Dataset
+from fedra_ray.errors import SettingError
+
+Pixels = NDArray[np.uint8]
+Key = tuple[str, str]  # domain and split
+_CHECK_BYTES = 8
+
+
+class Cache(Protocol):
+    """Where decoded images are kept; each has shape (3, size, size)."""
+
+    def get(self, key: Key, index: int) -> Pixels | None:
+        """The image, if it is there."""
+
+    def put(self, key: Key, index: int, pixels: Pixels) -> None:
+        """Keep the image, if there is room."""
+
+
+class MemoryCache:
+    """Keeps the first images that it is given, up to a bound.
+
+    Replacing the oldest would help nobody: training goes through all of a client's images again and again.
+
+    Args:
+        megabytes: The bound, in 10^6 bytes.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        self._room = megabytes * 1_000_000
+        self._kept: dict[tuple[Key, int], Pixels] = {}
+
+    def get(self, key: Key, index: int) -> Pixels | None:
+        return self._kept.get((key, index))
+
+    def put(self, key: Key, index: int, pixels: Pixels) -> None:
+        if pixels.nbytes <= self._room:
+            self._room -= pixels.nbytes
+            self._kept[key, index] = pixels
+
+
+class NodeCache:
+    """Two sparse files for every domain and split: pixels, and a checksum an image that says whether it is there.
+
+    Any number of processes read and write at once: they would write the same bytes, and a checksum that does not fit
+    means that the image is decoded again. The files are not mapped into memory: where the disk is full, touching a
+    mapped hole kills the process.
+
+    Args:
+        folder: Where; made if absent. Files of other data sets or sizes may lie there too.
+        dataset: Where the images come from.
+        identity: What tells this data set and image size from others.
+        image_size: Side of an image in pixels.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, identity: str, image_size: int) -> None:
+        self._folder = folder
+        self._dataset = dataset
+        self._identity = identity
+        self._shape = (3, image_size, image_size)
+        self._open: dict[Key, tuple[int, int]] = {}
+        self._full = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError("dataset.cache", folder, f"is no folder that can be made: {error.strerror}") from error
+
+    def get(self, key: Key, index: int) -> Pixels | None:
+        image_file, check_file = self._files(key)
+        size = math.prod(self._shape)
+        content = os.pread(image_file, size, index * size)
+        if os.pread(check_file, _CHECK_BYTES, index * _CHECK_BYTES) != _check(content):
+            return None
+        return np.frombuffer(content, dtype=np.uint8).reshape(self._shape)
+
+    def put(self, key: Key, index: int, pixels: Pixels) -> None:
+        if self._full:
+            return
+        image_file, check_file = self._files(key)
+        content = pixels.tobytes()
+        try:
+            os.pwrite(image_file, content, index * len(content))
+            os.pwrite(check_file, _check(content), index * _CHECK_BYTES)
+        except OSError:  # no space left: what is here stays useful, the rest is decoded each time
+            self._full = True
+
+    def _files(self, key: Key) -> tuple[int, int]:
+        """Descriptors of the pixels and of the checksums."""
+        if key not in self._open:
+            text = repr((self._identity, self._shape, key)).encode() + self._dataset.labels(*key).tobytes()
+            base = self._folder / hashlib.sha256(text).hexdigest()[:24]
+            flags = os.O_RDWR | os.O_CREAT
+            self._open[key] = os.open(f"{base}.pixels", flags, 0o644), os.open(f"{base}.checks", flags, 0o644)
+        return self._open[key]
+
+
+def open_cache(config: DatasetConfig, dataset: Dataset, image_size: int) -> Cache:
+    """The configured cache."""
+    if config.cache is None:
+        return MemoryCache(config.memory_mb)
+    root = config.root if "://" in config.root else str(Path(config.root).expanduser().absolute())
+    identity = repr((config.target, root, sorted(config.options.items())))
+    return NodeCache(Path(config.cache).expanduser(), dataset, identity, image_size)
+
+
+def _check(content: bytes) -> bytes:
+    """A checksum that is never zero, as the files are where nothing was written."""
+    return (zlib.crc32(content) << 1 | 1).to_bytes(_CHECK_BYTES, "little")

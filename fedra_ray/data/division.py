@@ -1,0 +1,114 @@
+"""Which training images belong to which client of an experiment."""
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.data import partition
+from fedra_ray.data.dataset import Dataset
+from fedra_ray.errors import SettingError
+from fedra_ray.seeding import Purpose, generator
+
+Indices = NDArray[np.int64]
+#: A client's images: domains, and for each the indices within its training split.
+Share = list[tuple[str, Indices]]
+
+#: What a run calls the table of its partition, and the table's columns.
+FILE = "partition.parquet"
+TABLE = pa.schema(
+    {
+        "client": pa.int32(),
+        "domain": pa.string(),
+        "label": pa.int32(),
+        "label_name": pa.string(),
+        "images": pa.int64(),
+    }
+)
+
+
+class Division:
+    """Divides a data set by the configured partition, a domain at a time and only when asked for.
+
+    Args:
+        config: Its partition, number of clients and seed.
+        dataset: The data set.
+    """
+
+    def __init__(self, config: ExperimentConfig, dataset: Dataset) -> None:
+        self._config = config.partition
+        self._clients = config.fleet.num_clients
+        self._seed = config.seed
+        self._dataset = dataset
+        self._domain_parts = lru_cache(maxsize=64)(self._divide_domain)
+
+    def share(self, client: int) -> Share:
+        """The client's training images."""
+        domains = self._dataset.domains
+        if self._config.scheme == "iid":
+            mine, starts = self._pooled_parts[client], self._starts
+            parts = np.split(mine, np.searchsorted(mine, starts[1:-1]))
+            found = zip(domains, parts, starts, strict=False)
+            return [(domain, part - start) for domain, part, start in found if len(part)]
+        position, domain = divmod(client, len(domains))
+        return [(domains[domain], self._domain_parts(domain)[position])]
+
+    def sizes(self) -> Indices:
+        """How many training images each client (clients,) has."""
+        return np.array([sum(len(part) for _, part in self.share(client)) for client in range(self._clients)])
+
+    def table(self) -> pa.Table:
+        """Images of every client, domain and class that has any; schema `TABLE`."""
+        rows = []
+        for client in range(self._clients):
+            for domain, indices in self.share(client):
+                labels, counts = np.unique(self._dataset.labels(domain, "train")[indices], return_counts=True)
+                for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+                    rows.append((client, domain, label, self._dataset.classes[label], count))
+        columns = zip(*rows, strict=True)
+        return pa.table(
+            [pa.array(column, kind.type) for column, kind in zip(columns, TABLE, strict=True)], schema=TABLE
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the table into a run directory."""
+        pq.write_table(self.table(), folder / FILE)
+
+    def check(self) -> None:
+        """Refuse a partition in which some client would have too few images.
+
+        Raises:
+            SettingError: naming the domain, its images and its clients.
+        """
+        domains, least = self._dataset.domains, self._config.min_size
+        images = {domain: len(self._dataset.labels(domain, "train")) for domain in domains}
+        clients = {domain: len(range(number, self._clients, len(domains))) for number, domain in enumerate(domains)}
+        if self._config.scheme == "iid":
+            images, clients = {"the data set": sum(images.values())}, {"the data set": self._clients}
+        for place, count in images.items():
+            if clients[place] * least > count:
+                allowed = f"{place} has {count} training images, too few for {clients[place]} clients"
+                raise SettingError("fleet.num_clients", self._clients, f"{allowed} with at least {least} each")
+
+    @cached_property
+    def _starts(self) -> Indices:
+        """Where each domain's training images begin when all are put in a row, and the end."""
+        return np.cumsum([0] + [len(self._dataset.labels(domain, "train")) for domain in self._dataset.domains])
+
+    @cached_property
+    def _pooled_parts(self) -> list[Indices]:
+        rng = generator(self._seed, Purpose.PARTITION)
+        return partition.iid(self._starts[-1], self._clients, self._config.min_size, rng)
+
+    def _divide_domain(self, domain: int) -> list[Indices]:
+        config, name = self._config, self._dataset.domains[domain]
+        sharing = len(range(domain, self._clients, len(self._dataset.domains)))
+        labels = self._dataset.labels(name, "train")
+        rng = generator(self._seed, Purpose.PARTITION, domain)
+        if config.scheme == "shards":
+            return partition.shards(labels, sharing, config.shards_per_client, config.min_size, rng)
+        return partition.dirichlet(labels, sharing, config.alpha, config.min_size, rng)

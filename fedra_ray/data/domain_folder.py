@@ -1,0 +1,52 @@
+"""Any folder of images ROOT/{domain}/{class}/image: PACS, OfficeHome, VLCS, TerraIncognita, or one's own."""
+
+from pathlib import Path
+
+from fedra_ray.data.tree import Item, TreeDataset, folder, held_out
+from fedra_ray.errors import SettingError
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+class DomainFolder(TreeDataset):
+    """Classes are the union of the class folders of all domains, in alphabetical order.
+
+    Args:
+        root: The folder.
+        image_size: Side in pixels of the returned images.
+        domains: Names of the folders that are domains; null takes all.
+        test: Share of every domain and class held out for testing.
+        validation: The same for validation.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        domains: list[str] | None = None,
+        test: float = 0.2,
+        validation: float = 0.1,
+    ) -> None:
+        top = folder(root, "a folder of images for every domain and class: {domain}/{class}/image.jpg")
+        names = domains or [path.name for path in _folders(top)]
+        found = [
+            (domain, path.name, file) for domain in names for path in _folders(top / domain) for file in _images(path)
+        ]
+        classes = sorted({name for _, name, _ in found})
+        numbers = {name: number for number, name in enumerate(classes)}
+        items = [Item(f"{domain}/{name}/{file}", numbers[name], domain, "train") for domain, name, file in found]
+        if not items:
+            raise SettingError("dataset.root", root, "has no images at {domain}/{class}/image.jpg")
+        super().__init__(top, image_size, held_out(items, test, validation), classes)
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise SettingError("dataset.options.domains", path.name, f"there is no such folder in {path.parent}")
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(path: Path) -> list[str]:
+    """Image files below a folder, without hidden ones: archives made on a Mac have a `._name.jpg` for every image."""
+    images = (file for file in path.rglob("[!.]*") if file.suffix.lower() in EXTENSIONS)
+    return sorted(file.relative_to(path).as_posix() for file in images)

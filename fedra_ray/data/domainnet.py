@@ -1,0 +1,36 @@
+"""DomainNet, the cleaned version: images ROOT/{domain}/{class}/image, lists ROOT/splits/{domain}_{train|test}.txt."""
+
+from pathlib import PurePosixPath
+
+from fedra_ray.data.tree import Item, TreeDataset, class_names, folder, held_out, read_list
+from fedra_ray.errors import SettingError
+
+DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+
+
+class DomainNet(TreeDataset):
+    """Moment matching for multi-source domain adaptation, arXiv 1812.01754.
+
+    Args:
+        root: The folder that holds the domains and splits/.
+        image_size: Side in pixels of the returned images.
+        num_classes: Take the classes with smaller labels alone; FedRA takes 100 of the 345.
+        validation: Share of every domain and class of the training images held out for validation.
+    """
+
+    def __init__(self, root: str, image_size: int, num_classes: int = 100, validation: float = 0.0) -> None:
+        top = folder(root, "a folder for every domain and splits/clipart_train.txt, splits/clipart_test.txt, ...")
+        train, test = (
+            [
+                Item(path, label, domain, split)
+                for domain in DOMAINS
+                for path, label in read_list(top / "splits" / f"{domain}_{split}.txt")
+                if label < num_classes
+            ]
+            for split in ("train", "test")
+        )
+        classes = class_names(((item.label, PurePosixPath(item.path).parts[-2]) for item in train + test), top)
+        first = (train + test)[0].path
+        if not (top / first).is_file():
+            raise SettingError("dataset.root", root, f"the lists in splits/ name {first}, which is not there")
+        super().__init__(top, image_size, held_out(train, 0, validation) + test, classes)

@@ -1,0 +1,82 @@
+"""Labelled images as training and evaluation take them: normalised batches, decoded one batch ahead."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedra_ray.data.cache import Pixels
+from fedra_ray.data.source import ImageSource, Skipped
+
+Indices = NDArray[np.int64]
+
+
+@dataclass
+class Examples:
+    """Labelled images of one client, or of one domain's evaluation.
+
+    Attributes:
+        source: Where images come from.
+        split: train, validation or test.
+        parts: Domains, and for each the indices of its images within the split.
+        mean: Per-channel mean (3, 1, 1) of the normalisation, on the device to compute on.
+        std: Per-channel standard deviation of the same.
+        skipped: Images that could not be read and were left out, so far.
+    """
+
+    source: ImageSource
+    split: str
+    parts: Sequence[tuple[str, Indices]]
+    mean: Tensor
+    std: Tensor
+    skipped: set[Skipped] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._part = np.repeat(np.arange(len(self.parts)), [len(indices) for _, indices in self.parts])
+        self._index = np.concatenate([indices for _, indices in self.parts])
+        dataset = self.source.dataset
+        self._labels = np.concatenate([dataset.labels(domain, self.split)[indices] for domain, indices in self.parts])
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batches(self, order: Sequence[Indices]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images (n, 3, H, W) and labels (n,) of every array of positions, without the unreadable ones.
+
+        The next batch is decoded while the one before is computed with.
+
+        Raises:
+            ImageError: for an image that cannot be read, unless the configuration says to skip it.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(self._batch, positions) for positions in order[:1]]
+            for number in range(len(order)):
+                images, labels = ahead.pop().result()
+                ahead = [pool.submit(self._batch, positions) for positions in order[number + 1 : number + 2]]
+                if len(labels):
+                    pixels = torch.from_numpy(images).to(self.mean.device)
+                    yield (pixels.float() / 255 - self.mean) / self.std, torch.from_numpy(labels).to(self.mean.device)
+
+    def _batch(self, positions: Indices) -> tuple[Pixels, Indices]:
+        """Pixels and labels, from one domain after another, in the order of positions."""
+        owners = self._part[positions]
+        images = np.empty(0, dtype=np.uint8)
+        good = np.ones(len(positions), dtype=bool)
+        for owner in np.unique(owners):
+            chosen = owners == owner
+            key = self.parts[owner][0], self.split
+            fetched, good[chosen], skipped = self.source.fetch(key, self._index[positions[chosen]])
+            if not len(images):
+                images = np.empty((len(positions), *fetched.shape[1:]), dtype=np.uint8)
+            images[chosen] = fetched
+            self.skipped.update(skipped)
+        return images[good], self._labels[positions][good]
+
+
+def in_turn(count: int, batch_size: int) -> list[Indices]:
+    """Positions of batches that go once through `count` images in their order."""
+    return np.split(np.arange(count), range(batch_size, count, batch_size))

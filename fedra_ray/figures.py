@@ -1,0 +1,41 @@
+"""Pictures that a run leaves behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_MOST_NAMES = 40  # more labels than this on an axis cannot be read
+
+
+def class_counts(partition: pa.Table, num_classes: int) -> NDArray[np.int64]:
+    """Images (clients, classes) of a partition table (`fedra_ray.data.division.TABLE`)."""
+    clients, labels, images = (partition[name].to_numpy() for name in ("client", "label", "images"))
+    counts = np.zeros((clients.max() + 1, num_classes), dtype=np.int64)
+    np.add.at(counts, (clients, labels), images)
+    return counts
+
+
+def draw_partition(partition: pa.Table, classes: tuple[str, ...], path: Path) -> None:
+    """Draw clients against classes, coloured by the number of images, and write a PNG."""
+    from matplotlib.figure import Figure  # takes half a second, which only the end of a run spends
+
+    counts = class_counts(partition, len(classes))
+    owners: dict[int, set[str]] = {}
+    for client, domain in zip(partition["client"].to_pylist(), partition["domain"].to_pylist(), strict=True):
+        owners.setdefault(client, set()).add(domain)
+    names = [
+        f"{client}  {'/'.join(sorted(owners[client])) if len(owners[client]) < 3 else 'mixed'}" for client in owners
+    ]
+    height = 1.6 + 0.2 * min(len(counts), _MOST_NAMES)
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(counts, aspect="auto", cmap="cividis", interpolation="nearest", vmin=0)
+    figure.colorbar(image, label="training images")
+    axes.set(title=f"Training images of {len(counts)} clients", xlabel="class", ylabel="client and domain")
+    if len(counts) <= _MOST_NAMES:
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+    if len(classes) <= _MOST_NAMES:
+        axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if max(map(len, classes)) > 2 else 0)
+    figure.savefig(path, dpi=150)

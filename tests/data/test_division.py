@@ -1,0 +1,168 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedra_ray.config import ExperimentConfig, FleetConfig, PartitionConfig
+from fedra_ray.data.dataset import Dataset
+from fedra_ray.data.division import TABLE, Division
+from fedra_ray.data.parquet import ParquetDataset
+from fedra_ray.errors import SettingError
+
+DOMAINS = ("dark", "light", "noisy")
+SCHEMES = ("domain", "shards", "iid")
+
+
+@pytest.fixture(scope="module")
+def dataset(world: Path) -> ParquetDataset:
+    """Three domains with 8 training images of each of three shapes."""
+    return ParquetDataset(str(world / "shapes.parquet"), 16)
+
+
+class Unequal(Dataset):
+    """Domains x, y and z with 3, 10 and 5 training images of one class."""
+
+    domains = ("x", "y", "z")
+    classes = ("only",)
+
+    def labels(self, domain: str, split: str) -> np.ndarray:
+        return np.zeros({"x": 3, "y": 10, "z": 5}[domain] if split == "train" else 0, dtype=np.int64)
+
+    def images(self, domain: str, split: str, indices: np.ndarray) -> np.ndarray:
+        raise AssertionError("a division must not decode images")
+
+
+def divide(dataset: Dataset, num_clients: int, seed: int = 0, **settings: Any) -> Division:
+    config = ExperimentConfig(
+        fleet=FleetConfig(num_clients=num_clients), partition=PartitionConfig(**settings), seed=seed
+    )
+    return Division(config, dataset)
+
+
+def shares(division: Division, num_clients: int) -> list[dict[str, list[int]]]:
+    """Every client's indices by domain."""
+    return [{domain: indices.tolist() for domain, indices in division.share(client)} for client in range(num_clients)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("num_clients", [1, 3, 7, 72])
+def test_every_training_image_belongs_to_one_client(scheme: str, num_clients: int, dataset: Dataset) -> None:
+    found = shares(divide(dataset, num_clients, scheme=scheme, alpha=0.5), num_clients)
+    used = DOMAINS if scheme == "iid" else DOMAINS[:num_clients]
+    for domain in used:
+        assert sorted(index for share in found for index in share.get(domain, [])) == list(range(24))
+    assert all(sum(map(len, share.values())) >= 1 for share in found)
+    assert all(indices == sorted(indices) for share in found for indices in share.values())
+
+
+@pytest.mark.parametrize("scheme", ["domain", "shards"])
+def test_a_client_has_images_of_its_domain_alone(scheme: str, dataset: Dataset) -> None:
+    found = shares(divide(dataset, 8, scheme=scheme), 8)
+    assert [list(share) for share in found] == [[DOMAINS[client % 3]] for client in range(8)]
+
+
+def test_iid_clients_have_images_of_all_domains_and_equally_many() -> None:
+    division = divide(Unequal(), 2, scheme="iid")
+    found = shares(division, 2)
+    assert [sum(map(len, share.values())) for share in found] == [9, 9]
+    sizes = {"x": 3, "y": 10, "z": 5}
+    assert all(0 <= index < sizes[domain] for share in found for domain, all_ in share.items() for index in all_)
+    assert list(found[0]) == ["x", "y", "z"]
+
+
+def test_iid_leaves_out_domains_of_which_a_client_has_nothing() -> None:
+    found = shares(divide(Unequal(), 18, scheme="iid"), 18)
+    assert sorted((domain, indices) for share in found for domain, indices in share.items()) == [
+        *(("x", [index]) for index in range(3)),
+        *(("y", [index]) for index in range(10)),
+        *(("z", [index]) for index in range(5)),
+    ]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_process_works_out_the_same_images(scheme: str, dataset: Dataset) -> None:
+    first, again, other = (shares(divide(dataset, 9, seed, scheme=scheme, alpha=0.5), 9) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_client_can_be_asked_for_without_the_others(dataset: Dataset) -> None:
+    for scheme in SCHEMES:
+        alone = divide(dataset, 9, scheme=scheme).share(7)
+        every = shares(divide(dataset, 9, scheme=scheme), 9)
+        assert {domain: indices.tolist() for domain, indices in alone} == every[7]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_sizes_are_those_of_the_shares(scheme: str, dataset: Dataset) -> None:
+    division = divide(dataset, 7, scheme=scheme, alpha=0.5)
+    expected = [sum(map(len, share.values())) for share in shares(division, 7)]
+    assert division.sizes().tolist() == expected
+    assert sum(expected) == 72
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_client_has_fewer_images_than_the_minimum(scheme: str, dataset: Dataset) -> None:
+    division = divide(dataset, 12, scheme=scheme, alpha=0.05, min_size=5)
+    division.check()
+    assert division.sizes().min() >= 5
+
+
+def test_shards_give_a_client_few_classes(dataset: Dataset) -> None:
+    """24 images a domain in 6 shards of 4, which no class boundary cuts: 8 images in at most 2 classes a client."""
+    division = divide(dataset, 9, scheme="shards", shards_per_client=2)
+    assert division.sizes().tolist() == [8] * 9
+    for client in range(9):
+        ((domain, indices),) = division.share(client)
+        assert len(np.unique(dataset.labels(domain, "train")[indices])) <= 2
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_table_counts_images_by_client_domain_and_class(scheme: str, dataset: Dataset) -> None:
+    division = divide(dataset, 7, scheme=scheme, alpha=0.5)
+    table = division.table()
+    assert table.schema == TABLE
+    rows = table.to_pylist()
+    expected = {}
+    for client in range(7):
+        for domain, indices in division.share(client):
+            for label in dataset.labels(domain, "train")[indices].tolist():
+                key = client, domain, label, dataset.classes[label]
+                expected[key] = expected.get(key, 0) + 1
+    assert {(row["client"], row["domain"], row["label"], row["label_name"]): row["images"] for row in rows} == expected
+    assert len(rows) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("num_clients", "settings", "message"),
+    [
+        (10, {}, r"fleet.num_clients=10: x has 3 training images, too few for 4 clients with at least 1 each"),
+        (4, {"min_size": 2}, "x has 3 training images, too few for 2 clients with at least 2 each"),
+        (1, {"min_size": 4, "scheme": "shards"}, "x has 3 training images, too few for 1 clients with at least 4"),
+        (19, {"scheme": "iid"}, "the data set has 18 training images, too few for 19 clients with at least 1 each"),
+        (4, {"scheme": "iid", "min_size": 5}, "18 training images, too few for 4 clients with at least 5 each"),
+    ],
+)
+def test_more_clients_than_the_images_allow_are_refused(
+    num_clients: int, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        divide(Unequal(), num_clients, **settings).check()
+
+
+@pytest.mark.parametrize(
+    ("num_clients", "settings"),
+    [
+        (9, {}),
+        (9, {"scheme": "shards"}),
+        (3, {"min_size": 3}),
+        (18, {"scheme": "iid"}),
+        (3, {"scheme": "iid", "min_size": 6}),
+    ],
+)
+def test_the_most_clients_that_the_check_allows_can_be_divided(num_clients: int, settings: dict[str, Any]) -> None:
+    division = divide(Unequal(), num_clients, **settings)
+    division.check()
+    assert division.sizes().sum() == 18
+    assert division.sizes().min() >= settings.get("min_size", 1)

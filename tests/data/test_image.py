@@ -1,0 +1,139 @@
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support import KINDS, draw_shape
+
+from fedra_ray.data.image import decode
+from fedra_ray.errors import ImageError
+
+ORANGE = (200, 100, 50)
+GREY = 124  # of orange: 0.299 * 200 + 0.587 * 100 + 0.114 * 50
+SHAPE = draw_shape(0, 0, np.random.default_rng(0))
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_becomes_rgb(kind: str) -> None:
+    content = KINDS[kind][1](Image.new("RGB", (24, 18), ORANGE))
+    with warnings.catch_warnings(action="error"):
+        pixels = decode(content, 16, kind)
+    assert pixels.shape == (3, 16, 16)
+    assert pixels.dtype == np.uint8
+    expected = (GREY,) * 3 if kind.startswith("grey") else ORANGE
+    assert np.abs(pixels - np.array(expected, dtype=int)[:, None, None]).max() <= 5
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [
+        *((mode, "PNG") for mode in ("L", "LA", "P", "RGB", "RGBA")),
+        *((mode, "TIFF") for mode in ("CMYK", "YCbCr", "L", "RGB")),
+        *((mode, "WEBP") for mode in ("RGB", "RGBA")),
+        ("P", "BMP"),
+        ("L", "PPM"),
+    ],
+)
+def test_every_mode_becomes_rgb(mode: str, file_format: str) -> None:
+    content = encode(Image.new("RGB", (4, 4), (200, 200, 200)).convert(mode), file_format)
+    assert np.abs(decode(content, 4, "image").astype(int) - 200).max() <= 5
+
+
+def test_black_and_white_becomes_rgb() -> None:
+    image = Image.fromarray(np.array([[True, False], [False, True]]))
+    assert decode(encode(image, "PNG"), 2, "image").tolist() == [[[255, 0], [0, 255]]] * 3
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "PPM"])
+def test_16_bit_greys_are_scaled_and_not_clipped(file_format: str) -> None:
+    image = Image.fromarray(np.array([[0, 255, 256], [25_700, 51_400, 65_535], [512, 0, 0]], dtype=np.uint16))
+    assert decode(encode(image, file_format), 3, "image").tolist() == [[[0, 0, 1], [100, 200, 255], [2, 0, 0]]] * 3
+
+
+def test_big_endian_16_bit_greys_are_scaled_too() -> None:
+    image = Image.frombytes("I;16B", (2, 1), bytes([100, 0, 200, 255]))
+    assert decode(encode(image.resize((2, 2)), "TIFF"), 2, "image").tolist() == [[[100, 200], [100, 200]]] * 3
+
+
+def test_transparent_pixels_keep_their_colour() -> None:
+    assert decode(encode(Image.new("RGBA", (2, 2), (*ORANGE, 0)), "PNG"), 2, "image")[:, 0, 0].tolist() == [*ORANGE]
+
+
+def test_half_transparent_colours_of_a_palette_are_kept_without_a_warning() -> None:
+    buffer = io.BytesIO()
+    SHAPE.quantize(8).save(buffer, "PNG", transparency=bytes([0, 128, 255]))
+    expected = np.asarray(SHAPE.quantize(8).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC))
+    with warnings.catch_warnings(action="error"):
+        assert decode(buffer.getvalue(), 16, "image").transpose(1, 2, 0).tolist() == expected.tolist()
+
+
+def test_proportions_are_not_kept() -> None:
+    """Left half black, right half white, three times as wide as high."""
+    wide = np.zeros((10, 30, 3), dtype=np.uint8)
+    wide[:, 15:] = 255
+    pixels = decode(encode(Image.fromarray(wide), "PNG"), 8, "image")
+    assert pixels[:, :, :3].max() == 0
+    assert pixels[:, :, 5:].min() == 255
+
+
+def test_resizing_is_bicubic() -> None:
+    expected = np.asarray(SHAPE.resize((16, 16), Image.Resampling.BICUBIC))
+    assert decode(encode(SHAPE, "PNG"), 16, "image").transpose(1, 2, 0).tolist() == expected.tolist()
+
+
+def test_a_file_and_its_bytes_are_the_same_image(tmp_path: Path) -> None:
+    content = encode(SHAPE, "JPEG")
+    (tmp_path / "image.jpg").write_bytes(content)
+    assert decode(tmp_path / "image.jpg", 16, "file").tolist() == decode(content, 16, "bytes").tolist()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"image cat\.jpg: no such file; dataset\.on_error=skip"):
+        decode(tmp_path / "cat.jpg", 16, "cat.jpg")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"], ids=["empty", "text"])
+def test_what_is_no_image_is_named(content: bytes) -> None:
+    with pytest.raises(ImageError, match=r"image cat\.jpg: not an image of a known format"):
+        decode(content, 16, "cat.jpg")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_image_is_named(kind: str) -> None:
+    content = KINDS[kind][1](SHAPE)
+    with pytest.raises(ImageError, match=r"image cat\.jpg: \w+"):
+        decode(content[: len(content) // 2], 16, "cat.jpg")
+
+
+def test_an_image_too_large_to_be_true_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ImageError, match=r"image cat\.png: .*decompression bomb"):
+        decode(encode(Image.new("L", (5, 5)), "PNG"), 16, "cat.png")
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    length=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_damage_gives_an_image_or_an_image_error(kind: str, length: float, changes: list[tuple[int, int]]) -> None:
+    content = bytearray(KINDS[kind][1](SHAPE))
+    for place, value in changes:
+        content[place % len(content)] = value
+    try:
+        pixels = decode(bytes(content[: round(length * len(content))]), 8, "image")
+    except ImageError:
+        return
+    assert pixels.shape == (3, 8, 8)

@@ -1,0 +1,187 @@
+"""What several test modules build their cases from."""
+
+import io
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+NICOPP = ("autumn", "dim", "grass", "outdoor", "rock", "water")
+#: Names of the three classes of every tree, in alphabetical order.
+SHAPES = ("aircraft carrier", "bicycle", "hot air balloon")
+#: Ways in which `write_tree` can spoil images.
+DAMAGE = ("truncated", "missing", "text")
+
+
+@dataclass
+class Given:
+    """Examples whose normalised images are given, instead of decoded."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    split: str = "test"
+    skipped: frozenset[tuple[str, str]] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, order: Sequence[np.ndarray]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return ((self.images[positions], self.labels[positions]) for positions in order)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, seconds: float = 60) -> None:
+    """Return when something listens on the loopback address."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def draw_shape(shape: int, domain: int, rng: np.random.Generator) -> Image.Image:
+    """An RGB image of one of three shapes, with the ink and paper of a domain; sides of 20 to 48 pixels."""
+    width, height = rng.integers(20, 49, size=2).tolist()
+    paper, ink = (40 * domain, 30, 200 - 30 * domain), (255 - 40 * domain, 220, 20 + 30 * domain)
+    image = Image.new("RGB", (width, height), paper)
+    pen = ImageDraw.Draw(image)
+    left, top = rng.integers(1, 6, size=2).tolist()
+    box = (left, top, width - 4, height - 4)
+    if shape == 0:
+        pen.rectangle(box, fill=ink)
+    elif shape == 1:
+        pen.ellipse(box, outline=ink, width=2)
+    else:
+        pen.line((box[0], box[1], box[2], box[3]), fill=ink, width=3)
+        pen.line((box[0], box[3], box[2], box[1]), fill=ink, width=3)
+    return image
+
+
+def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _grey16(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+#: Kinds of image files that data sets of photographs and drawings really have: suffix and encoder of an RGB image.
+KINDS: dict[str, tuple[str, Callable[[Image.Image], bytes]]] = {
+    "rgb": (".jpg", lambda image: _encode(image, "JPEG")),
+    "cmyk": (".jpg", lambda image: _encode(image.convert("CMYK"), "JPEG")),
+    "grey": (".jpg", lambda image: _encode(image.convert("L"), "JPEG")),
+    "palette": (".png", lambda image: _encode(image.quantize(8), "PNG")),
+    "transparent palette": (".png", lambda image: _encode(image.quantize(8), "PNG", transparency=bytes([0, 128]))),
+    "grey16": (".png", lambda image: _encode(_grey16(image), "PNG")),
+    "alpha": (".png", lambda image: _encode(image.convert("RGBA"), "PNG")),
+    "gif": (".gif", lambda image: _encode(image, "GIF")),
+}
+
+
+def write_domainnet(root: Path, train: int = 6, test: int = 3, damage: Iterable[str] = ()) -> None:
+    """DomainNet in miniature: six domains of three classes (labels 0 to 2), and a class of label 120.
+
+    Label 120 is beyond FedRA's `num_classes=100`, and its images are not there: nothing may touch them.
+
+    Args:
+        root: Folder to fill with {domain}/{class}/image and splits/{domain}_{train|test}.txt.
+        train: Training images a class and domain.
+        test: Test images a class and domain.
+        damage: Of `DAMAGE`: each is done to one of the last training images of the first domain's first class.
+    """
+    lists = _write_tree(root, "", DOMAINNET, ("aircraft_carrier", "bicycle", "hot_air_balloon"), train, test)
+    _spoil(root, lists["clipart", "train"][:train], damage)
+    for (domain, split), lines in lists.items():
+        absent = f"{domain}/zebra/{domain}_345_000001.jpg"
+        _write_list(root / "splits" / f"{domain}_{split}.txt", [*lines, (absent, 120)])
+
+
+def write_nicopp(
+    root: Path, prefix: str = "NICO_DG/", train: int = 6, test: int = 3, damage: Iterable[str] = ()
+) -> None:
+    """NICO++ in miniature: six domains of three classes, whose labels are not in alphabetical order.
+
+    `hot air balloon` is 0, `aircraft carrier` 1, `bicycle` 2.
+
+    Args:
+        root: Folder to fill with NICO_DG/{domain}/{class}/image and NICO_DG_official/{domain}_{train|test}.txt.
+        prefix: How paths in the lists begin: `NICO_DG/`, or nothing, which begins them with the domain.
+        train: Training images a class and domain.
+        test: Test images a class and domain.
+        damage: Of `DAMAGE`: each is done to one of the last training images of the first domain's first class.
+    """
+    classes = ("hot air balloon", "aircraft carrier", "bicycle")
+    lists = _write_tree(root, "NICO_DG/", NICOPP, classes, train, test)
+    _spoil(root, lists["autumn", "train"][:train], damage)
+    for (domain, split), lines in lists.items():
+        named = [(prefix + path.removeprefix("NICO_DG/"), label) for path, label in lines]
+        _write_list(root / "NICO_DG_official" / f"{domain}_{split}.txt", named)
+
+
+def write_domain_folder(root: Path, images: int = 10, damage: Iterable[str] = ()) -> None:
+    """A folder like PACS: four domains of three classes, {domain}/{class}/image, without lists.
+
+    Args:
+        root: Folder to fill.
+        images: Images a class and domain.
+        damage: Of `DAMAGE`, without missing: each is done to one of the last images of the first domain's first class.
+    """
+    lists = _write_tree(root, "", ("art painting", "cartoon", "photo", "sketch"), SHAPES, images, 0)
+    _spoil(root, lists["art painting", "train"][:images], damage)
+
+
+Listed = list[tuple[str, int]]
+
+
+def _write_tree(
+    root: Path, prefix: str, domains: Sequence[str], classes: Sequence[str], train: int, test: int
+) -> dict[tuple[str, str], Listed]:
+    """Write images of all kinds in turn; gives paths and labels of every domain and split."""
+    rng = np.random.default_rng(0)
+    kinds = list(KINDS.values())
+    lists: dict[tuple[str, str], Listed] = {(domain, split): [] for domain in domains for split in ("train", "test")}
+    for number, domain in enumerate(domains):
+        for label, name in enumerate(classes):
+            folder = root / prefix / domain / name
+            folder.mkdir(parents=True)
+            for copy in range(train + test):
+                suffix, encode = kinds[copy % len(kinds)]
+                file = f"{domain}_{label + 1:03}_{copy + 1:06}{suffix}"
+                (folder / file).write_bytes(encode(draw_shape(label, number, rng)))
+                lists[domain, "train" if copy < train else "test"].append((f"{prefix}{domain}/{name}/{file}", label))
+    return lists
+
+
+def _write_list(file: Path, lines: Listed) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(f"{path} {label}\n" for path, label in lines))
+
+
+def _spoil(root: Path, lines: Listed, damage: Iterable[str]) -> None:
+    for (path, _), way in zip(reversed(lines), damage, strict=False):
+        file = root / path
+        if way == "truncated":
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2])
+        elif way == "text":
+            file.write_text("not an image")
+        else:
+            file.unlink()

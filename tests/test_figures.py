@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from fedra_ray.data.division import TABLE
+from fedra_ray.figures import class_counts, draw_partition
+
+
+def partition(*rows: tuple[int, str, int, int]) -> pa.Table:
+    names = ("client", "domain", "label", "images")
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) | {"label_name": "x"} for row in rows], TABLE)
+
+
+def test_images_are_counted_over_domains() -> None:
+    found = class_counts(partition((0, "a", 1, 5), (0, "b", 1, 2), (2, "a", 0, 7)), 3)
+    assert found.tolist() == [[0, 7, 0], [0, 0, 0], [7, 0, 0]]
+
+
+@pytest.mark.parametrize(("clients", "classes"), [(1, 2), (6, 100), (2000, 36)])
+def test_the_figure_shows_where_the_images_are(clients: int, classes: int, tmp_path: Path) -> None:
+    draw_partition(partition((clients - 1, "a", 0, 9)), tuple(map(str, range(classes))), tmp_path / "figure.png")
+    image = np.asarray(Image.open(tmp_path / "figure.png").convert("RGB")).astype(int)
+    yellow = (image[..., 0] > 200) & (image[..., 1] > 180) & (image[..., 2] < 90)
+    assert yellow.any()
+    assert image.shape[0] < 2000
