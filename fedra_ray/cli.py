@@ -30,7 +30,17 @@ def pretrain(overrides: list[str]) -> None:
     start(compose("pretrain", PretrainConfig, overrides))
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "pretrain": pretrain}
+def prepare(overrides: list[str]) -> None:
+    """Decode and resize a data set once, into Parquet shards."""
+    from fedra_ray.data.prepare import PrepareConfig
+
+    config = compose("prepare", PrepareConfig, overrides)
+    from fedra_ray.runtime.preparation import prepare_dataset
+
+    prepare_dataset(config)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "prepare": prepare, "pretrain": pretrain}
 
 
 def compose(name: str, schema: type[T], overrides: list[str]) -> T:

@@ -12,13 +12,17 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow.fs import LocalFileSystem
 from safetensors.torch import save_file
 from support import DOMAINNET, write_domainnet, write_nicopp
 
 from fedra_ray.assembly import draw_up
 from fedra_ray.backbone import build
 from fedra_ray.cli import compose
-from fedra_ray.config import BackboneConfig, ExperimentConfig
+from fedra_ray.config import BackboneConfig, DatasetConfig, ExperimentConfig
+from fedra_ray.data.dataset import open_dataset
+from fedra_ray.data.prepare import PrepareConfig, begin, plan, write_shard
+from fedra_ray.data.prepare import finish as finish_preparation
 from fedra_ray.experiment import Outcome, run
 from fedra_ray.paths import conf_dir
 from fedra_ray.site import Site
@@ -106,6 +110,22 @@ def test_the_authors_oddities_run_a_round(method: str, backbone: str, trees: Pat
 def test_every_method_runs_a_round(method: str, trees: Path, tmp_path: Path) -> None:
     outcome, before = finish(composed(trees, "nicopp_vit_feature_label_skew", f"method={method}"), tmp_path)
     assert outcome.values.tobytes() != before.tobytes()
+
+
+def test_prepared_shards_give_the_bits_of_the_original_files(trees: Path, tmp_path: Path) -> None:
+    config = composed(trees, "nicopp_vit_feature_label_skew", "rounds=2")
+    original, _ = finish(config, tmp_path / "original")
+    preparation = PrepareConfig(config.dataset, str(tmp_path / "shards"), 16, "png", shard_images=5)
+    dataset, system = open_dataset(config.dataset, 16), LocalFileSystem()
+    shards = plan(preparation, dataset)
+    begin(preparation, shards, system, preparation.out)
+    for shard in reversed(shards):
+        write_shard(preparation, dataset, shard, system, preparation.out)
+    finish_preparation(preparation, dataset, shards, system, preparation.out)
+    config.dataset = DatasetConfig("parquet", root=preparation.out)
+    prepared, _ = finish(config, tmp_path / "prepared")
+    assert prepared.values.tobytes() == original.values.tobytes()
+    assert prepared.scores == original.scores
 
 
 def write_photographs(root: Path) -> None:

@@ -1,0 +1,81 @@
+"""Preparing a data set as Ray tasks, a shard each."""
+
+import dataclasses
+import json
+import time
+from functools import lru_cache
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedra_ray.config import DatasetConfig, RuntimeConfig
+from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.manifest import read_manifest
+from fedra_ray.data.prepare import PrepareConfig, Shard, begin, check, finish, is_done, plan, write_shard
+from fedra_ray.paths import filesystem
+from fedra_ray.runtime.connection import connected
+
+
+def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
+    """Write what is missing of the shards, then the manifest, and return it.
+
+    Raises:
+        SettingError: for a setting that cannot work, before any task starts.
+        ImageError: for an image that cannot be read, unless dataset.on_error=skip.
+    """
+    check(config)
+    console = Console(highlight=False, soft_wrap=True)
+    dataset = open_dataset(config.dataset, config.image_size)
+    system, path = filesystem("out", config.out)
+    shards = plan(config, dataset)
+    if begin(config, shards, system, path):
+        console.print(f"{config.out} is already prepared", markup=False)
+        return read_manifest(system, path)
+    missing = [shard for shard in shards if not is_done(shard, system, path)]
+    if len(missing) < len(shards):
+        console.print(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
+    with connected(RuntimeConfig(address=config.address), slots=0):
+        _write_all(config, missing, console)
+    manifest = finish(config, dataset, shards, system, path)
+    skipped = f", {len(manifest['skipped'])} left out" if manifest["skipped"] else ""
+    console.print(
+        f"{manifest['images']} images in {len(manifest['shards'])} shards{skipped}: {config.out}", markup=False
+    )
+    return manifest
+
+
+def _write_all(config: PrepareConfig, shards: list[Shard], console: Console) -> None:
+    write: Any = ray.remote(num_cpus=1)(_write_one)
+    waiting = {write.remote(config, shard): shard for shard in shards}
+    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+    total = sum(shard.stop - shard.start for shard in shards)
+    start, images = time.monotonic(), 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=total)
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            shard = waiting.pop(done)
+            try:
+                ray.get(done)
+            except RayTaskError as error:
+                raise error.cause from error
+            images += shard.stop - shard.start
+            progress.update(bar, completed=images)
+            if not console.is_terminal:
+                rate = images / (time.monotonic() - start)
+                console.print(f"prepared {images}/{total} images  {rate:.0f} images/s  {shard.file}", markup=False)
+
+
+def _write_one(config: PrepareConfig, shard: Shard) -> int:
+    system, path = filesystem("out", config.out)
+    dataset = _opened(json.dumps(dataclasses.asdict(config.dataset)), config.image_size)
+    return write_shard(config, dataset, shard, system, path)
+
+
+@lru_cache(maxsize=1)
+def _opened(settings: str, image_size: int) -> Dataset:
+    """The data set, listed once by every worker process; its settings as text, because a cache needs a fixed key."""
+    return open_dataset(DatasetConfig(**json.loads(settings)), image_size)

@@ -1,0 +1,101 @@
+"""`fedra-ray prepare` as a person runs it: a process of its own, killed and started again, and on an S3 server."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support import free_port, wait_for_port
+
+from fedra_ray.cli import main
+from fedra_ray.data.manifest import read_manifest
+from fedra_ray.data.parquet import ParquetDataset
+from fedra_ray.paths import filesystem
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+HERE = Path(__file__).parent
+FEW = ["shard_images=2"]
+
+
+def settings(world: Path, out: str, *overrides: str) -> list[str]:
+    root = f"dataset.root={world / 'shapes.parquet'}"
+    return ["prepare", "dataset=parquet", root, f"out='{out}'", "format=png", "image_size=16", *FEW, *overrides]
+
+
+def test_a_killed_preparation_is_resumed_without_losing_or_redoing_a_shard(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    slow = settings(world, str(out), "dataset.target=slow.Slow", "address=local")
+    command = [sys.executable, "-m", "fedra_ray", *slow]
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("*.parquet.json"))) < 5:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet") if Path(f"{path}.json").exists()}
+    assert 5 <= len(done) < 54
+    resumed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "of 54 shards are there already" in resumed.stdout
+    shards = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    assert done.items() <= shards.items()
+    assert len(shards) == 54
+    assert not list(out.glob("*.part"))
+    whole = tmp_path / "whole"
+    assert main(settings(world, str(whole))) == 0
+    for path in whole.glob("*.parquet"):
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_unreadable_image_ends_the_command_with_its_place(
+    world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = pq.read_table(world / "shapes.parquet")
+    images = table["image"].to_pylist()
+    images[7] = images[7][:40]
+    pq.write_table(table.set_column(0, "image", [images]), tmp_path / "shapes.parquet")
+    arguments = settings(tmp_path, str(tmp_path / "shards"))
+    assert main(arguments) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "shapes.parquet, row 7" in line
+    assert main([*arguments, "dataset.on_error=skip"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith("107 images in 54 shards, 1 left out")
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """URI, without its query, and query of a bucket on a real S3 server on the loopback address."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_for_port(port)
+            query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+            system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
+            system.create_dir(path)
+            yield f"s3://key:secret@lab/sets/shapes?{query}"
+        finally:
+            server.terminate()
+
+
+def test_shards_go_to_an_object_store_and_are_read_from_there(
+    bucket: str, world: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = settings(world, bucket, "shard_images=20")
+    assert main(arguments) == 0
+    assert read_manifest(*filesystem("out", bucket))["images"] == 108
+    remote, local = ParquetDataset(bucket, 16), ParquetDataset(str(world / "shapes.parquet"), 16)
+    everything = np.arange(24)
+    found, expected = (each.images("light", "train", everything) for each in (remote, local))
+    assert found.tobytes() == expected.tobytes()
+    assert main(arguments) == 0
+    assert "already prepared" in capfd.readouterr().out
