@@ -40,7 +40,16 @@ def prepare(overrides: list[str]) -> None:
     prepare_dataset(config)
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "prepare": prepare, "pretrain": pretrain}
+def plan(overrides: list[str]) -> None:
+    """Say what an experiment would cost, without running it."""
+    from fedra_ray.plan import PlannedExperiment, draw_plan
+    from fedra_ray.plan_tables import show
+
+    config = compose("config", PlannedExperiment, overrides)
+    show(draw_plan(config), config)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "plan": plan, "prepare": prepare, "pretrain": pretrain}
 
 
 def compose(name: str, schema: type[T], overrides: list[str]) -> T:

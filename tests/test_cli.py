@@ -88,7 +88,7 @@ def test_an_address_without_a_cluster_is_refused_within_seconds(overrides: list[
 
 def test_an_unknown_verb_is_refused_with_the_known_ones(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["tune"]) == 2
-    assert "run, prepare, pretrain" in capfd.readouterr().err
+    assert "run, plan, prepare, pretrain" in capfd.readouterr().err
 
 
 def test_help_names_every_verb_with_a_line_and_loads_nothing_heavy() -> None:
