@@ -1,0 +1,150 @@
+"""A table of accuracies as text, Markdown, LaTeX or CSV."""
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+MEAN = "mean"
+MEASURED = "measured"
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"\(\pm\)"}
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table; accuracies and their sample standard deviations in percent, by domain and `mean`."""
+
+    dataset: str
+    backbone: str
+    split: str
+    method: str
+    fleet: str
+    partition: str
+    rounds: int | None
+    runs: int | None
+    accuracy: dict[str, float]
+    deviation: dict[str, float] = field(default_factory=dict)
+    difference: float | None = None
+    source: str = MEASURED
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods x `columns`: the domains of one data set and their mean."""
+
+    title: str
+    columns: list[str]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A printed column, a cell for every row of the table."""
+
+    name: str
+    cells: list[str]
+    is_number: bool = True
+
+
+def text(tables: Sequence[Table]) -> str:
+    """Tables as wide as the terminal, or as they need to be where there is none."""
+    console = Console(file=io.StringIO(), width=shutil.get_terminal_size((1000, 1)).columns)
+    for table in tables:
+        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE)
+        columns = _columns(table)
+        for column in columns:
+            grid.add_column(Text(column.name), justify="right" if column.is_number else "left", overflow="fold")
+        for index, row in enumerate(table.rows):
+            if row.source == MEASURED:
+                grid.add_section()
+            grid.add_row(*(Text(column.cells[index]) for column in columns))
+        console.print(grid)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Tables in GitHub's Markdown, each below its title."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    def escaped(cells: Iterable[str]) -> str:
+        return line(re.sub(r"([\\`*_\[\]<>|])", r"\\\1", cell) for cell in cells)
+
+    blocks = []
+    for table in tables:
+        columns = _columns(table)
+        names = escaped(column.name for column in columns)
+        rule = line("---:" if column.is_number else "---" for column in columns)
+        rows = zip(*(column.cells for column in columns), strict=True)
+        blocks.append("\n".join([table.title, "", names, rule, *map(escaped, rows), ""]))
+    return "\n".join(blocks)
+
+
+def latex(tables: Sequence[Table]) -> str:
+    """For each table its title as a comment and a tabular, for the package booktabs."""
+
+    def line(cells: Iterable[str]) -> str:
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+    blocks = []
+    for table in tables:
+        columns = _columns(table)
+        alignment = "".join("r" if column.is_number else "l" for column in columns)
+        names = line(column.name for column in columns)
+        rows = zip(*(column.cells for column in columns), strict=True)
+        top = [f"% {table.title}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", names, r"\midrule"]
+        blocks.append("\n".join([*top, *map(line, rows), r"\bottomrule", r"\end{tabular}", ""]))
+    return "\n".join(blocks)
+
+
+def comma_separated(tables: Sequence[Table]) -> str:
+    """All tables as one, with unrounded numbers and a column of its own for each standard deviation."""
+    records = []
+    for row in (row for table in tables for row in table.rows):
+        record = vars(row) | row.accuracy | {f"{name} sd": value for name, value in row.deviation.items()}
+        records.append({name: value for name, value in record.items() if name not in ("accuracy", "deviation")})
+    names = dict.fromkeys(name for record in records for name in record)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()
+
+
+FORMATS = {"text": text, "markdown": markdown, "latex": latex, "csv": comma_separated}
+
+
+def _columns(table: Table) -> list[Column]:
+    """What is printed of a table: the columns that hold anything."""
+    rows = table.rows
+    columns = [
+        Column("method", [row.method for row in rows], is_number=False),
+        Column("fleet", [row.fleet for row in rows], is_number=False),
+        Column("partition", [row.partition for row in rows], is_number=False),
+        Column("rounds", [_number(row.rounds, "d") for row in rows]),
+        Column("runs", [_number(row.runs, "d") for row in rows]),
+        *(Column(name, [_accuracy(row, name) for row in rows]) for name in table.columns),
+        Column("difference", [_number(row.difference, "+.2f") for row in rows]),
+        Column("source", [row.source for row in rows], is_number=False),
+    ]
+    return [column for column in columns if any(column.cells)]
+
+
+def _accuracy(row: Row, name: str) -> str:
+    numbers = _number(row.accuracy.get(name), ".2f"), _number(row.deviation.get(name), ".2f")
+    return " ± ".join(filter(None, numbers))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
