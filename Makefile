@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 # Local Ray neither reports usage nor prints that it does.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help run test lint format study clean
+.PHONY: help run test lint format bench study clean
 
 help: ## Show this list.
 	@echo 'make TARGET [ARGS="..."]'
@@ -34,6 +34,9 @@ lint: $(READY) ## Check format, style and types.
 format: $(READY) ## Format the code and apply the safe fixes.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Measure how fast images are loaded, against training (about three minutes).
+	@$(BIN)/python -m analysis.benchmark.loading $(ARGS)
 
 study: $(READY) ## Compare all methods on the embedded data (about half an hour).
 	@$(BIN)/python -m analysis.study $(ARGS)
