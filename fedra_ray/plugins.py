@@ -29,4 +29,8 @@ def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, A
     for name, parameter in accepted.items():
         if name not in arguments and parameter.default is parameter.empty:
             raise SettingError(f"{setting}.options.{name}", None, f"{class_name} needs this option")
-    return found(**arguments)
+    try:
+        return found(**arguments)
+    except TypeError as error:
+        given = {name: value for name, value in arguments.items() if value is not None}
+        raise SettingError(f"{setting}.options", given, f"{class_name} takes no such value: {error}") from error

@@ -240,3 +240,10 @@ def test_the_estimate_is_near_the_peak_of_a_real_process() -> None:
     measured, estimated = map(int, result.stdout.split())
     assert measured > 100e6
     assert 0.9 * measured < estimated < 1.3 * measured
+
+
+def test_an_adapted_patch_embedding_is_counted(make_model: Callable[..., SubModel], vit_config: BackboneConfig) -> None:
+    plain, adapted = (LoraConfig(rank=2, alpha=3.0, patch_embedding=flag) for flag in (False, True))
+    first, second = (measure(make_model(vit_config, lora=lora), 16, ExperimentConfig()) for lora in (plain, adapted))
+    assert second.parameters(2) - first.parameters(2) == 2 * 3 * 8 * 8 + 16 * 2
+    assert second.step_flops(1) > first.step_flops(1)

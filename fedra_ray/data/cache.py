@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import tempfile
 import zlib
 from pathlib import Path
 from typing import Protocol
@@ -74,8 +75,11 @@ class NodeCache:
         self._full = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            raise SettingError("dataset.cache", folder, f"is no folder that can be made: {error.strerror}") from error
+            raise SettingError(
+                "dataset.cache", folder, f"is no folder that can be written: {error.strerror}"
+            ) from error
 
     def get(self, key: Key, index: int) -> Pixels | None:
         image_file, check_file = self._files(key)

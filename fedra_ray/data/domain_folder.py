@@ -28,6 +28,8 @@ class DomainFolder(TreeDataset):
         validation: float = 0.1,
     ) -> None:
         top = folder(root, "a folder of images for every domain and class: {domain}/{class}/image.jpg")
+        if isinstance(domains, str):
+            raise SettingError("dataset.options.domains", domains, f"must be a list: [{domains}]")
         names = domains or [path.name for path in _folders(top)]
         found = [
             (domain, path.name, file) for domain in names for path in _folders(top / domain) for file in _images(path)

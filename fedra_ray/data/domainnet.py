@@ -14,18 +14,18 @@ class DomainNet(TreeDataset):
     Args:
         root: The folder that holds the domains and splits/.
         image_size: Side in pixels of the returned images.
-        num_classes: Take the classes with smaller labels alone; FedRA takes 100 of the 345.
+        num_classes: Take the classes with smaller labels alone; FedRA takes 100 of the 345; null takes all.
         validation: Share of every domain and class of the training images held out for validation.
     """
 
-    def __init__(self, root: str, image_size: int, num_classes: int = 100, validation: float = 0.0) -> None:
+    def __init__(self, root: str, image_size: int, num_classes: int | None = 100, validation: float = 0.0) -> None:
         top = folder(root, "a folder for every domain and splits/clipart_train.txt, splits/clipart_test.txt, ...")
         train, test = (
             [
                 Item(path, label, domain, split)
                 for domain in DOMAINS
                 for path, label in read_list(top / "splits" / f"{domain}_{split}.txt")
-                if label < num_classes
+                if num_classes is None or label < num_classes
             ]
             for split in ("train", "test")
         )

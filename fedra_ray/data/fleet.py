@@ -77,16 +77,18 @@ class Fleet:
         return self.config.clients_per_round or self.size
 
     def possible_depths(self) -> list[int]:
-        """A depth for every client; if they are drawn anew each round, in equal parts those that may be drawn."""
-        given = self.config.depths
-        return [given[client % len(given)] for client in range(self.size)]
+        """A depth for every client; if they are drawn anew each round, all that may be drawn, equally often."""
+        given, size = self.config.depths, self.size
+        if self.config.dynamic:
+            chances = self.config.probabilities or [1.0] * len(given)
+            given = [depth for depth, chance in zip(given, chances, strict=True) if chance > 0]
+            size = max(size, len(given))
+        return [given[client % len(given)] for client in range(size)]
 
     def shallowest_cohort(self) -> list[int]:
         """The least depths that a cohort of full size can have."""
         if self.config.dynamic:
-            chances = self.config.probabilities or [1.0] * len(self.config.depths)
-            drawn = [depth for depth, chance in zip(self.config.depths, chances, strict=True) if chance > 0]
-            return [min(drawn)] * self.cohort_size
+            return [min(self.possible_depths())] * self.cohort_size
         depths = self.possible_depths()
         if self.config.sampling == "per_domain":
             groups = [depths[domain :: len(self.domains)] for domain in range(len(self.domains))]

@@ -45,7 +45,7 @@ class PrepareConfig:
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    out: str = "prepared"
+    out: str = ""
     image_size: int = 224
     format: str = "jpeg"
     quality: int = 95
@@ -71,6 +71,8 @@ def check(config: PrepareConfig) -> None:
     Raises:
         SettingError: for the first one.
     """
+    if not config.out:
+        raise SettingError("out", config.out, "name a folder or a pyarrow.fs URI for the shards")
     for setting in ("image_size", "quality", "shard_images", "group_images"):
         value = getattr(config, setting)
         if value < 1:
@@ -104,7 +106,10 @@ def begin(config: PrepareConfig, shards: list[Shard], system: fs.FileSystem, pat
     """
     settings = _settings(config)
     listed = [dataclasses.asdict(shard) for shard in shards]
-    system.create_dir(path, recursive=True)
+    try:
+        system.create_dir(path, recursive=True)
+    except OSError as error:
+        raise SettingError("out", config.out, f"is no folder that can be made: {error}") from error
     present = {info.base_name for info in system.get_file_info(fs.FileSelector(path))}
     if PLAN in present:
         found = read(system, f"{path}/{PLAN}")

@@ -79,6 +79,11 @@ class DepthFL(Method):
         if any(not 1 <= depth <= self.num_layers for depth in self.exits):
             allowed = f"every exit must be between 1 and {self.num_layers}, the layers of the model"
             raise SettingError("method.options.exits", exits, allowed)
+        if not self.shared_head and max(self.exits, default=0) < max(self.depths):
+            allowed = (
+                f"layers beyond the last exit would never be trained; add {max(self.depths)} or set shared_head=true"
+            )
+            raise SettingError("method.options.exits", exits, allowed)
         if not self.shared_head and min(self.exits, default=self.num_layers + 1) > min(self.depths):
             allowed = f"a client of depth {min(self.depths)} would have no exit; add one or set shared_head=true"
             raise SettingError("method.options.exits", exits, allowed)

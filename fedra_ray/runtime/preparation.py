@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,6 +15,7 @@ from fedra_ray.config import DatasetConfig, RuntimeConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.manifest import read_manifest
 from fedra_ray.data.prepare import PrepareConfig, Shard, begin, check, finish, is_done, plan, write_shard
+from fedra_ray.errors import RunFailedError
 from fedra_ray.paths import filesystem
 from fedra_ray.runtime.connection import connected
 
@@ -60,8 +61,11 @@ def _write_all(config: PrepareConfig, shards: list[Shard], console: Console) -> 
             shard = waiting.pop(done)
             try:
                 ray.get(done)
-            except RayTaskError as error:
-                raise error.cause from error
+            except RayError as error:
+                cause = error.cause if isinstance(error, RayTaskError) else error
+                if isinstance(cause, RunFailedError):
+                    raise cause from error
+                raise RunFailedError(f"{shard.file} cannot be written: {cause}") from error
             images += shard.stop - shard.start
             progress.update(bar, completed=images)
             if not console.is_terminal:

@@ -206,3 +206,11 @@ def test_what_is_drawn_depends_on_nothing_else_in_the_configuration() -> None:
     fleets = [Fleet(some, DOMAINS) for some in (config, other)]
     assert len({tuple(fleet.depths(3).tolist()) for fleet in fleets}) == 1
     assert len({tuple(fleet.cohort(3, anyone)) for fleet in fleets}) == 1
+
+
+def test_depths_that_may_be_drawn_are_all_named_even_for_few_clients() -> None:
+    config = ExperimentConfig(fleet=FleetConfig(depths=[1, 4, 2], dynamic=True, num_clients=2))
+    assert Fleet(config, ("a", "b")).possible_depths() == [1, 4, 2]
+    config.fleet.probabilities = [0.5, 0.0, 0.5]
+    assert Fleet(config, ("a", "b")).possible_depths() == [1, 2]
+    assert Fleet(config, ("a", "b")).shallowest_cohort() == [1, 1]

@@ -210,6 +210,7 @@ def test_a_skipped_image_is_noted_and_the_others_are_kept(damaged: PrepareConfig
 @pytest.mark.parametrize(
     ("setting", "value", "allowed"),
     [
+        ("out", "", "name a folder"),
         ("image_size", 0, "at least 1"),
         ("quality", 101, "at most 100"),
         ("shard_images", 0, "at least 1"),
@@ -219,7 +220,7 @@ def test_a_skipped_image_is_noted_and_the_others_are_kept(damaged: PrepareConfig
 )
 def test_values_that_cannot_work_are_refused(setting: str, value: Any, allowed: str) -> None:
     with pytest.raises(SettingError, match=allowed) as refusal:
-        check(dataclasses.replace(PrepareConfig(), **{setting: value}))
+        check(dataclasses.replace(PrepareConfig(out="shards"), **{setting: value}))
     assert refusal.value.args[:2] == (setting, value)
 
 

@@ -138,7 +138,12 @@ def test_exits_and_a_shared_head_as_the_authors_have_them(
 
 @pytest.mark.parametrize(
     ("exits", "allowed"),
-    [([2, 5], "between 1 and 4"), ([0, 2], "between 1 and 4"), ([2, 4], "depth 1 would have no exit"), ([], "no exit")],
+    [
+        ([2, 5], "between 1 and 4"),
+        ([0, 2], "between 1 and 4"),
+        ([2, 4], "depth 1 would have no exit"),
+        ([1, 2], "never be trained; add 4"),
+    ],
 )
 def test_exits_that_cannot_be_are_refused(exits: list[int], allowed: str) -> None:
     with pytest.raises(SettingError, match=allowed) as refusal:
