@@ -24,7 +24,9 @@ from rich.progress import Progress
 from fedra_ray import results
 from fedra_ray.cli import compose
 from fedra_ray.config import ExperimentConfig
+from fedra_ray.journal import Journal
 from fedra_ray.run_dir import claim, prepare
+from fedra_ray.storage import Folder
 
 METHODS = {
     "AllLarge": ["method=alllarge"],
@@ -48,16 +50,16 @@ def run_here(overrides: list[str]) -> dict[str, Any]:
     from fedra_ray.site import Site
 
     config = compose("config", ExperimentConfig, overrides)
-    run_dir = Path(config.run_dir)
+    folder = Folder(config.run_dir)
     blueprint, weights = draw_up(config)
-    finished = claim(run_dir, config)
+    finished = claim(folder, config)
     if finished is not None:
         return finished
-    prepare(run_dir, config)
-    for event in experiment.run(blueprint, Site(blueprint, weights), run_dir):
+    prepare(folder, config)
+    for event in experiment.run(blueprint, Site(blueprint, weights), Journal(folder, config.checkpoint.keep)):
         if isinstance(event, experiment.Outcome):
-            return results.write(run_dir, blueprint, event)
-    raise RuntimeError(f"{run_dir}: the experiment ended without an outcome")
+            return results.write(folder, blueprint, event)
+    raise RuntimeError(f"{folder}: the experiment ended without an outcome")
 
 
 def run_all(runs: dict[str, list[str]], processes: int, title: str) -> dict[str, dict[str, Any]]:

@@ -5,15 +5,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fedra_ray.config import LoraConfig
 from fedra_ray.seeding import Purpose, generator
+from fedra_ray.storage import Folder
 
 Vector = NDArray[np.float32]
 
@@ -95,13 +95,13 @@ class Layout:
         }
 
 
-def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
+def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
     """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
 
     The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors.
 
     Args:
-        folder: Where to write; made if absent.
+        folder: Where to write.
         layout: Layout of `values`.
         values: The full vector.
         lora: Rank, alpha and dropout.
@@ -111,7 +111,6 @@ def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, ta
 
     from peft import LoraConfig as PeftConfig  # isort: skip  (imports transformers: seconds, only when a run ends)
 
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = layout.tensors(values)
     last = f"heads.{layout.head_names[-1]}."
     files: dict[str, dict[str, Vector]] = {"adapter_model.safetensors": {}, "exits.safetensors": {}}
@@ -124,7 +123,7 @@ def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, ta
             files["adapter_model.safetensors"][f"base_model.model.{name}.weight"] = value
     for file, content in files.items():
         if content:
-            save_file({name: np.ascontiguousarray(value) for name, value in content.items()}, folder / file)
+            folder.write(file, save({name: np.ascontiguousarray(value) for name, value in content.items()}))
     pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
     if layout.patch_embedding:
         pattern += r"|patch_embed\.proj"
@@ -137,7 +136,7 @@ def save_peft(folder: Path, layout: Layout, values: Vector, lora: LoraConfig, ta
         inference_mode=True,
     )
     text = json.dumps(config.to_dict(), default=_plain, indent=2, sort_keys=True)
-    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    folder.write("adapter_config.json", (text + "\n").encode())
 
 
 def _plain(value: Any) -> Any:

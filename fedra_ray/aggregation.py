@@ -16,7 +16,7 @@ Vector = NDArray[np.float32]
 
 FRACTION_BITS = 32
 _SCALE = float(2**FRACTION_BITS)
-_LIMIT = 2.0 ** (62 - FRACTION_BITS)
+LARGEST_SUM = 2.0 ** (62 - FRACTION_BITS)
 
 
 class MaskedSum:
@@ -75,6 +75,6 @@ class MaskedSum:
 
     def _reserve(self, magnitude: float) -> None:
         """Make sure, before anything is added, that no coordinate can leave the range."""
-        if self._magnitude + magnitude >= _LIMIT:
+        if self._magnitude + magnitude >= LARGEST_SUM:
             raise ValueError(f"weighted updates of magnitude {magnitude:g} exceed the exact sum's range")
         self._magnitude += magnitude

@@ -1,12 +1,17 @@
 """Restart points: the global adapter after a round. With the configuration they are all that randomness needs."""
 
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load
+from safetensors.numpy import save as serialise
+
+from fedra_ray.storage import Folder
+
+FOLDER = "checkpoints"
+_PREFIX, _SUFFIX = "round_", ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -17,26 +22,33 @@ class Checkpoint:
     values: NDArray[np.float32]
 
 
-def save(folder: Path, checkpoint: Checkpoint, keep: int) -> None:
-    """Write a restart point under its final name only once it is complete, and keep the newest few."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / ".checkpoint.part"
-    save_file({"values": checkpoint.values}, part, metadata={"round": str(checkpoint.round)})
-    part.replace(folder / f"round_{checkpoint.round:06d}.safetensors")
-    for old in _files(folder)[:-keep]:
-        old.unlink()
+def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
+    """Write a restart point with its checksum, and keep the newest few.
+
+    Raises:
+        RunFailedError: if it cannot be written; the ones before are left as they are.
+    """
+    points = folder.below(FOLDER)
+    content = serialise({"values": checkpoint.values, "round": np.array(checkpoint.round)})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{_PREFIX}{checkpoint.round:06d}-{digest[:16]}{_SUFFIX}"
+    points.write(name, content)
+    others = [other for other in _files(points) if other != name]
+    kept = [other for other in others if not other.startswith(f"{_PREFIX}{checkpoint.round:06d}-")]
+    for old in set(others) - set(kept[len(kept) - keep + 1 :]):
+        points.delete(old)
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """The newest restart point that can be read, or None."""
-    for path in reversed(_files(folder)):
-        try:
-            with safe_open(path, framework="np") as file:
-                return Checkpoint(int(file.metadata()["round"]), file.get_tensor("values"))
-        except (SafetensorError, OSError):
-            continue
+def newest(folder: Folder) -> Checkpoint | None:
+    """The newest restart point whose bytes are those of its checksum, or None."""
+    points = folder.below(FOLDER)
+    for name in reversed(_files(points)):
+        content = points.read(name) or b""
+        if hashlib.sha256(content).hexdigest()[:16] == name.removesuffix(_SUFFIX)[-16:]:
+            tensors = load(content)
+            return Checkpoint(int(tensors["round"]), tensors["values"])
     return None
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("round_*.safetensors"))
+def _files(points: Folder) -> list[str]:
+    return [name for name in points.names() if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]

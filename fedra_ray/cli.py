@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from fedra_ray.errors import RunFailedError, SettingError
 from fedra_ray.paths import conf_dir
+from fedra_ray.runtime.interruption import Terminated
 
 T = TypeVar("T")
 
@@ -119,7 +120,10 @@ def _first_line(function: Callable[..., None]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0 done, 1 failed, 2 a setting that cannot work, 130 interrupted."""
+    """Entry point; returns the exit code: 0 done, 1 failed, 2 a setting that cannot work, 130 interrupted.
+
+    A run that SIGTERM ended gives 143, as shells have it.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if {"-h", "--help"} & set(arguments):
         print(usage())
@@ -133,8 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, 2)
     except RunFailedError as error:
         return _fail(error, 1)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interruption:
+        return 143 if isinstance(interruption, Terminated) else 130
     return 0
 
 

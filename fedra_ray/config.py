@@ -85,6 +85,10 @@ class FleetConfig:
         num_clients: Size of the whole fleet.
         clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
         sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
+        dropout: Probability that a sampled client does not answer in a round.
+        straggler_spread: Spread of the clients' times: their logarithm's standard deviation, drawn anew each round.
+        round_deadline: Updates that take longer than this many times the median client's time are discarded; null
+            waits for all.
     """
 
     depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
@@ -94,6 +98,9 @@ class FleetConfig:
     num_clients: int = 6
     clients_per_round: int | None = None
     sampling: str = "uniform"
+    dropout: float = 0.0
+    straggler_spread: float = 0.0
+    round_deadline: float | None = None
 
 
 @dataclass
@@ -171,9 +178,15 @@ class AllocationConfig:
 
 @dataclass
 class AggregationConfig:
-    """`weighting` is uniform (the authors' code) or examples (weighted by each client's number of images)."""
+    """How updates are averaged.
+
+    Attributes:
+        weighting: uniform (the authors' code) or examples (weighted by each client's number of images).
+        max_norm: Updates that change the client's values by more than this L2 norm are rejected; null for no bound.
+    """
 
     weighting: str = "uniform"
+    max_norm: float | None = None
 
 
 @dataclass
@@ -203,7 +216,8 @@ class RuntimeConfig:
         clients_per_actor: Clients one actor trains in a round; 1 is an actor per client. Null: any number.
         num_cpus: CPUs an actor reserves.
         num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
-        max_attempts: How often a client's training is tried in a round before the run fails.
+        max_attempts: How often a client's training, an evaluation or a lost server is tried again.
+        task_timeout: Seconds after which a call of an actor counts as hanging; null goes by the measured speed.
     """
 
     address: str | None = None
@@ -212,11 +226,19 @@ class RuntimeConfig:
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     max_attempts: int = 3
+    task_timeout: float | None = None
 
 
 @dataclass
 class ExperimentConfig:
-    """Everything that defines a run."""
+    """Everything that defines a run.
+
+    Attributes:
+        on_client_failure: What a client that fails on every attempt does to the run: fail ends it, drop goes on
+            without the client's update and says so.
+        resume: What a run_dir that holds an unfinished run of another configuration leads to: auto refuses, force goes
+            on with the new one.
+    """
 
     method: MethodConfig = field(default_factory=MethodConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -230,6 +252,8 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    on_client_failure: str = "fail"
+    resume: str = "auto"
     rounds: int = 40
     seed: int = 0
     run_dir: str = "runs/latest"
@@ -253,8 +277,10 @@ def check(config: ExperimentConfig) -> None:
         value = _value(config, setting)
         if value not in choices:
             raise SettingError(setting, value, f"must be one of {', '.join(choices)}")
-    if not 0 <= config.lora.dropout < 1:
-        raise SettingError("lora.dropout", config.lora.dropout, "must be at least 0 and below 1")
+    for setting in ("lora.dropout", "fleet.dropout"):
+        value = _value(config, setting)
+        if not 0 <= value < 1:
+            raise SettingError(setting, value, "must be at least 0 and below 1")
     _check_fleet(config.fleet)
     _check_gpus(config.runtime.num_gpus)
 
@@ -302,6 +328,7 @@ def _value(config: ExperimentConfig, setting: str) -> Any:
 
 
 _MINIMUM = {
+    "fleet.straggler_spread": 0,
     "rounds": 1,
     "seed": 0,
     "fleet.num_clients": 1,
@@ -324,6 +351,9 @@ _MINIMUM = {
     "runtime.max_attempts": 1,
 }
 _POSITIVE = (
+    "fleet.round_deadline",
+    "aggregation.max_norm",
+    "runtime.task_timeout",
     "training.lr",
     "training.head_lr",
     "training.clip_norm",
@@ -332,6 +362,8 @@ _POSITIVE = (
     "runtime.num_cpus",
 )
 _CHOICES = {
+    "on_client_failure": ("fail", "drop"),
+    "resume": ("auto", "force"),
     "dataset.on_error": ("fail", "skip"),
     "fleet.sampling": ("uniform", "per_domain"),
     "partition.scheme": ("domain", "shards", "iid"),

@@ -1,5 +1,6 @@
 """What a person sees: a line a round, then the table of accuracies."""
 
+import math
 import time
 from typing import Any
 
@@ -37,6 +38,13 @@ class Display:
         parts.append(f"elapsed {_clock(now - self._start)}")
         parts.append("eta " + ("--:--" if left is None else _clock(left)))
         self.say("  ".join(parts))
+        for reason, clients in (("did not answer", report.missing.dropped), ("answered too late", report.missing.late)):
+            if clients:
+                self.say(f"  {reason}: {', '.join(map(str, sorted(clients)))}")
+        for client, problem in sorted(report.missing.rejected.items()):
+            self.say(f"  the update of client {client} was rejected: {problem}")
+        if math.isnan(report.loss):
+            self.say("  no valid update; the model is kept")
 
     def summary(self, summary: dict[str, Any], run_dir: str) -> None:
         """Print accuracy per domain and their mean, then where the results lie."""
@@ -50,6 +58,10 @@ class Display:
         table.add_section()
         table.add_row("mean", f"{summary['mean_accuracy']:.2%}")
         self._console.print(table)
+        for reason in ("dropped", "late", "rejected"):
+            if summary[reason]:
+                times = ", ".join(f"{client} ({times})" for client, times in summary[reason].items())
+                self.say(f"{reason} clients, and in how many rounds: {times}")
         if summary["skipped_images"]:
             self.say(
                 f"{summary['skipped_images']} images could not be read and were left out: skipped.parquet names them"

@@ -1,6 +1,6 @@
 """Pictures that a run leaves behind."""
 
-from pathlib import Path
+import io
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,8 @@ def class_counts(partition: pa.Table, num_classes: int) -> NDArray[np.int64]:
     return counts
 
 
-def draw_partition(partition: pa.Table, classes: tuple[str, ...], path: Path) -> None:
-    """Draw clients against classes, coloured by the number of images, and write a PNG."""
+def draw_partition(partition: pa.Table, classes: tuple[str, ...]) -> bytes:
+    """A PNG of clients against classes, coloured by the number of images."""
     from matplotlib.figure import Figure  # takes half a second, which only the end of a run spends
 
     counts = class_counts(partition, len(classes))
@@ -38,4 +38,6 @@ def draw_partition(partition: pa.Table, classes: tuple[str, ...], path: Path) ->
         axes.set_yticks(range(len(names)), names, fontsize=7)
     if len(classes) <= _MOST_NAMES:
         axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if max(map(len, classes)) > 2 else 0)
-    figure.savefig(path, dpi=150)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()

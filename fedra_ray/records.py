@@ -1,14 +1,16 @@
 """What a run writes down: Parquet tables that any tool reads."""
 
+import io
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedra_ray.messages import ClientUpdate, Score
+from fedra_ray.storage import Folder
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients.
 SCHEMAS = {
@@ -23,6 +25,7 @@ SCHEMAS = {
             "bytes_down": pa.int64(),
             "rejected": pa.list_(pa.int32()),
             "dropped": pa.list_(pa.int32()),
+            "late": pa.list_(pa.int32()),
         }
     ),
     "clients": pa.schema(
@@ -62,15 +65,36 @@ SCHEMAS = {
     ),
 }
 
+Row = dict[str, Any]
+
+
+@dataclass
+class Missing:
+    """The clients of a cohort whose updates are not in the average, and why.
+
+    Attributes:
+        dropped: Those that did not answer, or failed on every attempt.
+        late: Those that answered after the deadline.
+        rejected: Those whose updates were not to be believed, with the reason.
+    """
+
+    dropped: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    rejected: dict[int, str] = field(default_factory=dict)
+
+    def clients(self) -> list[int]:
+        """All of them."""
+        return [*self.dropped, *self.late, *self.rejected]
+
 
 class Records:
     """The tables of one run directory, rewritten whole by `save`, each by an atomic replacement."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+        self._rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
 
-    def add_client(self, update: ClientUpdate, domain: str, depth: int) -> dict[str, Any]:
+    def add_client(self, update: ClientUpdate, domain: str, depth: int) -> Row:
         """Note one client's part in a round, and return the row."""
         row = {
             "round": update.task.round,
@@ -91,21 +115,25 @@ class Records:
         self._add_skipped(update.task.round, update.skipped)
         return row
 
-    def add_round(self, number: int, seconds: float, holders: Sequence[int], clients: list[dict[str, Any]]) -> float:
-        """Note a finished round from its clients' rows, in the order of clients; returns the mean training loss."""
+    def add_round(self, number: int, seconds: float, num_layers: int, clients: list[Row], missing: Missing) -> float:
+        """Note a finished round from the rows of its averaged clients, and those that are missing from the average.
+
+        Returns the mean training loss, not a number if there is no client.
+        """
         clients = sorted(clients, key=lambda row: row["client"])
         loss = sum(row["loss"] for row in clients) / len(clients) if clients else math.nan
         self._rows["rounds"].append(
             {
                 "round": number,
                 "seconds": seconds,
-                "cohort": [row["client"] for row in clients],
-                "layer_holders": list(holders),
+                "cohort": sorted([row["client"] for row in clients] + missing.clients()),
+                "layer_holders": [sum(layer in row["layers"] for row in clients) for layer in range(num_layers)],
                 "train_loss": loss,
                 "bytes_up": sum(row["bytes_up"] for row in clients),
                 "bytes_down": sum(row["bytes_down"] for row in clients),
-                "rejected": [],
-                "dropped": [],
+                "rejected": sorted(missing.rejected),
+                "dropped": sorted(missing.dropped),
+                "late": sorted(missing.late),
             }
         )
         return float(loss)
@@ -136,13 +164,30 @@ class Records:
         """Write every table."""
         for name, schema in SCHEMAS.items():
             rows = sorted(self._rows[name], key=lambda row: (row["round"], row.get("client", 0), row.get("image", "")))
-            part = self._folder / f".{name}.parquet.part"
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), part)
-            part.replace(self._folder / f"{name}.parquet")
+            self._folder.write(f"{name}.parquet", to_parquet(pa.Table.from_pylist(rows, schema=schema)))
 
     def restore(self, last_round: int) -> None:
         """Take back the rows of an interrupted run up to a round."""
         for name in SCHEMAS:
-            path = self._folder / f"{name}.parquet"
-            rows = pq.read_table(path).to_pylist() if path.exists() else []
+            found = self._folder.read(f"{name}.parquet") is not None
+            rows = read_table(self._folder, name).to_pylist() if found else []
             self._rows[name] = [row for row in rows if row["round"] <= last_round]
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The table as the content of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def read_table(folder: Folder, name: str) -> pa.Table:
+    """The table NAME.parquet of a run.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    content = folder.read(f"{name}.parquet")
+    if content is None:
+        raise FileNotFoundError(f"{folder}/{name}.parquet")
+    return pq.read_table(pa.BufferReader(content))

@@ -3,28 +3,29 @@
 import json
 import platform
 import subprocess
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fedra_ray.adapter import save_peft
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.data import division
 from fedra_ray.experiment import Outcome
 from fedra_ray.figures import draw_partition
+from fedra_ray.records import read_table
+from fedra_ray.storage import Folder
 
 SUMMARY = "summary.json"
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
 
 
-def write(run_dir: Path, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
+def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
     """Write adapter/ and, last of all, summary.json, which marks the run as finished; returns the summary."""
-    save_peft(run_dir / "adapter", blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
-    draw_partition(pq.read_table(run_dir / division.FILE), blueprint.classes, run_dir / "partition.png")
+    rounds = read_table(folder, "rounds")
+    save_peft(folder.below("adapter"), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
+    folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
     accuracy = {score.domain: score.top1 / score.examples for score in outcome.scores}
-    rounds = pq.read_table(run_dir / "rounds.parquet")
     summary = {
         "method": blueprint.config.method.name,
         "dataset": blueprint.config.dataset.name,
@@ -37,23 +38,27 @@ def write(run_dir: Path, blueprint: Blueprint, outcome: Outcome) -> dict[str, An
         "evaluated_layers": list(blueprint.method().evaluated_layers),
         "depths": blueprint.config.fleet.depths,
         "partition": blueprint.config.partition.name,
-        "skipped_images": len(pq.read_table(run_dir / "skipped.parquet")),
+        "skipped_images": len(read_table(folder, "skipped")),
+        **{reason: _times(rounds[reason].to_pylist()) for reason in ("dropped", "late", "rejected")},
         "seconds": sum(rounds["seconds"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
-    part = run_dir / f".{SUMMARY}.part"
-    part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    part.replace(run_dir / SUMMARY)
+    folder.write(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
-def read(run_dir: Path) -> dict[str, Any] | None:
+def read(folder: Folder) -> dict[str, Any] | None:
     """The summary of a finished run, or None."""
-    path = run_dir / SUMMARY
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    content = folder.read(SUMMARY)
+    return None if content is None else json.loads(content)
+
+
+def _times(rounds: list[list[int]]) -> dict[str, int]:
+    """How often each client is named, in the order of clients."""
+    return {str(client): times for client, times in sorted(Counter(chain(*rounds)).items())}
 
 
 def _versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,39 +9,47 @@ import yaml
 from fedra_ray import results
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
+from fedra_ray.storage import Folder
 
 CONFIG = "config.yaml"
 #: Settings that never change a result; a run may be taken up again with others.
-_FREE = ("runtime.", "run_dir", "checkpoint.")
+_FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb")
 
 
-def claim(run_dir: Path, config: ExperimentConfig) -> dict[str, Any] | None:
+def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
     """Check that the experiment may use the directory; returns its summary if it has already finished there.
 
     Raises:
         SettingError: if the directory holds a run of another configuration, or something else.
     """
-    path = run_dir / CONFIG
-    if path.exists():
-        found = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        wanted = dict(_flat(dataclasses.asdict(config)))
-        for setting in wanted | found:
-            if found.get(setting) != wanted.get(setting) and not setting.startswith(_FREE):
-                allowed = f"{run_dir} holds a run with {setting}={found.get(setting)}; choose another run_dir"
-                raise SettingError(setting, wanted.get(setting), allowed)
-        return results.read(run_dir)
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise SettingError("run_dir", run_dir, "holds other files; name a new or empty folder")
-    return None
+    try:
+        names = folder.names()
+    except NotADirectoryError as error:
+        raise SettingError("run_dir", str(folder), "is a file; name a new or empty folder") from error
+    if CONFIG not in names:
+        if names:
+            raise SettingError("run_dir", str(folder), "holds other files; name a new or empty folder")
+        return None
+    finished = results.read(folder)
+    if finished is not None or config.resume != "force":
+        _compare(folder, config, finished is not None)
+    return finished
 
 
-def prepare(run_dir: Path, config: ExperimentConfig) -> None:
-    """Make the directory and write the resolved configuration, enough to repeat the run."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
-    part = run_dir / f".{CONFIG}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(run_dir / CONFIG)
+def prepare(folder: Folder, config: ExperimentConfig) -> None:
+    """Write the resolved configuration, enough to repeat the run."""
+    folder.write(CONFIG, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False).encode())
+
+
+def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
+    """Refuse a configuration that differs from the one in the folder in what decides the result."""
+    found = dict(_flat(yaml.safe_load(folder.read(CONFIG) or b"")))
+    wanted = dict(_flat(dataclasses.asdict(config)))
+    for setting in wanted | found:
+        if found.get(setting) != wanted.get(setting) and not setting.startswith(_FREE):
+            way_out = "choose another run_dir" + ("" if finished else ", or go on with the new value by resume=force")
+            allowed = f"{folder} holds a run with {setting}={found.get(setting)}; {way_out}"
+            raise SettingError(setting, wanted.get(setting), allowed)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

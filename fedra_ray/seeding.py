@@ -14,6 +14,7 @@ class Purpose(IntEnum):
     ALLOCATION = 3
     TRAINING = 4
     CAPACITY = 5
+    RELIABILITY = 6
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:

@@ -103,17 +103,27 @@ def mixer_config(world: Path) -> BackboneConfig:
     return BackboneConfig("tiny_mixer", "timm.models.MlpMixer", MIXER, checkpoint=file, mean=[0.5] * 3, std=[0.5] * 3)
 
 
+@pytest.fixture(scope="session")
+def make_config(world: Path, vit_config: BackboneConfig) -> Callable[[Path], ExperimentConfig]:
+    """make_config(run_dir): three clients of depths 4, 2 and 1, two rounds of two steps."""
+
+    def make(run_dir: Path) -> ExperimentConfig:
+        return ExperimentConfig(
+            dataset=DatasetConfig(name="shapes", root=str(world / "shapes.parquet")),
+            backbone=dataclasses.replace(vit_config, mean=[0.5] * 3, std=[0.5] * 3),
+            fleet=FleetConfig(depths=[4, 2, 1], num_clients=3),
+            training=TrainingConfig(lr=0.1, head_lr=0.1, batch_size=8, max_steps=2),
+            rounds=2,
+            run_dir=str(run_dir),
+        )
+
+    return make
+
+
 @pytest.fixture
-def config(world: Path, vit_config: BackboneConfig, tmp_path: Path) -> ExperimentConfig:
+def config(make_config: Callable[[Path], ExperimentConfig], tmp_path: Path) -> ExperimentConfig:
     """Three clients of depths 4, 2 and 1, two rounds of two steps."""
-    return ExperimentConfig(
-        dataset=DatasetConfig(name="shapes", root=str(world / "shapes.parquet")),
-        backbone=dataclasses.replace(vit_config, mean=[0.5] * 3, std=[0.5] * 3),
-        fleet=FleetConfig(depths=[4, 2, 1], num_clients=3),
-        training=TrainingConfig(lr=0.1, head_lr=0.1, batch_size=8, max_steps=2),
-        rounds=2,
-        run_dir=str(tmp_path / "run"),
-    )
+    return make_config(tmp_path / "run")
 
 
 @pytest.fixture(params=["vit", "mixer"])

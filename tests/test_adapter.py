@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from fedra_ray.adapter import Entry, Layout, save_peft
 from fedra_ray.backbone import FAMILY_TARGETS
 from fedra_ray.config import BackboneConfig, LoraConfig
+from fedra_ray.storage import Folder
 from fedra_ray.submodel import SubModel
 
 LORA = LoraConfig(rank=2, alpha=3.0, dropout=0.5)
@@ -102,7 +103,7 @@ def test_initial_lora_a_is_spread_as_peft_spreads_it() -> None:
 
 def test_saved_adapter_repeats_byte_by_byte(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        save_peft(tmp_path / name, LAYOUT, VALUES, LORA, ["fc"])
+        save_peft(Folder(tmp_path / name), LAYOUT, VALUES, LORA, ["fc"])
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
     assert set(contents(tmp_path / "first")) == {
         "adapter_config.json",
@@ -112,14 +113,14 @@ def test_saved_adapter_repeats_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_saved_adapter_does_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
-    save_peft(tmp_path / "here", LAYOUT, VALUES, LORA, ["attn.proj", "mlp.fc2"])
+    save_peft(Folder(tmp_path / "here"), LAYOUT, VALUES, LORA, ["attn.proj", "mlp.fc2"])
     program = f"""
-from pathlib import Path
 import numpy as np
 from fedra_ray.adapter import Entry, Layout, save_peft
 from fedra_ray.config import LoraConfig
+from fedra_ray.storage import Folder
 values = np.arange(58, dtype=np.float32)
-save_peft(Path({str(tmp_path / "there")!r}), {LAYOUT!r}, values, {LORA!r}, ["attn.proj", "mlp.fc2"])
+save_peft(Folder({str(tmp_path / "there")!r}), {LAYOUT!r}, values, {LORA!r}, ["attn.proj", "mlp.fc2"])
 """
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONHASHSEED": seed})
@@ -127,7 +128,7 @@ save_peft(Path({str(tmp_path / "there")!r}), {LAYOUT!r}, values, {LORA!r}, ["att
 
 
 def test_heads_before_the_last_lie_beside_the_adapter(tmp_path: Path) -> None:
-    save_peft(tmp_path, LAYOUT, VALUES, LORA, ["fc"])
+    save_peft(Folder(tmp_path), LAYOUT, VALUES, LORA, ["fc"])
     adapter, exits = load_file(tmp_path / "adapter_model.safetensors"), load_file(tmp_path / "exits.safetensors")
     assert adapter["base_model.model.head.bias"].tolist() == [55, 56, 57]
     assert adapter["base_model.model.blocks.1.fc.lora_A.weight"].tolist() == [[14, 15, 16], [17, 18, 19]]
@@ -136,7 +137,7 @@ def test_heads_before_the_last_lie_beside_the_adapter(tmp_path: Path) -> None:
 
 
 def test_one_head_leaves_no_exits_file(tmp_path: Path) -> None:
-    save_peft(tmp_path, Layout((layer(0),), (head("head"),), ("head",)), np.zeros(29, np.float32), LORA, ["fc"])
+    save_peft(Folder(tmp_path), Layout((layer(0),), (head("head"),), ("head",)), np.zeros(29, np.float32), LORA, ["fc"])
     assert set(contents(tmp_path)) == {"adapter_config.json", "adapter_model.safetensors"}
 
 
@@ -153,7 +154,7 @@ def test_saved_adapter_loads_into_the_plain_timm_model(
     model = make_model(backbone_config, lora=LORA)
     values = random_values(model.layout)
     targets = FAMILY_TARGETS[backbone_config.name == "tiny_mixer"]
-    save_peft(tmp_path, model.layout, values, LORA, targets)
+    save_peft(Folder(tmp_path), model.layout, values, LORA, targets)
     model.load(values, range(len(model.layout.entries)))
     plain = plain_model(backbone_config, range(4), num_classes=0)
     plain.reset_classifier(3)
@@ -162,7 +163,7 @@ def test_saved_adapter_loads_into_the_plain_timm_model(
         loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
         expected = loaded(images)
         torch.testing.assert_close(model.eval().logits(images, range(4)), expected)
-    assert (unadapted - expected).abs().min() > 1e-3
+    assert (unadapted - expected).abs().mean() > 1e-2
     adapted = {name.removesuffix(".lora_A.default") for name, _ in loaded.named_modules() if "lora_A.d" in name}
     assert adapted == {f"base_model.model.blocks.{index}.{target}" for index in range(4) for target in targets}
 
@@ -180,7 +181,7 @@ def test_saved_patch_embedding_loads_into_the_plain_timm_model(
     lora = replace(LORA, patch_embedding=True)
     model = make_model(vit_config, lora=lora)
     values = random_values(model.layout)
-    save_peft(tmp_path, model.layout, values, lora, FAMILY_TARGETS[0])
+    save_peft(Folder(tmp_path), model.layout, values, lora, FAMILY_TARGETS[0])
     model.load(values, range(len(model.layout.entries)))
     plain = plain_model(vit_config, range(4), num_classes=0)
     plain.reset_classifier(3)

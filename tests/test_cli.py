@@ -115,7 +115,7 @@ def test_the_command_runs_from_any_folder_and_says_what_a_person_expects(overrid
 
 def test_a_lost_client_ends_the_command_with_exit_code_1(overrides: list[str], tmp_path: Path) -> None:
     faulty = Path(__file__).parent / "runtime"
-    extra = ["method.target=faulty.Faulty", "+method.options.how=raise", "+method.options.marker=none"]
+    extra = ["method.target=faulty.Faulty", "+method.options.how=raise"]
     environment = {**os.environ, "PYTHONPATH": str(faulty)}
     command = [sys.executable, "-m", "fedra_ray", *overrides, *extra, "runtime.actors=1"]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -1,7 +1,9 @@
 """The round, carried out in this process: clients are trained one after another, and arrive in any order."""
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ from fedra_ray.aggregation import MaskedSum
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
-from fedra_ray.errors import ImageError, RunFailedError
+from fedra_ray.errors import ClientLostError, ImageError
 from fedra_ray.experiment import Outcome, RoundReport, run
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.journal import Journal
+from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.site import Site
+from fedra_ray.storage import Folder
 
 METHODS = {
     "fedra": "FedRA",
@@ -59,7 +63,7 @@ class InProcess:
 
 def finish(workers: InProcess, folder: Path) -> Outcome:
     folder.mkdir(exist_ok=True)
-    *reports, outcome = run(workers.blueprint, workers, folder)
+    *reports, outcome = run(workers.blueprint, workers, Journal(Folder(folder), 2))
     assert isinstance(outcome, Outcome)
     assert all(isinstance(report, RoundReport) for report in reports)
     return outcome
@@ -164,7 +168,7 @@ def test_progress_grows_to_one(config: ExperimentConfig, tmp_path: Path) -> None
 def test_the_model_is_evaluated_every_few_rounds_and_at_the_end(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.evaluation.every = 5, 2
     workers = InProcess(config)
-    reports = list(run(workers.blueprint, workers, tmp_path))
+    reports = list(run(workers.blueprint, workers, Journal(Folder(tmp_path), 2)))
     assert [len(report.scores) for report in reports] == [0, 3, 0, 3, 3, 3]
     assert {row["round"] for row in table(tmp_path, "evaluations")} == {2, 4, 5}
     assert reports[-1].scores == reports[-2].scores == workers.evaluate(reports[-1].values)
@@ -175,7 +179,7 @@ def restarted(config: ExperimentConfig, folder: Path, failing: int) -> Outcome:
     folder.mkdir()
     workers = InProcess(config, failing=failing)
     with pytest.raises(KeyboardInterrupt):
-        list(run(workers.blueprint, workers, folder))
+        list(run(workers.blueprint, workers, Journal(Folder(folder), 2)))
     return finish(InProcess(config, arrival=2), folder)
 
 
@@ -193,7 +197,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(failing: int, config: Exp
 def test_a_restart_begins_after_the_last_checkpoint(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.checkpoint.every = 4, 2
     workers = InProcess(config)
-    for report in itertools.islice(run(workers.blueprint, workers, tmp_path), 3):
+    for report in itertools.islice(run(workers.blueprint, workers, Journal(Folder(tmp_path), 2)), 3):
         assert report.round <= 3
     again = InProcess(config)
     finish(again, tmp_path)
@@ -209,19 +213,102 @@ def test_a_run_whose_rounds_are_done_only_evaluates(config: ExperimentConfig, tm
     assert outcome.scores == first.scores
 
 
-def test_an_update_that_is_not_finite_ends_the_run_with_the_round_and_the_client(
+class Spoiling(InProcess):
+    """Changes the values of some clients' updates."""
+
+    def __init__(self, config: ExperimentConfig, spoil: dict[int, Callable[[np.ndarray], np.ndarray]]) -> None:
+        super().__init__(config, arrival=2)
+        self.spoil = spoil
+
+    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate]:
+        for update in super().train(tasks, values):
+            change = self.spoil.get(update.task.client)
+            yield update if change is None else replace(update, values=change(update.values.copy()))
+
+
+def poisoned(values: np.ndarray, value: float) -> np.ndarray:
+    values[7] = value
+    return values
+
+
+BAD = {
+    "nan": (lambda values: poisoned(values, np.nan), "not finite"),
+    "inf": (lambda values: poisoned(values, -np.inf), "not finite"),
+    "huge": (lambda values: poisoned(values, 1e30), r"a value of 1e\+30, beyond"),
+    "norm": (lambda values: values + 10, "norm .* beyond aggregation.max_norm=5"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_update_is_rejected_and_named_and_the_others_are_averaged(
+    kind: str, config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.aggregation.max_norm, config.rounds = 5.0, 1
+    spoil, message = BAD[kind]
+    workers = Spoiling(config, {1: spoil})
+    report, outcome = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
+    assert list(report.missing.rejected) == [1]
+    assert re.match(message, report.missing.rejected[1])
+    layout = workers.blueprint.layout
+    total = MaskedSum(layout.segments)
+    for update in workers.updates:
+        if update.task.client != 1:
+            total.add(layout.held(update.task.layers, update.task.heads), update.values)
+    assert outcome.values.tobytes() == total.mean(layout.initial(0)).tobytes()
+    (row,) = table(tmp_path, "rounds")
+    assert (row["rejected"], row["cohort"]) == ([1], [0, 1, 2])
+    assert [each["client"] for each in table(tmp_path, "clients")] == [0, 2]
+
+
+def test_a_cohort_without_a_valid_update_keeps_the_model(config: ExperimentConfig, tmp_path: Path) -> None:
+    workers = Spoiling(config, {client: BAD["nan"][0] for client in range(3)})
+    outcome = finish(workers, tmp_path)
+    assert outcome.values.tobytes() == workers.blueprint.layout.initial(0).tobytes()
+    assert [row["rejected"] for row in table(tmp_path, "rounds")] == [[0, 1, 2]] * 2
+
+
+class Failing(InProcess):
+    """Client 1 fails for good."""
+
+    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate | ClientFailure]:
+        for update in super().train(tasks, values):
+            yield ClientFailure(update.task, "no luck") if update.task.client == 1 else update
+
+
+def test_a_failed_client_ends_the_run_or_is_dropped(config: ExperimentConfig, tmp_path: Path) -> None:
+    with pytest.raises(ClientLostError, match="round 1: client 1 failed 3 times, the last time with: no luck"):
+        finish(Failing(config), tmp_path / "fail")
+    config.on_client_failure = "drop"
+    finish(Failing(config), tmp_path / "drop")
+    rows = table(tmp_path / "drop", "rounds")
+    assert [(row["cohort"], row["dropped"]) for row in rows] == [([0, 1, 2], [1])] * 2
+
+
+def test_clients_that_drop_out_or_are_late_are_the_same_after_a_restart(
     config: ExperimentConfig, tmp_path: Path
 ) -> None:
-    config.training.lr, config.training.head_lr, config.training.clip_norm = 1e38, 1e38, None
-    with pytest.raises(RunFailedError, match=r"^round 1: client \d: .*not finite.*lower training.lr"):
-        list(run(draw_up(config)[0], InProcess(config), tmp_path))
+    config.fleet.num_clients, config.fleet.dropout = 9, 0.3
+    config.fleet.straggler_spread, config.fleet.round_deadline = 1.0, 2.0
+    config.rounds, config.checkpoint.every = 4, 1
+    whole = finish(InProcess(config), tmp_path / "whole")
+    parts = restarted(config, tmp_path / "parts", failing=8)
+    assert parts.values.tobytes() == whole.values.tobytes()
+    rows = table(tmp_path / "whole", "rounds")
+    assert rows == table(tmp_path / "parts", "rounds")
+    assert sum(len(row["dropped"]) for row in rows) > 3
+    assert sum(len(row["late"]) for row in rows) > 3
+    for row in rows:
+        trained = [each["client"] for each in table(tmp_path / "whole", "clients") if each["round"] == row["round"]]
+        assert sorted([*trained, *row["dropped"], *row["late"]]) == row["cohort"] == list(range(9))
 
 
 def test_training_helps(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.training.max_steps = 3, None
     config.training.local_epochs, config.training.lr, config.training.head_lr = 6, 0.3, 0.3
     workers = InProcess(config)
-    losses = [report.loss for report in run(workers.blueprint, workers, tmp_path) if isinstance(report, RoundReport)]
+    reports = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
+    reports = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
+    losses = [report.loss for report in reports if isinstance(report, RoundReport)]
     assert losses[-1] < 0.9 * losses[0]
 
 

@@ -24,8 +24,10 @@ from fedra_ray.data.dataset import open_dataset
 from fedra_ray.data.prepare import PrepareConfig, begin, plan, write_shard
 from fedra_ray.data.prepare import finish as finish_preparation
 from fedra_ray.experiment import Outcome, run
+from fedra_ray.journal import Journal
 from fedra_ray.paths import conf_dir
 from fedra_ray.site import Site
+from fedra_ray.storage import Folder
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment" / "paper").glob("*.yaml") if path.stem != "base")
 #: Twelve blocks, as the paper's backbones have, and little else.
@@ -64,9 +66,8 @@ def composed(trees: Path, name: str, *overrides: str) -> ExperimentConfig:
 
 def finish(config: ExperimentConfig, folder: Path) -> tuple[Outcome, np.ndarray]:
     """The outcome of a run in this process, and the adapter that it began with."""
-    folder.mkdir(exist_ok=True)
     blueprint, weights = draw_up(config)
-    *_, outcome = run(blueprint, Site(blueprint, weights), folder)
+    *_, outcome = run(blueprint, Site(blueprint, weights), Journal(Folder(folder), 2))
     assert isinstance(outcome, Outcome)
     return outcome, blueprint.layout.initial(config.seed)
 

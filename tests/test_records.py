@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
-from fedra_ray.records import SCHEMAS, Records
+from fedra_ray.records import SCHEMAS, Missing, Records
+from fedra_ray.storage import Folder
 
 
 def update(number: int, client: int, loss: float = 1.0) -> ClientUpdate:
@@ -13,9 +15,9 @@ def update(number: int, client: int, loss: float = 1.0) -> ClientUpdate:
     return ClientUpdate(task, np.zeros(10, np.float32), 24, 3, loss, 0.25, slot=1, attempt=2)
 
 
-def add_round(records: Records, number: int, losses: dict[int, float]) -> float:
+def add_round(records: Records, number: int, losses: dict[int, float], missing: Missing | None = None) -> float:
     rows = [records.add_client(update(number, client, loss), "clipart", 2) for client, loss in losses.items()]
-    return records.add_round(number, 1.5, [2, 0, 2], rows)
+    return records.add_round(number, 1.5, 3, rows, missing or Missing())
 
 
 def read(folder: Path, name: str) -> list[dict[str, object]]:
@@ -25,7 +27,7 @@ def read(folder: Path, name: str) -> list[dict[str, object]]:
 
 
 def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = Records(Folder(tmp_path))
     assert add_round(records, 1, {4: 3.0, 1: 1.0}) == 2.0
     records.add_scores(1, [Score("clipart", "test", 8, 2, 6, 0.5)])
     records.save()
@@ -40,6 +42,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
             "bytes_down": 80,
             "rejected": [],
             "dropped": [],
+            "late": [],
         }
     ]
     assert read(tmp_path, "clients")[1] == {
@@ -66,7 +69,7 @@ def test_order_of_arrival_shows_in_no_table(tmp_path: Path) -> None:
     means = []
     for name, order in (("first", (5, 3, 4)), ("second", (4, 5, 3))):
         (tmp_path / name).mkdir()
-        records = Records(tmp_path / name)
+        records = Records(Folder(tmp_path / name))
         means.append(add_round(records, 1, {client: losses[client] for client in order}))
         records.save()
     assert means[0] == means[1]
@@ -75,22 +78,22 @@ def test_order_of_arrival_shows_in_no_table(tmp_path: Path) -> None:
 
 
 def test_without_rounds_the_tables_are_empty_but_typed(tmp_path: Path) -> None:
-    Records(tmp_path).save()
+    Records(Folder(tmp_path)).save()
     assert {name: read(tmp_path, name) for name in SCHEMAS} == {name: [] for name in SCHEMAS}
 
 
 def test_saving_leaves_no_part_behind(tmp_path: Path) -> None:
-    Records(tmp_path).save()
+    Records(Folder(tmp_path)).save()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.parquet" for name in SCHEMAS)
 
 
 def test_restoring_drops_the_rounds_after_the_restart_point(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = Records(Folder(tmp_path))
     for number in (1, 2, 3):
         add_round(records, number, {0: float(number)})
         records.add_scores(number, [Score("clipart", "test", 8, number, 8, 0.5)])
     records.save()
-    again = Records(tmp_path)
+    again = Records(Folder(tmp_path))
     again.restore(2)
     add_round(again, 3, {0: 9.0})
     again.save()
@@ -100,7 +103,7 @@ def test_restoring_drops_the_rounds_after_the_restart_point(tmp_path: Path) -> N
 
 
 def test_restoring_without_tables_starts_empty(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = Records(Folder(tmp_path))
     records.restore(5)
     records.save()
     assert read(tmp_path, "rounds") == []
@@ -109,3 +112,14 @@ def test_restoring_without_tables_starts_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["rounds", "clients", "evaluations"])
 def test_every_table_states_its_round(name: str) -> None:
     assert SCHEMAS[name].names[0] == "round"
+
+
+def test_clients_that_are_missing_from_the_average_are_named(tmp_path: Path) -> None:
+    records = Records(Folder(tmp_path))
+    assert math.isnan(add_round(records, 1, {}, Missing([7, 2], [5], {9: "not finite"})))
+    assert add_round(records, 2, {3: 0.5}, Missing(dropped=[1])) == 0.5
+    records.save()
+    first, second = read(tmp_path, "rounds")
+    assert (first["cohort"], second["cohort"]) == ([2, 5, 7, 9], [1, 3])
+    assert (first["dropped"], first["late"], first["rejected"]) == ([2, 7], [5], [9])
+    assert (first["layer_holders"], second["layer_holders"]) == ([0, 0, 0], [1, 0, 1])

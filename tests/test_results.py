@@ -10,28 +10,29 @@ from fedra_ray.assembly import draw_up
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.experiment import Outcome
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
-from fedra_ray.records import Records
+from fedra_ray.records import Missing, Records, to_parquet
+from fedra_ray.storage import Folder
 
 
 def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig, tmp_path: Path) -> None:
     blueprint, _ = draw_up(config)
-    records = Records(tmp_path)
+    records = Records(Folder(tmp_path))
     for number in (1, 2):
         task = ClientTask(number, 0, (0,), ("head",), 0.5)
         update = ClientUpdate(task, np.zeros(10, np.float32), 8, 1, 0.5, 0.1)
-        records.add_round(number, 1.5, [1, 0, 0, 0], [records.add_client(update, "dark", 4)])
+        records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
-    blueprint.division().save(tmp_path)
-    assert results.read(tmp_path) is None
+    Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))
+    assert results.read(Folder(tmp_path)) is None
     scores = [Score("dark", "test", 8, 2, 8, 1.0), Score("light", "test", 4, 3, 4, 1.0)]
-    summary = results.write(tmp_path, blueprint, Outcome(blueprint.layout.initial(0), scores))
+    summary = results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), scores))
     assert summary["accuracy"] == {"dark": 0.25, "light": 0.75}
     assert summary["mean_accuracy"] == 0.5
     assert (summary["method"], summary["dataset"], summary["backbone"]) == ("fedra", "shapes", "tiny_vit")
     assert (summary["rounds"], summary["seconds"], summary["bytes_up"]) == (2, 3.0, 80)
     assert summary["evaluated_layers"] == [0, 1, 2, 3]
     assert summary["versions"]["torch"][0].isdigit()
-    assert results.read(tmp_path) == json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert results.read(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -44,5 +45,5 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
 def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConfig, tmp_path: Path) -> None:
     blueprint, _ = draw_up(config)
     with pytest.raises(FileNotFoundError):
-        results.write(tmp_path, blueprint, Outcome(blueprint.layout.initial(0), []))
-    assert results.read(tmp_path) is None
+        results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), []))
+    assert results.read(Folder(tmp_path)) is None

@@ -1,11 +1,9 @@
 """Which training images belong to which client of an experiment."""
 
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fedra_ray.config import ExperimentConfig
@@ -73,10 +71,6 @@ class Division:
         return pa.table(
             [pa.array(column, kind.type) for column, kind in zip(columns, TABLE, strict=True)], schema=TABLE
         )
-
-    def save(self, folder: Path) -> None:
-        """Write the table into a run directory."""
-        pq.write_table(self.table(), folder / FILE)
 
     def check(self) -> None:
         """Refuse a partition in which some client would have too few images.

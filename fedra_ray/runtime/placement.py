@@ -13,6 +13,9 @@ from fedra_ray.errors import SettingError
 from fedra_ray.messages import ClientTask
 
 SERVER_CPUS = 0.1
+_PATIENCE = 10  # times the slowest call so far
+_SPARE_SECONDS = 60.0  # on top of that: for reading data, and for a busy machine
+_FIRST_SECONDS = 1800.0  # before anything was measured
 
 
 @dataclass(frozen=True)
@@ -99,16 +102,39 @@ def next_batch(queue: list[ClientTask], tier: int, slots: int, most: int | None)
     no slot waits for another. Only tasks that fit the tier are taken.
     """
     fitting = [task for task in queue if len(task.layers) <= tier]
-    share = sum(_work(task) for task in fitting) / (2 * slots)
+    share = sum(work_of(task) for task in fitting) / (2 * slots)
     batch: list[ClientTask] = []
     work = 0
     for task in fitting:
-        work += _work(task)
+        work += work_of(task)
         if batch and (len(batch) == most or work > share):
             break
         batch.append(task)
     return batch
 
 
-def _work(task: ClientTask) -> int:
+def work_of(task: ClientTask) -> int:
+    """How much a task is, in layers trained."""
     return max(1, len(task.layers))
+
+
+class Pace:
+    """How long a call may take before it counts as hanging, from how long the calls before it took.
+
+    Args:
+        fixed: Seconds that the configuration allows instead; None to go by what was measured.
+    """
+
+    def __init__(self, fixed: float | None) -> None:
+        self._fixed = fixed
+        self._slowest = 0.0
+
+    def note(self, work: int, seconds: float) -> None:
+        """Take in a call that ended: its work, in any unit, and how long it took."""
+        self._slowest = max(self._slowest, seconds / work)
+
+    def limit(self, work: int) -> float:
+        """Seconds that a call with this work may take."""
+        if self._fixed is not None:
+            return self._fixed
+        return _SPARE_SECONDS + _PATIENCE * self._slowest * work if self._slowest else _FIRST_SECONDS

@@ -1,8 +1,10 @@
 """The pool of client actors: hands out batches, takes results in any order, and replaces actors that die."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import ray
@@ -10,13 +12,12 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import ClientLostError, RunFailedError
+from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
-from fedra_ray.runtime.placement import SlotSpec, longest_first, next_batch
+from fedra_ray.runtime.placement import Pace, SlotSpec, longest_first, next_batch, work_of
 from fedra_ray.runtime.slot import ClientSlot
 
 Vector = NDArray[np.float32]
-W = TypeVar("W")
 
 
 @dataclass(eq=False)
@@ -27,6 +28,18 @@ class _Slot:
     spec: SlotSpec
     actor: Any = None
     failed_starts: int = 0
+
+
+@dataclass
+class _Call:
+    """A call under way: what it was asked, how much work that is, and when it counts as hanging."""
+
+    slot: _Slot
+    what: Any
+    pace: Pace
+    work: int
+    start: float
+    deadline: float
 
 
 class SlotPool:
@@ -49,84 +62,110 @@ class SlotPool:
         self._slots = [_Slot(number, spec) for number, spec in enumerate(specs)]
         self._idle: list[_Slot] = []
         self._starting: dict[ray.ObjectRef, _Slot] = {}
+        self._training = Pace(blueprint.config.runtime.task_timeout)
+        self._evaluation = Pace(blueprint.config.runtime.task_timeout)
         for slot in self._slots:
             self._start(slot)
 
-    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate]:
-        """Train every task, longest first; a client whose actor died or raised is trained again, with the same result.
+    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate | ClientFailure]:
+        """Train every task, longest first.
 
-        Raises:
-            ClientLostError: if a client fails on every attempt.
+        A client whose actor died, hung or raised is trained again, with the same result: alone, because one that kills
+        its actor must not take others with it again. A client that fails on every attempt is answered by its failure.
         """
         reference = ray.put(values)
-        queue = longest_first(tasks)
+        queue, again = longest_first(tasks), list[ClientTask]()
         attempts = {task.client: 1 for task in tasks}
-        busy: dict[ray.ObjectRef, tuple[_Slot, list[ClientTask]]] = {}
-        while queue or busy:
+        busy: dict[ray.ObjectRef, _Call] = {}
+        while queue or again or busy:
             for slot in list(self._idle):
-                batch = next_batch(queue, slot.spec.tier, len(self._slots), self._config.runtime.clients_per_actor)
+                batch = next_batch(again, slot.spec.tier, len(self._slots), 1) or next_batch(
+                    queue, slot.spec.tier, len(self._slots), self._config.runtime.clients_per_actor
+                )
                 if batch:
-                    self._idle.remove(slot)
                     taken = {task.client for task in batch}
-                    queue = [task for task in queue if task.client not in taken]
+                    queue, again = (
+                        [task for task in waiting if task.client not in taken] for waiting in (queue, again)
+                    )
                     numbered = [(task, attempts[task.client]) for task in batch]
-                    busy[slot.actor.train.remote(numbered, reference)] = (slot, batch)
+                    work = sum(work_of(task) for task in batch)
+                    self._call(busy, slot, slot.actor.train.remote(numbered, reference), batch, self._training, work)
             batch, results = self._next_result(busy) or ([], [])
             if isinstance(results, RayTaskError) and isinstance(results.cause, RunFailedError):
                 raise results.cause
             if isinstance(results, RayError):
                 results = [ClientFailure(task, str(results)) for task in batch]
-            yield from (result for result in results if isinstance(result, ClientUpdate))
-            failures = [result for result in results if isinstance(result, ClientFailure)]
-            self._count_attempts(failures, attempts)
-            queue = longest_first(queue + [failure.task for failure in failures])
+            for result in results:
+                client = result.task.client
+                if isinstance(result, ClientUpdate) or attempts[client] == self._config.runtime.max_attempts:
+                    yield result
+                else:
+                    attempts[client] += 1
+                    again = longest_first([*again, result.task])
 
     def evaluate(self, values: Vector) -> list[Score]:
-        """Score the global adapter on every domain; a domain whose actor died is scored again."""
+        """Score the global adapter on every domain; a domain whose actor died or hung is scored again."""
         reference = ray.put(values)
         queue = list(self._domains)
         scores: dict[str, Score] = {}
         failures = 0
-        busy: dict[ray.ObjectRef, tuple[_Slot, str]] = {}
+        busy: dict[ray.ObjectRef, _Call] = {}
         while queue or busy:
             while queue and self._idle:
-                slot, domain = self._idle.pop(), queue.pop()
-                busy[slot.actor.evaluate.remote(domain, reference)] = (slot, domain)
+                slot, domain = self._idle[-1], queue.pop()
+                self._call(busy, slot, slot.actor.evaluate.remote(domain, reference), domain, self._evaluation, 1)
             domain, result = self._next_result(busy) or ("", None)
+            if isinstance(result, RayTaskError):
+                raise result.cause
             if isinstance(result, RayError):
                 failures += 1
-                if isinstance(result, RayTaskError):
-                    raise result.cause
-                if failures == self._config.runtime.max_attempts:
-                    raise result
+                if failures == self._config.runtime.max_attempts * len(self._domains):
+                    raise RunFailedError(f"the evaluation failed {failures} times, the last time with: {result}")
                 queue.append(domain)
             elif result is not None:
                 scores[domain] = result
         return [scores[domain] for domain in self._domains]
 
-    def _next_result(self, busy: dict[ray.ObjectRef, tuple[_Slot, W]]) -> tuple[W, Any] | None:
-        """The work and result of the next call that ends, an error as a value; None if an actor got ready instead."""
-        reference = ray.wait([*busy, *self._starting], num_returns=1)[0][0]
-        slot, work = busy.pop(reference) if reference in busy else (self._starting.pop(reference), None)
+    def _call(
+        self, busy: dict[ray.ObjectRef, _Call], slot: _Slot, reference: ray.ObjectRef, what: Any, pace: Pace, work: int
+    ) -> None:
+        self._idle.remove(slot)
+        now = time.monotonic()
+        busy[reference] = _Call(slot, what, pace, work, now, now + pace.limit(work))
+
+    def _next_result(self, busy: dict[ray.ObjectRef, _Call]) -> tuple[Any, Any] | None:
+        """What was asked and the result of the next call that ends, an error as a value.
+
+        None if an actor got ready instead, or one that hung was killed; its call ends next.
+        """
+        if not busy and not self._starting:
+            raise RunFailedError("there is work that no client actor may take, and none is starting")
+        patience = min((call.deadline for call in busy.values()), default=math.inf) - time.monotonic()
+        timeout = None if patience == math.inf else max(0.0, patience)
+        ended, _ = ray.wait([*busy, *self._starting], num_returns=1, timeout=timeout)
+        if not ended:
+            self._kill_hanging(busy)
+            return None
+        call = busy.pop(ended[0], None)
+        slot = call.slot if call else self._starting.pop(ended[0])
         try:
-            result = ray.get(reference)
+            result = ray.get(ended[0])
             self._idle.append(slot)
+            if call:
+                call.pace.note(call.work, time.monotonic() - call.start)
         except RayTaskError as error:
             self._idle.append(slot)
             result = error
         except RayError as error:
-            self._replace(slot, error, started=work is not None)
+            self._replace(slot, error, started=call is not None)
             result = error
-        return None if work is None else (work, result)
+        return None if call is None else (call.what, result)
 
-    def _count_attempts(self, failures: list[ClientFailure], attempts: dict[int, int]) -> None:
-        most = self._config.runtime.max_attempts
-        lost = [failure for failure in failures if attempts[failure.task.client] == most]
-        if lost:
-            clients = sorted(failure.task.client for failure in lost)
-            raise ClientLostError(lost[0].task.round, clients, most, lost[0].error.strip())
-        for failure in failures:
-            attempts[failure.task.client] += 1
+    def _kill_hanging(self, busy: dict[ray.ObjectRef, _Call]) -> None:
+        for call in busy.values():
+            if call.deadline <= time.monotonic():
+                ray.kill(call.slot.actor)
+                call.deadline = math.inf
 
     def _replace(self, slot: _Slot, error: RayError, started: bool) -> None:
         """Put a new actor in the place of one that is gone; one that cannot even start is given up."""

@@ -1,14 +1,15 @@
 """The server actor: draws the allocation, hands out tasks, averages what comes back, and reports every round."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import Outcome, RoundReport, run
+from fedra_ray.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.storage import Folder
 
 
 class Server:
@@ -24,8 +25,12 @@ class Server:
     def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], specs: list[SlotSpec], run_dir: str) -> None:
         self._blueprint = blueprint
         self._pool = SlotPool(blueprint, weights[0], specs)
-        self._run_dir = Path(run_dir)
+        self._journal = Journal(Folder(run_dir), blueprint.config.checkpoint.keep)
 
     def run(self) -> Iterator[RoundReport | Outcome]:
         """Rounds as they end, then the outcome; a Ray streaming generator."""
-        yield from run(self._blueprint, self._pool, self._run_dir)
+        yield from run(self._blueprint, self._pool, self._journal)
+
+    def save(self) -> int:
+        """Save the last finished round, at any time from another thread; returns its number."""
+        return self._journal.save()

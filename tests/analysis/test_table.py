@@ -25,8 +25,9 @@ from fedra_ray.config import (
 from fedra_ray.errors import SettingError
 from fedra_ray.experiment import Outcome
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
-from fedra_ray.records import Records
+from fedra_ray.records import Missing, Records, to_parquet
 from fedra_ray.run_dir import prepare
+from fedra_ray.storage import Folder
 
 CELLS, FLEETS = read_published()
 WITH_DOMAINS = [cell for cell in CELLS if cell.accuracy]
@@ -41,7 +42,7 @@ def write_run(folder: Path, accuracy: dict[str, float] = ACCURACY, **sections: A
     """A finished run; `sections` replace those of a FedRA run on DomainNet with the paper's ViT and fleet."""
     defaults = {"dataset": DatasetConfig(name="domainnet"), "backbone": BackboneConfig(name="vit_b16")}
     config = ExperimentConfig(**{**defaults, "run_dir": str(folder), **sections})
-    prepare(folder, config)
+    prepare(Folder(folder), config)
     summary = {
         "method": config.method.name,
         "dataset": config.dataset.name,
@@ -233,14 +234,16 @@ def test_the_same_seed_twice_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    prepare(folder, config)
+    prepare(Folder(folder), config)
     blueprint, _ = draw_up(config)
-    records = Records(folder)
+    records = Records(Folder(folder))
     update = ClientUpdate(ClientTask(1, 0, (0,), ("head",), 0.5), np.zeros(10, np.float32), 8, 1, 0.5, 0.1)
-    records.add_round(1, 1.5, [1, 0, 0, 0], [records.add_client(update, "dark", 4)])
+    records.add_round(1, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
-    blueprint.division().save(folder)
-    results.write(folder, blueprint, Outcome(blueprint.layout.initial(0), [Score("dark", "test", 8, 2, 8, 1.0)]))
+    Folder(folder).write("partition.parquet", to_parquet(blueprint.division().table()))
+    results.write(
+        Folder(folder), blueprint, Outcome(blueprint.layout.initial(0), [Score("dark", "test", 8, 2, 8, 1.0)])
+    )
     (row,) = rows_of(folder)
     assert (row.dataset, row.backbone, row.fleet) == ("shapes", "tiny_vit", "4 2 1")
     assert row.accuracy == {"dark": 25, MEAN: 25}

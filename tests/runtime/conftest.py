@@ -1,11 +1,16 @@
 """One local Ray instance for all tests of the runtime, whose actors can import this folder's modules."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from support import free_port, wait_for_port
+
+from fedra_ray.paths import filesystem
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 HERE = str(Path(__file__).parent)
@@ -19,3 +24,19 @@ def local_ray() -> Iterator[None]:
     ray.init(address="local", runtime_env=environment, **settings)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def bucket() -> Iterator[tuple[str, str]]:
+    """A bucket on a real S3 server on the loopback address: its URI, and the query that belongs to every URI in it."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_for_port(port)
+            query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+            system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
+            system.create_dir(path)
+            yield "s3://key:secret@lab", query
+        finally:
+            server.terminate()

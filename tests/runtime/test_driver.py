@@ -1,20 +1,31 @@
 import dataclasses
 import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import peft
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
 from safetensors.numpy import load_file
 
-from fedra_ray.config import ExperimentConfig, FleetConfig, RuntimeConfig
+from fedra_ray.config import CheckpointConfig, ExperimentConfig, FleetConfig, MethodConfig, RuntimeConfig
 from fedra_ray.data.parquet import ParquetDataset
 from fedra_ray.errors import SettingError
-from fedra_ray.records import SCHEMAS
+from fedra_ray.records import SCHEMAS, read_table
 from fedra_ray.runtime.driver import run_experiment
+from fedra_ray.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -23,11 +34,25 @@ def adapter_bytes(folder: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (Path(folder) / "adapter").iterdir()}
 
 
-@pytest.fixture
-def finished(config: ExperimentConfig) -> ExperimentConfig:
+Make = Callable[[Path], ExperimentConfig]
+
+
+@pytest.fixture(scope="module")
+def finished(make_config: Make, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> ExperimentConfig:
+    """A run of three rounds that nothing disturbed; tests change copies of it alone."""
+    config = make_config(tmp_path_factory.mktemp("finished") / "run")
     config.rounds = 3
     config.evaluation.every = 2
     config.runtime = RuntimeConfig(actors=1)
+    run_experiment(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def long(make_config: Make, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> ExperimentConfig:
+    """The same of forty rounds, long enough to be interrupted."""
+    config = make_config(tmp_path_factory.mktemp("long") / "run")
+    config.rounds, config.checkpoint.every, config.runtime = 40, 3, RuntimeConfig(actors=1)
     run_experiment(config)
     return config
 
@@ -100,3 +125,96 @@ def test_a_fleet_in_which_nobody_holds_the_model_runs_and_records_its_coverage(c
     for row in pq.read_table(Path(config.run_dir) / "rounds.parquet").to_pylist():
         assert sum(row["layer_holders"]) == 3
         assert 0 in row["layer_holders"]
+
+
+#: The command line's way of ending, for a configuration that is made in Python.
+MAIN = """
+import pickle, sys
+from fedra_ray import cli
+from fedra_ray.runtime.driver import run_experiment
+cli.VERBS["run"] = lambda overrides: run_experiment(pickle.loads(bytes.fromhex(overrides[0])))
+sys.exit(cli.main(["run", sys.argv[1]]))
+"""
+
+
+def adapter(run_dir: str | Path) -> bytes:
+    return (Path(run_dir) / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def server_process() -> int | None:
+    """Process of the server actor, if it runs."""
+    found = [each for each in psutil.process_iter(["cmdline"]) if "ray::Server" in " ".join(each.info["cmdline"] or [])]
+    return found[0].pid if found else None
+
+
+def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
+    finished: ExperimentConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disturbed = dataclasses.replace(finished, run_dir=str(tmp_path / "disturbed"))
+    disturbed.checkpoint = CheckpointConfig(every=1)
+
+    def kill_after_the_first_round() -> None:
+        while not list(Path(disturbed.run_dir).glob("checkpoints/round_000001-*.safetensors")):
+            time.sleep(0.01)
+        process = server_process()
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_after_the_first_round)
+    killer.start()
+    run_experiment(disturbed)
+    killer.join()
+    assert "the server actor is gone; a new one goes on" in capsys.readouterr().out
+    assert adapter(disturbed.run_dir) == adapter(finished.run_dir)
+    rounds = pq.read_table(Path(disturbed.run_dir) / "rounds.parquet")["round"].to_pylist()
+    assert rounds == [1, 2, 3]
+
+
+def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
+    config: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    config.method = MethodConfig("faulty", "faulty.Faulty", {"how": "raise"})
+    config.on_client_failure = "drop"
+    summary = run_experiment(config)
+    assert summary["dropped"] == {"1": 2}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("  did not answer: 1") == 2
+    assert "dropped clients, and in how many rounds: 1 (2)" in lines
+
+
+def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, bucket: tuple[str, str]) -> None:
+    remote = dataclasses.replace(finished, run_dir=f"{bucket[0]}/runs/first?{bucket[1]}")
+    summary = run_experiment(remote)
+    folder = Folder(remote.run_dir)
+    assert folder.below("adapter").read("adapter_model.safetensors") == adapter(finished.run_dir)
+    assert json.loads(folder.read("summary.json")) == summary
+    assert read_table(folder, "rounds")["round"].to_pylist() == [1, 2, 3]
+    assert run_experiment(remote) == summary
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
+    number: signal.Signals, code: int, long: ExperimentConfig, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(long, run_dir=str(tmp_path / "run"))
+    config.runtime = RuntimeConfig(address="local", actors=1)
+    started = [sys.executable, "-c", MAIN, pickle.dumps(config).hex()]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("round  8/40"):
+                process.send_signal(number)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == code
+    points = sorted(path.name[:12] for path in Path(config.run_dir).glob("checkpoints/*"))
+    if number is signal.SIGKILL:
+        assert points[-1] >= "round_000006"
+    else:
+        saved = int(re.search(r"saved after round (\d+)", rest)[1])
+        assert points[-1] == f"round_{saved:06d}"
+        assert saved >= 8
+    assert not (Path(config.run_dir) / "summary.json").exists()
+    run_experiment(config)
+    assert adapter(config.run_dir) == adapter(long.run_dir)
+    assert pq.read_table(Path(config.run_dir) / "rounds.parquet")["round"].to_pylist() == list(range(1, 41))

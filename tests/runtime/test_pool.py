@@ -10,8 +10,7 @@ import ray
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
-from fedra_ray.errors import ClientLostError
-from fedra_ray.messages import ClientTask, ClientUpdate
+from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
 
@@ -57,7 +56,10 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
     assert [score.domain for score in scores] == ["dark", "light", "noisy"]
 
 
-def test_a_client_whose_actor_dies_is_trained_again_with_the_same_result(faulty: ExperimentConfig) -> None:
+@pytest.mark.parametrize("how", ["kill", "hang", "raise", "memory"])
+def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str, faulty: ExperimentConfig) -> None:
+    faulty.method.options["how"] = how
+    faulty.runtime.task_timeout = 20.0 if how == "hang" else None
     blueprint, pool = start(faulty, [WHOLE])
     values = blueprint.layout.initial(0)
     disturbed = by_client(pool.train(TASKS, values))
@@ -79,12 +81,17 @@ def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> 
     assert len(by_client(pool.train(TASKS, values))) == 3
 
 
-def test_a_client_that_never_works_ends_the_round_with_its_number(faulty: ExperimentConfig) -> None:
-    faulty.method.options["how"] = "raise"
+@pytest.mark.parametrize(("how", "message"), [("raise", "this client never works"), ("kill", "died unexpectedly")])
+def test_a_client_that_never_works_is_answered_by_its_failure_and_harms_no_other(
+    how: str, message: str, faulty: ExperimentConfig
+) -> None:
+    faulty.method.options = {"how": how}
     blueprint, pool = start(faulty, [WHOLE])
-    with pytest.raises(ClientLostError, match=r"(?s)round 1: client 1 failed 3 times.*this client never works") as lost:
-        list(pool.train(TASKS, blueprint.layout.initial(0)))
-    assert lost.value.args[1] == [1]
+    answers = list(pool.train(TASKS, blueprint.layout.initial(0)))
+    (failure,) = [answer for answer in answers if isinstance(answer, ClientFailure)]
+    assert failure.task.client == 1
+    assert message in failure.error
+    assert {answer.task.client for answer in answers} == {0, 1, 2}
 
 
 def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients(config: ExperimentConfig) -> None:

@@ -5,13 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support import free_port, wait_for_port
 
 from fedra_ray.cli import main
 from fedra_ray.data.manifest import read_manifest
@@ -71,29 +69,14 @@ def test_an_unreadable_image_ends_the_command_with_its_place(
     assert capfd.readouterr().out.splitlines()[-1].startswith("107 images in 54 shards, 1 left out")
 
 
-@pytest.fixture
-def bucket() -> Iterator[str]:
-    """URI, without its query, and query of a bucket on a real S3 server on the loopback address."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            wait_for_port(port)
-            query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-            system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
-            system.create_dir(path)
-            yield f"s3://key:secret@lab/sets/shapes?{query}"
-        finally:
-            server.terminate()
-
-
 def test_shards_go_to_an_object_store_and_are_read_from_there(
-    bucket: str, world: Path, capfd: pytest.CaptureFixture[str]
+    bucket: tuple[str, str], world: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = settings(world, bucket, "shard_images=20")
+    uri = f"{bucket[0]}/sets/shapes?{bucket[1]}"
+    arguments = settings(world, uri, "shard_images=20")
     assert main(arguments) == 0
-    assert read_manifest(*filesystem("out", bucket))["images"] == 108
-    remote, local = ParquetDataset(bucket, 16), ParquetDataset(str(world / "shapes.parquet"), 16)
+    assert read_manifest(*filesystem("out", uri))["images"] == 108
+    remote, local = ParquetDataset(uri, 16), ParquetDataset(str(world / "shapes.parquet"), 16)
     everything = np.arange(24)
     found, expected = (each.images("light", "train", everything) for each in (remote, local))
     assert found.tobytes() == expected.tobytes()

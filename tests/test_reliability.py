@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedra_ray.aggregation import MaskedSum
+from fedra_ray.config import AggregationConfig, FleetConfig
+from fedra_ray.reliability import fault, silent
+
+COHORT = list(range(0, 20000, 2))
+
+
+def test_by_default_everybody_answers_in_time() -> None:
+    assert silent(FleetConfig(), COHORT, 0, 1) == ([], [])
+    assert silent(FleetConfig(straggler_spread=2.0), COHORT, 0, 1) == ([], [])
+    assert silent(FleetConfig(round_deadline=1.5), COHORT, 0, 1) == ([], [])
+
+
+def test_clients_drop_out_with_the_given_probability() -> None:
+    dropped, late = silent(FleetConfig(dropout=0.3), COHORT, 0, 1)
+    assert len(dropped) / len(COHORT) == pytest.approx(0.3, abs=0.02)
+    assert late == []
+    assert set(dropped) <= set(COHORT)
+
+
+def test_late_ones_are_the_tail_of_a_log_normal() -> None:
+    """P(exp(s z) > e^s) = P(z > 1) = 0.1587, of those that did not drop out."""
+    config = FleetConfig(dropout=0.5, straggler_spread=0.7, round_deadline=float(np.exp(0.7)))
+    dropped, late = silent(config, COHORT, 0, 1)
+    assert len(late) / (len(COHORT) - len(dropped)) == pytest.approx(0.1587, abs=0.02)
+    assert not set(late) & set(dropped)
+
+
+def test_rounds_and_seeds_differ_and_repeat() -> None:
+    config = FleetConfig(dropout=0.5)
+    found = {tuple(silent(config, COHORT, seed, number)[0]) for seed in (0, 1) for number in (1, 2)}
+    assert len(found) == 4
+    assert silent(config, COHORT, 1, 2) == silent(config, COHORT, 1, 2)
+    assert silent(config, [], 0, 1) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1, 2, 3], None),
+        ([4, 6, 3], None),
+        ([4, 6, 3.5], "norm 5.02 beyond aggregation.max_norm=5"),
+        ([np.nan, 2, 3], "not finite"),
+        ([1, -np.inf, 3], "not finite"),
+        ([1, 2, 2e9], "a value of 2e+09, beyond 1.07e+08"),
+    ],
+)
+def test_an_update_that_must_not_be_averaged_is_told_apart(values: list[float], message: str | None) -> None:
+    previous = np.array([1, 2, 3], dtype=np.float32)
+    found = fault(np.array(values, dtype=np.float32), previous, AggregationConfig(max_norm=5.0), total_weight=10)
+    assert found == message
+
+
+@given(st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=1, max_size=6))
+def test_what_passes_fits_the_exact_sum_in_any_order(values: list[float]) -> None:
+    vectors = [np.array([value], dtype=np.float32) for value in values]
+    total = MaskedSum([slice(0, 1)])
+    for vector in vectors:
+        if fault(vector, np.zeros(1, np.float32), AggregationConfig(), total_weight=len(vectors)) is None:
+            total.add([0], vector)
+    assert np.isfinite(total.mean(np.zeros(1, np.float32))).all()
