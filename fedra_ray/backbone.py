@@ -2,11 +2,11 @@
 
 import importlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -21,6 +21,8 @@ from fedra_ray.errors import SettingError
 from fedra_ray.paths import resolve
 
 Weights = dict[str, NDArray[Any]]
+
+_LARGEST_STATISTIC = 1e6  # of pixel values in [0, 1]; refuses what is not finite, too
 
 #: Where LoRA goes by default: the first of these whose modules all exist in the model's blocks. The paper's choice for
 #: ViT and Mixer, and the like for ResMLP and gMLP: what mixes tokens, and the second layer of what mixes channels.
@@ -80,7 +82,7 @@ def load_weights(config: BackboneConfig) -> Weights:
     Raises:
         SettingError: if the checkpoint is missing, unreadable, or of another model, or timm's cannot be fetched.
     """
-    build(config)  # refuses a model that cannot be made before anything is read or fetched
+    expected = build(config).state_dict()  # refuses a model that cannot be made before anything is read or fetched
     setting: tuple[str, Any] = ("backbone.checkpoint", config.checkpoint)
     if config.checkpoint is not None:
         state = _read(config.checkpoint)
@@ -90,17 +92,19 @@ def load_weights(config: BackboneConfig) -> Weights:
     else:
         raise SettingError(*setting, "name a file, or set backbone.pretrained=true")
     try:
+        _check_types(state, expected)
         model = create_model(config.model, config.model_args, _without_classifier(config.model, state))
+        tensors = model.state_dict()
+        _check_finite(tensors)
     except Exception as error:  # a family's conversion may stumble over any part of a foreign file
         raise SettingError(*setting, f"does not fit {config.model}: {_one_line(error)}") from error
-    tensors = model.state_dict().items()
-    return {name: (each.float() if each.is_floating_point() else each).numpy() for name, each in tensors}
+    return {name: (each.float() if each.is_floating_point() else each).numpy() for name, each in tensors.items()}
 
 
 def _read(checkpoint: str) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file, or of a torch file, of which nothing but tensors is unpickled."""
     path = resolve(checkpoint)
-    if not path.is_file():
+    if not os.path.isfile(path):  # false for any name, where Path.is_file raises if it is too long
         raise SettingError("backbone.checkpoint", checkpoint, "no such file")
     try:
         state: dict[str, torch.Tensor] = timm.models.load_state_dict(str(path), weights_only=True)
@@ -122,6 +126,22 @@ def _fetch(name: str) -> dict[str, torch.Tensor]:
         reason = f"{entry.hf_hub_id} cannot be fetched ({_one_line(error)}); {advice}"
         raise SettingError("backbone.pretrained", True, reason) from error
     return state
+
+
+def _check_types(state: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError naming the first entry that is no tensor, or has other kinds of numbers than the model."""
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{name} is no tensor")
+        if name in expected and value.is_floating_point() != expected[name].is_floating_point():
+            raise ValueError(f"{name} has values of type {value.dtype}")
+
+
+def _check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError naming the first tensor with a value that is not finite."""
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} has values that are not finite")
 
 
 def _without_classifier(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -181,10 +201,10 @@ def normalisation(config: BackboneConfig) -> tuple[torch.Tensor, torch.Tensor]:
     Raises:
         SettingError: if a setting is impossible, or is null and nothing states the checkpoint's own value.
     """
-    mean, std = (_statistic(config, name) for name in ("mean", "std"))
-    if not np.all(np.asarray(std) > 0):
-        raise SettingError("backbone.std", std, "must be greater than 0")
-    return torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+    mean, std = (torch.tensor(_statistic(config, name)).view(3, 1, 1) for name in ("mean", "std"))
+    if not torch.all(std > 0):
+        raise SettingError("backbone.std", std.flatten().tolist(), "must be greater than 0")
+    return mean, std
 
 
 def _statistic(config: BackboneConfig, name: str) -> list[float]:
@@ -199,19 +219,20 @@ def _statistic(config: BackboneConfig, name: str) -> list[float]:
             f"neither a config.json beside the checkpoint nor timm states that of {config.model}; name three numbers"
         )
         raise SettingError(f"backbone.{name}", None, reason)
-    if len(value) != 3:
+    numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+    if not numbers or len(value) != 3 or not all(abs(each) <= _LARGEST_STATISTIC for each in value):
         raise SettingError(f"backbone.{name}", value, "must hold three numbers, one a channel")
-    return list(value)
+    return [float(each) for each in value]
 
 
 def _stated_beside(checkpoint: str | None) -> dict[str, Any]:
     """What the hub's config.json of a timm model, if it lies beside a checkpoint, says about its pre-training."""
-    path = resolve(checkpoint).with_name("config.json") if checkpoint else None
-    if path is None or not path.is_file():
+    path = resolve(checkpoint).parent / "config.json" if checkpoint else None
+    if path is None or not os.path.isfile(path):
         return {}
     try:
-        stated: dict[str, Any] = json.loads(path.read_bytes()).get("pretrained_cfg", {})
-    except (ValueError, AttributeError) as error:
+        stated: dict[str, Any] = dict(json.loads(path.read_bytes()).get("pretrained_cfg", {}))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = "the config.json beside it is not timm's; remove it, or name backbone.mean and backbone.std"
         raise SettingError("backbone.checkpoint", checkpoint, reason) from error
     return stated

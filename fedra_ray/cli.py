@@ -62,16 +62,24 @@ def compose(name: str, schema: type[T], overrides: list[str]) -> T:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
+    parser = OverridesParser.create()
+    for override in overrides:
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            raise _explain(error, [override]) from error
     ConfigStore.instance().store(f"{name}_schema", node=schema)
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = hydra_compose(name, overrides=overrides)
         return cast(T, OmegaConf.to_object(composed))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (
+        Exception
+    ) as error:  # Hydra raises kinds of its own, of OmegaConf, and for null in place of a name ValueError
         raise _explain(error, overrides) from error
 
 
@@ -83,9 +91,10 @@ def _explain(error: Exception, overrides: list[str]) -> SettingError:
         reasons.append(" ".join(str(cause).split("Config search path")[0].split()))
         cause = cause.__cause__
     reason = "; ".join(dict.fromkeys(filter(None, reasons)))
-    for override in sorted(overrides, key=len, reverse=True):  # `dataset` is part of many reasons
+    longest_first = sorted(overrides, key=len, reverse=True)  # `dataset` is part of many reasons
+    for override in sorted(longest_first, key=lambda each: each not in reason):
         key, _, value = override.partition("=")
-        if key.lstrip("+~") in reason or override in reason:
+        if key.lstrip("+~") in reason or len(overrides) == 1:
             return SettingError(key, value, reason)
     return SettingError("configuration", " ".join(overrides), reason)
 
@@ -135,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         VERBS[verb](arguments)
     except SettingError as error:
         return _fail(error, 2)
-    except RunFailedError as error:
+    except (RunFailedError, OSError) as error:  # a disk that is full, a folder that may not be written
         return _fail(error, 1)
     except KeyboardInterrupt as interruption:
         return 143 if isinstance(interruption, Terminated) else 130
@@ -145,5 +154,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _fail(error: Exception, code: int) -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {_printable(str(error))}", file=sys.stderr)
     return code
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: names in a data set, of which messages tell, must not steer a terminal."""
+    one_line = " ".join(text.split())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in one_line)

@@ -1,5 +1,6 @@
 """Where files are: `asset://NAME` travels with the package, other URIs are pyarrow.fs's, the rest is local."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ def resolve(path: str) -> Path:
     """The local file that a path setting means."""
     if path.startswith(_ASSET):
         return _PACKAGE / "assets" / path.removeprefix(_ASSET)
-    return Path(path).expanduser()
+    return Path(os.path.expanduser(path))  # Path's own raises where a user is unknown; such a file just is not there
 
 
 def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:

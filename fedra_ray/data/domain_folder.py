@@ -1,5 +1,6 @@
 """Any folder of images ROOT/{domain}/{class}/image: PACS, OfficeHome, VLCS, TerraIncognita, or one's own."""
 
+import os
 from pathlib import Path
 
 from fedra_ray.data.tree import Item, TreeDataset, folder, held_out
@@ -30,7 +31,11 @@ class DomainFolder(TreeDataset):
         top = folder(root, "a folder of images for every domain and class: {domain}/{class}/image.jpg")
         if isinstance(domains, str):
             raise SettingError("dataset.options.domains", domains, f"must be a list: [{domains}]")
-        names = domains or [path.name for path in _folders(top)]
+        present = [path.name for path in _folders(top)]
+        names = present if domains is None else domains
+        for name in names:
+            if name not in present or names.count(name) > 1:
+                raise SettingError("dataset.options.domains", name, f"must name folders in {root}, each once")
         found = [
             (domain, path.name, file) for domain in names for path in _folders(top / domain) for file in _images(path)
         ]
@@ -43,12 +48,25 @@ class DomainFolder(TreeDataset):
 
 
 def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise SettingError("dataset.options.domains", path.name, f"there is no such folder in {path.parent}")
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Folders in a folder, without hidden ones; a link to a folder counts, unless it leads back up."""
+    found = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for entry in found:
+        if entry.resolve() in (path.resolve(), *path.resolve().parents):
+            raise SettingError("dataset.root", entry, "is a link to a folder above it")
+        if not entry.name.isprintable():
+            raise SettingError("dataset.root", repr(entry.name), "names of domains and classes must be printable UTF-8")
+    return found
 
 
 def _images(path: Path) -> list[str]:
     """Image files below a folder, without hidden ones: archives made on a Mac have a `._name.jpg` for every image."""
-    images = (file for file in path.rglob("[!.]*") if file.suffix.lower() in EXTENSIONS)
-    return sorted(file.relative_to(path).as_posix() for file in images)
+    images = []
+    for place, folders, files in os.walk(path, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(place).relative_to(path)
+        images += [inside / name for name in files if not name.startswith(".")]
+    return sorted(file.as_posix() for file in images if file.suffix.lower() in EXTENSIONS)
+
+
+def _refuse(error: OSError) -> None:
+    raise SettingError("dataset.root", error.filename, f"cannot be listed: {error.strerror}") from error

@@ -1,7 +1,6 @@
 """One encoded image to pixels."""
 
 import io
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,26 @@ from PIL import Image, UnidentifiedImageError
 
 from fedra_ray.errors import ImageError
 
+#: Kinds of files that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+#: More pixels than any photograph has: an image whose header claims more is refused before memory is taken for it.
+MAX_PIXELS = 2**27
+
 
 def decode(content: bytes | Path, size: int, name: str) -> NDArray[np.uint8]:
     """Pixels (3, size, size) of an encoded image or image file, resized bicubically without keeping its proportions.
 
     Raises:
-        ImageError: naming the image, if it is missing, truncated, or no image.
+        ImageError: naming the image, if it is missing, truncated, no image, or larger than `MAX_PIXELS`.
     """
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+        if isinstance(content, Path) and not content.is_file() and content.exists():
+            raise OSError("not a regular file")  # reading from a pipe would wait for ever
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ValueError(f"{opened.width} x {opened.height} pixels are more than {MAX_PIXELS}")
             image = _rgb(opened)
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+    except Exception as error:  # of damaged files Pillow's many decoders raise all kinds
         raise ImageError(name, _reason(error)) from error
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)

@@ -12,6 +12,8 @@ MANIFEST = "manifest.json"
 POSITION = "fedra_ray_position"
 #: What an unfinished preparation has instead: its settings and the shards to come.
 PLAN = "plan.json"
+#: What reading a damaged JSON file raises, or looking for something in what it holds.
+DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
 def files(system: fs.FileSystem, path: str, root: str) -> list[str] | None:
@@ -29,9 +31,11 @@ def files(system: fs.FileSystem, path: str, root: str) -> list[str] | None:
         return None
     try:
         sizes = {str(shard["file"]): int(shard["bytes"]) for shard in read_manifest(system, path)["shards"]}
-    except (ValueError, TypeError, KeyError) as error:
+    except DAMAGE as error:
         raise SettingError("dataset.root", root, f"its {MANIFEST} is damaged: {type(error).__name__}") from error
-    for file, size in sizes.items():
+    if not sizes:
+        raise SettingError("dataset.root", root, f"its {MANIFEST} names no shards")
+    for file, size in sizes.items():  # a name that leaves the folder is none of those present
         if present.get(file) != size:
             raise SettingError("dataset.root", root, f"{file} is missing or damaged: its manifest says {size} bytes")
     return [f"{path}/{file}" for file in sizes]

@@ -6,38 +6,27 @@ and the shards that `fedra-ray prepare` writes.
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow import fs
 
 from fedra_ray.data import manifest
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
+from fedra_ray.data.parquet_files import Columns, list_files, open_file, read_columns
 from fedra_ray.data.tree import Item, held_out
 from fedra_ray.errors import ImageError, SettingError
 from fedra_ray.paths import filesystem
 
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"} | {name: name for name in SPLITS}
 _FILE_SPLIT = re.compile(rf"(?:^|/)({'|'.join(_SPLIT_NAMES)})[-_./]")
+_SHOWN = 40  # characters of an unknown word in a message
 _ENCODED_BYTES = 256_000_000  # of row groups that a process keeps
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns. Labels and domains are text or integers, images are bytes or a struct with `bytes`."""
-
-    image: str = "image"
-    label: str = "label"
-    label_name: str = "label_name"
-    domain: str = "domain"
-    split: str = "split"
 
 
 @dataclass
@@ -74,14 +63,16 @@ class ParquetDataset(Dataset):
     ) -> None:
         self._root = root
         self._image_size = image_size
-        self._columns = _columns(columns or {})
+        self._columns = Columns.renamed(columns or {})
+        held_out([], test, validation)  # refuses shares that cannot be, before anything is read
         self._system, self._path = filesystem("dataset.root", root)
         try:
-            self._files = _files(self._system, self._path, root)
-            self._readers = [pq.ParquetFile(self._system.open_input_file(file)) for file in self._files]
+            self._files = list_files(self._system, self._path, root)
+            self._readers = [open_file(self._system, file, self._columns, root) for file in self._files]
             index, self.classes = self._read_index(test, validation)
-            _check_images(self._readers[0].schema_arrow.field(self._columns.image), root)
-        except (pa.ArrowException, OSError) as error:
+        except SettingError:
+            raise
+        except Exception as error:  # of damaged files pyarrow raises all kinds, of text that is no UTF-8 Python does
             raise SettingError("dataset.root", root, f"is not readable as Parquet: {_line(error)}") from error
         self.domains = tuple(sorted(set(index.domain)))
         self._rows = {
@@ -117,7 +108,9 @@ class ParquetDataset(Dataset):
         file, number = self._groups[group]
         try:
             column = self._readers[file].read_row_group(number, columns=[self._columns.image]).column(0)
-        except (pa.ArrowException, OSError) as error:
+            if len(column) != self._starts[group + 1] - self._starts[group]:
+                raise ValueError(f"has {len(column)} rows, another number than the file says")
+        except Exception as error:  # of damaged files pyarrow raises all kinds
             raise ImageError(f"{self._files[file]}, row group {number}", _line(error)) from error
         return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
@@ -129,18 +122,14 @@ class ParquetDataset(Dataset):
         """Label, domain and split of every row, and the names of the classes."""
         schema = self._readers[0].schema_arrow
         names = self._columns
-        missing = [name for name in (names.image, names.label, names.domain) if name not in schema.names]
-        if missing:
-            found = f"its columns are {', '.join(schema.names)}"
-            message = f"the file lacks the columns {', '.join(missing)}; {found}; dataset.options.columns renames them"
-            raise SettingError("dataset.root", self._root, message)
-        known = (names.label, names.label_name, names.domain, names.split, manifest.POSITION)
-        wanted = [name for name in known if name in schema.names]
-        tables = [reader.read(columns=wanted) for reader in self._readers]
+        wanted = [name for name in dict.fromkeys([*names.words, manifest.POSITION]) if name in schema.names]
+        tables = [read_columns(reader, wanted) for reader in self._readers]
         table = pa.concat_tables(tables, promote_options="default")
         if not len(table):
             raise SettingError("dataset.root", self._root, "has no rows")
         for name in wanted:
+            if pa.types.is_dictionary(kind := table[name].type):
+                table = table.set_column(table.column_names.index(name), name, table[name].cast(kind.value_type))
             if table[name].null_count:
                 raise SettingError("dataset.root", self._root, f"the column {name} has empty values")
         label, classes = _labels(table, names, schema, self._root)
@@ -162,38 +151,6 @@ def _in_order(rows: NDArray[np.int64], index: _Index) -> NDArray[np.int64]:
     return rows[np.argsort(index.position[rows], kind="stable")]
 
 
-def _columns(renamed: dict[str, str]) -> Columns:
-    allowed = [item.name for item in fields(Columns)]
-    for name, value in renamed.items():
-        if name not in allowed:
-            raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
-    return Columns(**renamed)
-
-
-def _files(system: fs.FileSystem, path: str, root: str) -> list[str]:
-    """The Parquet files below a path, in the order of their names; those of its manifest if it has one."""
-    info = system.get_file_info(path)
-    if info.type == fs.FileType.File:
-        return [path]
-    if info.type == fs.FileType.Directory:
-        listed = manifest.files(system, path, root)
-        if listed is not None:
-            return listed
-        found = system.get_file_info(fs.FileSelector(path, recursive=True))
-        files = sorted(item.path for item in found if item.extension == "parquet" and item.is_file)
-        if files:
-            return files
-    raise SettingError("dataset.root", root, "no such Parquet file, nor a folder of them")
-
-
-def _check_images(column: pa.Field, root: str) -> None:
-    fields = {field.name: field.type for field in column.type} if pa.types.is_struct(column.type) else {}
-    kind = fields.get("bytes", column.type)
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        allowed = f"column {column.name} must have encoded images, or a struct with their `bytes`; it has {column.type}"
-        raise SettingError("dataset.root", root, allowed)
-
-
 def _file_split(file: str, path: str) -> str | None:
     """The split that the name of a file tells, or of a folder below the root's path."""
     inside = file.removeprefix(path) or file.rpartition("/")[2]
@@ -206,15 +163,13 @@ def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
-    except (KeyError, TypeError, ValueError):
+    except manifest.DAMAGE:
         return None
-    return [str(name) for name in names] if isinstance(names, list) else None
+    return [str(name) for name in names] if isinstance(names, list) and len({*map(str, names)}) == len(names) else None
 
 
 def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     column = table[names.label]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if not pa.types.is_integer(column.type):
         classes = sorted(pc.unique(column).to_pylist())
         return np.array(pc.index_in(column, pa.array(classes, column.type)), dtype=np.int64), tuple(map(str, classes))
@@ -241,9 +196,9 @@ def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> NDA
 
 
 def _named_splits(values: list[Any], root: str) -> NDArray[np.object_]:
-    unknown = sorted({str(value) for value in values} - _SPLIT_NAMES.keys())
+    unknown = sorted({str(value)[:_SHOWN] for value in values} - _SPLIT_NAMES.keys())
     if unknown:
-        allowed = f"splits must be train, validation or test; there is {', '.join(unknown)}"
+        allowed = f"splits must be train, validation or test; there is {', '.join(unknown[:3])}"
         raise SettingError("dataset.root", root, allowed)
     return np.array([_SPLIT_NAMES[str(value)] for value in values], dtype=object)
 

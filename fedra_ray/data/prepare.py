@@ -22,11 +22,13 @@ from pyarrow import fs
 
 from fedra_ray.config import DatasetConfig
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.manifest import MANIFEST, PLAN, POSITION, read, write
+from fedra_ray.data.manifest import DAMAGE, MANIFEST, PLAN, POSITION, read, write
 from fedra_ray.data.source import ImageSource
 from fedra_ray.errors import SettingError
+from fedra_ray.values import check_sizes, check_types
 
 FORMATS = ("jpeg", "png")
+_LARGEST_SIDE = 4096  # pixels
 
 
 @dataclass
@@ -65,6 +67,12 @@ class Shard:
     stop: int
 
 
+#: What the note beside a shard tells: the shard, and what became of its images.
+NOTE = {field.name for field in dataclasses.fields(Shard)} | {
+    *("images", "bytes", "sha256", "labels", "moments", "skipped"),
+}
+
+
 def check(config: PrepareConfig) -> None:
     """Refuse values that cannot work.
 
@@ -73,12 +81,15 @@ def check(config: PrepareConfig) -> None:
     """
     if not config.out:
         raise SettingError("out", config.out, "name a folder or a pyarrow.fs URI for the shards")
+    check_types(config)
+    check_sizes(config)
     for setting in ("image_size", "quality", "shard_images", "group_images"):
         value = getattr(config, setting)
         if value < 1:
             raise SettingError(setting, value, "must be at least 1")
-    if config.quality > 100:
-        raise SettingError("quality", config.quality, "must be at most 100")
+    for setting, maximum in (("quality", 100), ("image_size", _LARGEST_SIDE)):
+        if getattr(config, setting) > maximum:
+            raise SettingError(setting, getattr(config, setting), f"must be at most {maximum}")
     if config.format not in FORMATS:
         raise SettingError("format", config.format, f"must be one of {', '.join(FORMATS)}")
     if config.dataset.on_error not in ("fail", "skip"):
@@ -102,17 +113,17 @@ def begin(config: PrepareConfig, shards: list[Shard], system: fs.FileSystem, pat
     """Claim the folder; returns whether it was prepared to the end before.
 
     Raises:
-        SettingError: if it holds a preparation with other settings, or something else.
+        SettingError: if it holds a preparation with other settings, or something else, or cannot be a folder.
     """
     settings = _settings(config)
     listed = [dataclasses.asdict(shard) for shard in shards]
     try:
         system.create_dir(path, recursive=True)
+        present = {info.base_name for info in system.get_file_info(fs.FileSelector(path))}
     except OSError as error:
         raise SettingError("out", config.out, f"is no folder that can be made: {error}") from error
-    present = {info.base_name for info in system.get_file_info(fs.FileSelector(path))}
     if PLAN in present:
-        found = read(system, f"{path}/{PLAN}")
+        found = _plan(config, system, path)
         for setting, value in settings.items():
             if found[setting] != value:
                 allowed = f"{config.out} holds a preparation with {setting}={found[setting]}; choose another out"
@@ -126,13 +137,29 @@ def begin(config: PrepareConfig, shards: list[Shard], system: fs.FileSystem, pat
     return MANIFEST in present
 
 
+def _plan(config: PrepareConfig, system: fs.FileSystem, path: str) -> dict[str, Any]:
+    """What an earlier preparation of the folder set out to do."""
+    try:
+        found: dict[str, Any] = dict(read(system, f"{path}/{PLAN}"))
+    except DAMAGE as error:
+        raise SettingError("out", config.out, f"its {PLAN} is damaged; name a new or empty folder") from error
+    if found.keys() != {*_settings(config), "shards"}:
+        raise SettingError("out", config.out, f"its {PLAN} is of another version; name a new or empty folder")
+    return found
+
+
 def is_done(shard: Shard, system: fs.FileSystem, path: str) -> bool:
     """Whether the shard is there, whole and with the bytes that its note tells."""
     note_file, file = f"{path}/{shard.file}.json", f"{path}/{shard.file}"
     if any(info.type != fs.FileType.File for info in system.get_file_info([note_file, file])):
         return False
+    try:
+        note = dict(read(system, note_file))
+    except DAMAGE:
+        return False
     with system.open_input_stream(file) as stream:
-        return bool(hashlib.sha256(stream.read()).hexdigest() == read(system, note_file)["sha256"])
+        digest = hashlib.sha256(stream.read()).hexdigest()
+    return note.keys() == NOTE and note.items() >= (dataclasses.asdict(shard) | {"sha256": digest}).items()
 
 
 def write_shard(config: PrepareConfig, dataset: Dataset, shard: Shard, system: fs.FileSystem, path: str) -> int:
@@ -239,7 +266,8 @@ def _parquet(
     words = ["label_name", "domain", "split"]
     compression = {name: "NONE" if name == "image" else "ZSTD" for name in table.column_names}
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, row_group_size=group_images, compression=compression, use_dictionary=words)
+    options = {"compression": compression, "use_dictionary": words, "write_page_checksum": True}
+    pq.write_table(table, buffer, row_group_size=group_images, **options)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Data sets that lie on disk as image files, and the two ways of splitting them: by lists, and by held-out shares."""
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
 from fedra_ray.errors import SettingError
+from fedra_ray.paths import resolve
+
+_LABEL_DIGITS = 9
+_SHOWN = 200  # characters of a malformed line in a message
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,13 @@ class TreeDataset(Dataset):
         decoded = np.empty((len(indices), 3, self._image_size, self._image_size), dtype=np.uint8)
         for position, index in enumerate(indices):
             file = self._root / paths[index]
-            decoded[position] = decode(file, self._image_size, str(file))
+            decoded[position] = decode(file, self._image_size, _readable(file))
         return decoded
+
+
+def _readable(file: Path) -> str:
+    """A path as text that can be written anywhere; on disk a name may have bytes that are no UTF-8."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def folder(root: str, expected: str) -> Path:
@@ -64,8 +74,8 @@ def folder(root: str, expected: str) -> Path:
     Raises:
         SettingError: if it does not exist, saying what it should contain.
     """
-    path = Path(root).expanduser()
-    if not path.is_dir():
+    path = resolve(root)
+    if not os.path.isdir(path):  # false for any name, where Path.is_dir raises if it is too long
         raise SettingError("dataset.root", root, f"no such folder; it should contain {expected}")
     return path
 
@@ -77,31 +87,43 @@ def read_list(file: Path) -> Iterator[tuple[str, int]]:
         SettingError: naming the file and line that is missing, malformed, or leaves the root.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        if file.exists() and not file.is_file():
+            raise OSError("not a regular file")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError("dataset.root", file, f"is not a readable split file: {error}") from error
+    if not any(map(str.strip, lines)):
+        raise SettingError("dataset.root", file, "names no image")
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        path, _, label = line.strip().rpartition(" ")
-        inside = PurePosixPath(path)
-        if not (label.isascii() and label.isdigit()) or len(inside.parts) < 3:
-            raise SettingError("dataset.root", f"{file}, line {number}", f"must be `domain/class/image label`: {line}")
-        if ".." in inside.parts or inside.is_absolute():
-            raise SettingError("dataset.root", f"{file}, line {number}", f"must stay below the root: {path}")
-        yield path, int(label)
+        if line.strip():
+            yield _path_and_label(line.strip(), f"{file}, line {number}")
+
+
+def _path_and_label(line: str, place: str) -> tuple[str, int]:
+    path, _, label = line.rpartition(" ")
+    inside = PurePosixPath(path)
+    if not (label.isascii() and label.isdigit()) or len(inside.parts) < 3 or "\0" in path:
+        raise SettingError("dataset.root", place, f"must be `domain/class/image label`: {line[:_SHOWN]}")
+    if ".." in inside.parts or inside.is_absolute():
+        raise SettingError("dataset.root", place, f"must stay below the root: {path[:_SHOWN]}")
+    if len(label) > _LABEL_DIGITS:
+        raise SettingError("dataset.root", place, f"a label has at most {_LABEL_DIGITS} digits: {line[:_SHOWN]}")
+    return path, int(label)
 
 
 def class_names(pairs: Iterable[tuple[int, str]], source: Path) -> tuple[str, ...]:
     """Names of the classes by label.
 
     Raises:
-        SettingError: if a label has two names, or labels are not 0, 1, 2, ... without a gap.
+        SettingError: if a label has two names, a name two labels, or labels are not 0, 1, 2, ... without a gap.
     """
     names: dict[int, str] = {}
+    labels: dict[str, int] = {}
     for label, name in pairs:
         if names.setdefault(label, name) != name:
             raise SettingError("dataset.root", source, f"label {label} stands for {names[label]} and for {name}")
+        if labels.setdefault(name, label) != label:
+            raise SettingError("dataset.root", source, f"{name} has the labels {labels[name]} and {label}")
     if sorted(names) != list(range(len(names))) or not names:
         missing = next(label for label in range(len(names) + 1) if label not in names)
         raise SettingError("dataset.root", source, f"labels must be 0, 1, 2, ... without a gap; there is no {missing}")

@@ -1,0 +1,117 @@
+"""The Parquet files of a data set: which they are, and whether they have what a data set needs. None is trusted."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from fedra_ray.data import manifest
+from fedra_ray.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns. Labels and domains are text or integers, images are bytes or a struct with `bytes`."""
+
+    image: str = "image"
+    label: str = "label"
+    label_name: str = "label_name"
+    domain: str = "domain"
+    split: str = "split"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The columns of text or integers."""
+        return self.label, self.label_name, self.domain, self.split
+
+    @classmethod
+    def renamed(cls, names: dict[str, str]) -> "Columns":
+        """The usual names but for some.
+
+        Raises:
+            SettingError: if there is no such column.
+        """
+        allowed = [item.name for item in fields(cls)]
+        for name, value in names.items():
+            if name not in allowed:
+                raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
+        return cls(**names)
+
+
+def list_files(system: fs.FileSystem, path: str, root: str) -> list[str]:
+    """The Parquet files below a path, in the order of their names; those of its manifest if it has one."""
+    info = system.get_file_info(path)
+    if info.type == fs.FileType.File:
+        return [path]
+    if info.type == fs.FileType.Directory:
+        listed = manifest.files(system, path, root)
+        if listed is not None:
+            return listed
+        files = sorted(file for file in _below(system, path) if file.endswith(".parquet"))
+        if files:
+            return files
+    raise SettingError("dataset.root", root, "no such Parquet file, nor a folder of them")
+
+
+def _below(system: fs.FileSystem, path: str) -> Iterator[str]:
+    """Files below a folder. Links to folders are not followed: pyarrow would go round those that lead back up."""
+    local = isinstance(system, fs.LocalFileSystem)
+    for info in system.get_file_info(fs.FileSelector(path)):
+        if info.is_file:
+            yield info.path
+        elif info.type == fs.FileType.Directory and not (local and os.path.islink(info.path)):
+            yield from _below(system, info.path)
+
+
+def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> pq.ParquetFile:
+    """A file that has the columns that are needed, each of a type that is understood.
+
+    Raises:
+        SettingError: naming the file and the column.
+    """
+    reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
+    schema = reader.schema_arrow
+    missing = [name for name in (columns.image, columns.label, columns.domain) if name not in schema.names]
+    if missing:
+        found = f"its columns are {', '.join(schema.names)}"
+        message = f"{file} lacks the columns {', '.join(missing)}; {found}; dataset.options.columns renames them"
+        raise SettingError("dataset.root", root, message)
+    for name in filter(schema.names.__contains__, (columns.image, *columns.words, manifest.POSITION)):
+        if schema.names.count(name) > 1:
+            raise SettingError("dataset.root", root, f"{file} has more than one column {name}")
+    allowed = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
+    allowed |= {name: (_is_word, "text or integers") for name in columns.words}
+    allowed[manifest.POSITION] = (pa.types.is_integer, "integers")
+    for name, (fits, expected) in allowed.items():
+        if name in schema.names and not fits(schema.field(name).type):
+            found = f"{file}: column {name} must have {expected}; it has {schema.field(name).type}"
+            raise SettingError("dataset.root", root, found)
+    return reader
+
+
+def read_columns(reader: pq.ParquetFile, names: list[str]) -> pa.Table:
+    """These columns of all rows, as many as the file says that it has.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
+    said = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
+    table = reader.read(columns=names)
+    if not len(table) == said == reader.metadata.num_rows:
+        raise ValueError(f"it says that it has {reader.metadata.num_rows} rows and has {len(table)}")
+    return table
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        kind = {field.name: field.type for field in kind}.get("bytes", kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_word(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
