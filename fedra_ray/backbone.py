@@ -61,6 +61,8 @@ def create_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, to
         state: A checkpoint's tensors without its classifier; they must fit exactly once timm has converted them as it
             does for this model's family. Null: random weights.
     """
+    if state is not None and not state:  # timm would take that for none at all, and fetch its own from the hub
+        raise ValueError("there are no tensors")
     if name.startswith("timm.models."):
         module, _, attribute = name.rpartition(".")
         model: nn.Module = getattr(importlib.import_module(module), attribute)(num_classes=0, **arguments)

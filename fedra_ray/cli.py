@@ -90,7 +90,7 @@ def _explain(error: Exception, overrides: list[str]) -> SettingError:
     while cause is not None:
         reasons.append(" ".join(str(cause).split("Config search path")[0].split()))
         cause = cause.__cause__
-    reason = "; ".join(dict.fromkeys(filter(None, reasons)))
+    reason = "; ".join(each for each in dict.fromkeys(reasons) if each not in ("", "None"))
     longest_first = sorted(overrides, key=len, reverse=True)  # `dataset` is part of many reasons
     for override in sorted(longest_first, key=lambda each: each not in reason):
         key, _, value = override.partition("=")

@@ -392,6 +392,7 @@ _MAXIMUM = {
     "rounds": 999_999,  # names of restart points have six digits
     "fleet.num_clients": 1_000_000,
     "training.local_epochs": 10_000,
+    "partition.shards_per_client": 10_000,
     "lora.rank": 4096,  # the width of the largest models
 }
 _BELOW_ONE = ("lora.dropout", "fleet.dropout", "training.momentum")

@@ -50,3 +50,29 @@ def test_an_unknown_option_is_refused() -> None:
 def test_a_missing_option_is_named() -> None:
     error = refusal_of("fedra_ray.data.parquet.ParquetDataset", Dataset, root="x")
     assert error.args[:2] == ("method.options.image_size", None)
+
+
+class Open(FedRA):
+    """Takes any options."""
+
+    def __init__(self, num_layers: int, depths: list[int], pace: float = 1.0, **others: Any) -> None:
+        super().__init__(num_layers, depths)
+        if pace == 0:
+            raise ZeroDivisionError("no pace")
+        self.others = others
+
+
+OPEN = f"{__name__}.Open"
+
+
+def test_a_class_may_take_any_options() -> None:
+    assert instantiate(OPEN, "method", Method, ARGUMENTS | {"speed": 3}).others == {"speed": 3}
+
+
+def test_an_option_of_another_type_is_refused() -> None:
+    assert str(refusal_of(OPEN, **ARGUMENTS, pace="fast")) == "method.options.pace=fast: must be a number"
+
+
+def test_a_class_that_raises_is_refused_with_what_it_raised() -> None:
+    error = refusal_of(OPEN, **ARGUMENTS, pace=0)
+    assert error.args == ("method.target", OPEN, "cannot be made: ZeroDivisionError: no pace")

@@ -87,9 +87,8 @@ class Division:
             if clients[place] * least > count:
                 allowed = f"{place} has {count} training images, too few for {clients[place]} clients"
                 raise SettingError("fleet.num_clients", self._clients, f"{allowed} with at least {least} each")
-            shards = clients[place] * self._config.shards_per_client
-            if self._config.scheme == "shards" and shards > count:
-                allowed = f"{place} has {count} training images, too few for {shards} shards"
+            if self._config.scheme == "shards" and self._config.shards_per_client > count:
+                allowed = f"{place} has {count} training images, too few for a client's shards"
                 raise SettingError("partition.shards_per_client", self._config.shards_per_client, allowed)
 
     @cached_property

@@ -34,8 +34,10 @@ class DomainFolder(TreeDataset):
         present = [path.name for path in _folders(top)]
         names = present if domains is None else domains
         for name in names:
-            if name not in present or names.count(name) > 1:
-                raise SettingError("dataset.options.domains", name, f"must name folders in {root}, each once")
+            if name not in present:
+                raise SettingError("dataset.options.domains", name, f"there is no such folder in {root}")
+            if names.count(name) > 1:
+                raise SettingError("dataset.options.domains", names, f"names {name} more than once")
         found = [
             (domain, path.name, file) for domain in names for path in _folders(top / domain) for file in _images(path)
         ]
@@ -60,12 +62,16 @@ def _folders(path: Path) -> list[Path]:
 
 def _images(path: Path) -> list[str]:
     """Image files below a folder, without hidden ones: archives made on a Mac have a `._name.jpg` for every image."""
-    images = []
-    for place, folders, files in os.walk(path, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(place).relative_to(path)
-        images += [inside / name for name in files if not name.startswith(".")]
-    return sorted(file.as_posix() for file in images if file.suffix.lower() in EXTENSIONS)
+    try:
+        walked = list(os.walk(path, onerror=_refuse))
+    except RecursionError as error:
+        raise SettingError("dataset.root", path, "is nested too deeply") from error
+    images = (Path(place).relative_to(path) / name for place, _, names in walked for name in names)
+    return sorted(
+        file.as_posix()
+        for file in images
+        if file.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in file.parts)
+    )
 
 
 def _refuse(error: OSError) -> None:

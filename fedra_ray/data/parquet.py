@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fedra_ray.data import manifest
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
-from fedra_ray.data.parquet_files import Columns, list_files, open_file, read_columns
+from fedra_ray.data.parquet_files import Columns, list_files, one_line, open_file, read_columns
 from fedra_ray.data.tree import Item, held_out
 from fedra_ray.errors import ImageError, SettingError
 from fedra_ray.paths import filesystem
@@ -70,10 +70,8 @@ class ParquetDataset(Dataset):
             self._files = list_files(self._system, self._path, root)
             self._readers = [open_file(self._system, file, self._columns, root) for file in self._files]
             index, self.classes = self._read_index(test, validation)
-        except SettingError:
-            raise
-        except Exception as error:  # of damaged files pyarrow raises all kinds, of text that is no UTF-8 Python does
-            raise SettingError("dataset.root", root, f"is not readable as Parquet: {_line(error)}") from error
+        except (pa.ArrowException, OSError, RecursionError) as error:
+            raise SettingError("dataset.root", root, f"is not readable as Parquet: {one_line(error)}") from error
         self.domains = tuple(sorted(set(index.domain)))
         self._rows = {
             (domain, split): _in_order(np.flatnonzero((index.domain == domain) & (index.split == split)), index)
@@ -111,7 +109,7 @@ class ParquetDataset(Dataset):
             if len(column) != self._starts[group + 1] - self._starts[group]:
                 raise ValueError(f"has {len(column)} rows, another number than the file says")
         except Exception as error:  # of damaged files pyarrow raises all kinds
-            raise ImageError(f"{self._files[file]}, row group {number}", _line(error)) from error
+            raise ImageError(f"{self._files[file]}, row group {number}", one_line(error)) from error
         return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
     def _name(self, group: int, row: int) -> str:
@@ -123,7 +121,8 @@ class ParquetDataset(Dataset):
         schema = self._readers[0].schema_arrow
         names = self._columns
         wanted = [name for name in dict.fromkeys([*names.words, manifest.POSITION]) if name in schema.names]
-        tables = [read_columns(reader, wanted) for reader in self._readers]
+        readers = zip(self._readers, self._files, strict=True)
+        tables = [read_columns(reader, wanted, file, self._root) for reader, file in readers]
         table = pa.concat_tables(tables, promote_options="default")
         if not len(table):
             raise SettingError("dataset.root", self._root, "has no rows")
@@ -201,7 +200,3 @@ def _named_splits(values: list[Any], root: str) -> NDArray[np.object_]:
         allowed = f"splits must be train, validation or test; there is {', '.join(unknown[:3])}"
         raise SettingError("dataset.root", root, allowed)
     return np.array([_SPLIT_NAMES[str(value)] for value in values], dtype=object)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
@@ -70,39 +71,55 @@ def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> 
     """A file that has the columns that are needed, each of a type that is understood.
 
     Raises:
-        SettingError: naming the file and the column.
+        SettingError: naming the file, and the column if it is one.
     """
-    reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
-    schema = reader.schema_arrow
-    missing = [name for name in (columns.image, columns.label, columns.domain) if name not in schema.names]
+    with _naming(file, root):
+        reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
+        schema = reader.schema_arrow
+        present = schema.names
+    missing = [name for name in (columns.image, columns.label, columns.domain) if name not in present]
     if missing:
-        found = f"its columns are {', '.join(schema.names)}"
+        found = f"its columns are {', '.join(present)}"
         message = f"{file} lacks the columns {', '.join(missing)}; {found}; dataset.options.columns renames them"
         raise SettingError("dataset.root", root, message)
-    for name in filter(schema.names.__contains__, (columns.image, *columns.words, manifest.POSITION)):
-        if schema.names.count(name) > 1:
-            raise SettingError("dataset.root", root, f"{file} has more than one column {name}")
     allowed = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
     allowed |= {name: (_is_word, "text or integers") for name in columns.words}
     allowed[manifest.POSITION] = (pa.types.is_integer, "integers")
     for name, (fits, expected) in allowed.items():
-        if name in schema.names and not fits(schema.field(name).type):
+        if present.count(name) > 1:
+            raise SettingError("dataset.root", root, f"{file} has more than one column {name}")
+        if name in present and not fits(schema.field(name).type):
             found = f"{file}: column {name} must have {expected}; it has {schema.field(name).type}"
             raise SettingError("dataset.root", root, found)
     return reader
 
 
-def read_columns(reader: pq.ParquetFile, names: list[str]) -> pa.Table:
+def read_columns(reader: pq.ParquetFile, names: list[str], file: str, root: str) -> pa.Table:
     """These columns of all rows, as many as the file says that it has.
 
     Raises:
-        ValueError: if there are more or fewer.
+        SettingError: naming the file, if it is damaged.
     """
-    said = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
-    table = reader.read(columns=names)
-    if not len(table) == said == reader.metadata.num_rows:
-        raise ValueError(f"it says that it has {reader.metadata.num_rows} rows and has {len(table)}")
+    with _naming(file, root):
+        said = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
+        table = reader.read(columns=names)
+        if not len(table) == said == reader.metadata.num_rows:
+            raise ValueError(f"it says that it has {reader.metadata.num_rows} rows and has {len(table)}")
+        table.validate(full=True)  # text that is no UTF-8, and offsets that lead elsewhere
     return table
+
+
+@contextmanager
+def _naming(file: str, root: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of damaged files pyarrow raises all kinds, of text that is no UTF-8 Python does
+        raise SettingError("dataset.root", root, f"{file} is not readable as Parquet: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of an error's message, in one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def _is_image(kind: pa.DataType) -> bool:

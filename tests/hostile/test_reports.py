@@ -1,0 +1,29 @@
+"""How the command reports what it could not foresee."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fedra_ray.cli import compose, main
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.errors import SettingError
+
+
+def test_what_the_system_refuses_ends_in_one_line(world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", f"data={world / 'shapes.parquet'}", "out=/dev/null/weights.safetensors"]) == 1
+    message = capfd.readouterr().err
+    assert message.startswith("error: [Errno ")
+    assert "/dev/null" in message
+    assert len(message.splitlines()) == 1
+
+
+@given(override=st.text(max_size=30) | st.from_regex(r"[+~]{0,2}(rounds|method|dataset\.root)=.{0,12}", fullmatch=True))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_override_is_understood_or_refused(override: str) -> None:
+    try:
+        config = compose("config", ExperimentConfig, [override])
+    except SettingError:
+        return
+    assert isinstance(config, ExperimentConfig)
