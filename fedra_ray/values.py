@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from fedra_ray.errors import SettingError
 
 _INTEGER_LIMIT = 2**63 - 1  # what arrays hold
-_FLOAT_LIMIT = 1e12  # beyond it sums and products of settings overflow
+_FLOAT_LIMIT = 3e38  # what float32 holds, in which models compute
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 
