@@ -7,7 +7,8 @@ from torch import nn
 
 from fedra_ray.backbone import Weights, find_targets, from_weights, input_size, load_weights, normalisation
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig, check
+from fedra_ray.checks import check
+from fedra_ray.config import ExperimentConfig
 from fedra_ray.cost import CostModel, depths_for_memory, measure
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset

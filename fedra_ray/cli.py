@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 def run(overrides: list[str]) -> None:
     """Run an experiment (the default verb)."""
-    from fedra_ray.config import ExperimentConfig, check
+    from fedra_ray.checks import check
+    from fedra_ray.config import ExperimentConfig
 
     config = compose("config", ExperimentConfig, overrides)
     check(config)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from fedra_ray.allocation import Matrix, expected_uncovered
 from fedra_ray.assembly import with_depths
 from fedra_ray.backbone import build, find_targets, input_size, normalisation
-from fedra_ray.config import ExperimentConfig, TrainingConfig, check
+from fedra_ray.checks import check
+from fedra_ray.config import ExperimentConfig, TrainingConfig
 from fedra_ray.cost import CostModel, measure
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fedra_ray.checks import check
 from fedra_ray.cli import compose
-from fedra_ray.config import ExperimentConfig, check
+from fedra_ray.config import ExperimentConfig
 from fedra_ray.paths import conf_dir
 
 CELLS = [

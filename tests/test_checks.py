@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from fedra_ray.config import ExperimentConfig, check
+from fedra_ray.checks import check
+from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 
 NAN = float("nan")
