@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from fedra_ray.errors import RunFailedError, SettingError
 from fedra_ray.paths import conf_dir
+from fedra_ray.runtime.environment import declare
 from fedra_ray.runtime.interruption import Terminated
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ def run(overrides: list[str]) -> None:
 
     config = compose("config", ExperimentConfig, overrides)
     check(config)
+    declare(config.runtime.address)
     from fedra_ray.runtime.driver import run_experiment
 
     run_experiment(config)
@@ -37,6 +39,7 @@ def prepare(overrides: list[str]) -> None:
     from fedra_ray.data.prepare import PrepareConfig
 
     config = compose("prepare", PrepareConfig, overrides)
+    declare(config.address)
     from fedra_ray.runtime.preparation import prepare_dataset
 
     prepare_dataset(config)

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ class _Run:
     def save(self, path: Path) -> None:
         """Writes the state, replacing the old one only once it is complete."""
         state = {
-            "config": self.config,
+            "config": asdict(self.config),
             "step": self.step,
             "model": self.model.state_dict(),
             "heads": self.heads.state_dict(),
@@ -236,8 +236,8 @@ class _Run:
 
     def load(self, path: Path) -> None:
         """Continues from a saved state of the same configuration."""
-        state = torch.load(path, weights_only=False)
-        if state["config"] != self.config:
+        state = torch.load(path, weights_only=True)
+        if state["config"] != asdict(self.config):
             raise SettingError("out", self.config.out, f"{path} belongs to another configuration; remove it")
         self.step = state["step"]
         self.model.load_state_dict(state["model"])

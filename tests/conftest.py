@@ -23,10 +23,12 @@ from fedra_ray.config import (
     LoraConfig,
     TrainingConfig,
 )
+from fedra_ray.runtime.environment import declare
 from fedra_ray.submodel import SubModel
 
 import timm  # isort: skip  (fedra_ray lets it import beside a CPU-only torch)
 
+declare("local")  # before any test module imports ray
 torch.set_num_threads(1)
 
 DOMAINS = ("dark", "light", "noisy")

@@ -10,6 +10,7 @@ import ray
 
 from fedra_ray.config import RuntimeConfig
 from fedra_ray.errors import SettingError
+from fedra_ray.runtime.environment import declare
 from fedra_ray.runtime.placement import SERVER_CPUS
 
 _PROBE_SECONDS = 10.0
@@ -40,9 +41,7 @@ def connected(runtime: RuntimeConfig, slots: int) -> Iterator[None]:
 
 
 def _connect(runtime: RuntimeConfig, slots: int) -> None:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = runtime.address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
+    address = declare(runtime.address)
     if address == "local":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, of which the server takes its share

@@ -1,6 +1,5 @@
 """One local Ray instance for all tests of the runtime, whose actors can import this folder's modules."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from support import free_port, wait_for_port
 
 from fedra_ray.paths import filesystem
 
-os.environ["RAY_AUTH_MODE"] = "disabled"
 HERE = str(Path(__file__).parent)
 
 
