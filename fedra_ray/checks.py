@@ -25,7 +25,7 @@ _MINIMUM = {
     "evaluation.batch_size": 1,
     "checkpoint.every": 1,
     "checkpoint.keep": 1,
-    "runtime.actors": 1,
+    "runtime.max_actors": 1,
     "runtime.clients_per_actor": 1,
     "runtime.max_attempts": 1,
 }

@@ -124,7 +124,7 @@ settings, for example:
   fleet.num_clients=30  fleet.clients_per_round=6  fleet.memory_mb=[4000,2000,1000]
   rounds=40  seed=0  run_dir=runs/mine
   training.lr=0.1  lora.rank=8  allocation.cover=true  evaluation.every=10
-  runtime.actors=2  runtime.num_gpus=0.25  runtime.address=auto
+  runtime.max_actors=2  runtime.num_gpus=0.25  runtime.address=auto
 All of them, with their defaults, are in {conf_dir()}."""
 
 

@@ -210,19 +210,24 @@ class RuntimeConfig:
 
     Attributes:
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
-        actors: Number of client actors; null fills the available CPUs and GPUs.
+        max_actors: Most client actors; so many are asked for, so that an autoscaler starts nodes for those without
+            room. Null fills the CPUs and GPUs that are there, during the run too.
         clients_per_actor: Clients one actor trains in a round; 1 is an actor per client. Null: any number.
         num_cpus: CPUs an actor reserves.
         num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
+        tier_labels: Kinds of nodes by capacity: the most layers that are trained there, and the value of the nodes'
+            Ray label `tier`. {4: small, 12: large} trains clients of up to 4 layers on nodes labelled tier=small, and
+            larger ones on tier=large. Null: any node.
         max_attempts: How often a client's training, an evaluation or a lost server is tried again.
         task_timeout: Seconds after which a call of an actor counts as hanging; null goes by the measured speed.
     """
 
     address: str | None = None
-    actors: int | None = None
+    max_actors: int | None = None
     clients_per_actor: int | None = None
     num_cpus: float = 1.0
     num_gpus: float = 0.0
+    tier_labels: dict[int, str] | None = None
     max_attempts: int = 3
     task_timeout: float | None = None
 

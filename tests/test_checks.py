@@ -67,7 +67,7 @@ def test_the_defaults_are_allowed() -> None:
         ("evaluation.split", "train", "one of validation, test"),
         ("checkpoint.every", 0, "at least 1"),
         ("checkpoint.keep", 0, "at least 1"),
-        ("runtime.actors", 0, "at least 1"),
+        ("runtime.max_actors", 0, "at least 1"),
         ("runtime.clients_per_actor", 0, "at least 1"),
         ("runtime.max_attempts", 0, "at least 1"),
         ("runtime.num_cpus", 0.0, "greater than 0"),
@@ -93,8 +93,8 @@ def test_a_value_that_cannot_work_is_refused(setting: str, value: Any, allowed: 
         ("lora.dropout", 0.0),
         ("aggregation.weighting", "examples"),
         ("evaluation.split", "validation"),
-        ("runtime.actors", None),
-        ("runtime.actors", 1),
+        ("runtime.max_actors", None),
+        ("runtime.max_actors", 1),
     ],
 )
 def test_a_value_at_the_edge_is_allowed(setting: str, value: Any) -> None:

@@ -100,7 +100,7 @@ def test_help_names_every_verb_with_a_line_and_loads_nothing_heavy() -> None:
 
 
 def test_the_command_runs_from_any_folder_and_says_what_a_person_expects(overrides: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fedra_ray", *overrides, "method=inclusivefl", "runtime.actors=1"]
+    command = [sys.executable, "-m", "fedra_ray", *overrides, "method=inclusivefl", "runtime.max_actors=1"]
     environment = {**os.environ, "COLUMNS": "100"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -117,7 +117,7 @@ def test_a_lost_client_ends_the_command_with_exit_code_1(overrides: list[str], t
     faulty = Path(__file__).parent / "runtime"
     extra = ["method.target=faulty.Faulty", "+method.options.how=raise"]
     environment = {**os.environ, "PYTHONPATH": str(faulty)}
-    command = [sys.executable, "-m", "fedra_ray", *overrides, *extra, "runtime.actors=1"]
+    command = [sys.executable, "-m", "fedra_ray", *overrides, *extra, "runtime.max_actors=1"]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "client 1 failed 3 times" in result.stderr

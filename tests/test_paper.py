@@ -172,7 +172,7 @@ def test_a_full_size_round_fits_eight_gigabytes(backbone: str, tmp_path: Path) -
         f"run_dir={tmp_path / 'run'}",
         "rounds=1",
         "runtime.address=local",
-        "runtime.actors=1",
+        "runtime.max_actors=1",
     ]
     assert peak_memory([sys.executable, "-m", "fedra_ray", *settings], tmp_path) < 8
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

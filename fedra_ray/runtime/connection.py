@@ -11,7 +11,7 @@ import ray
 from fedra_ray.config import RuntimeConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.runtime.environment import declare
-from fedra_ray.runtime.placement import SERVER_CPUS
+from fedra_ray.runtime.placement import SERVER_CPUS, Node
 
 _PROBE_SECONDS = 10.0
 
@@ -63,11 +63,12 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
-def client_cpus() -> float:
-    """CPUs for client actors: those of all nodes, less the server's."""
-    return float(ray.cluster_resources().get("CPU", 0)) - SERVER_CPUS
-
-
-def client_gpus() -> float:
-    """GPUs of all nodes."""
-    return float(ray.cluster_resources().get("GPU", 0))
+def nodes() -> list[Node]:
+    """What the cluster's nodes have for client actors; the server's share is taken off this process's node."""
+    here = ray.get_runtime_context().get_node_id()
+    found = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            cpus = node["Resources"].get("CPU", 0.0) - (SERVER_CPUS if node["NodeID"] == here else 0.0)
+            found.append(Node(cpus, node["Resources"].get("GPU", 0.0), node["Labels"].get("tier")))
+    return found

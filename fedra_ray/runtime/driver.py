@@ -16,7 +16,7 @@ from fedra_ray.display import Display
 from fedra_ray.errors import RunFailedError
 from fedra_ray.experiment import Outcome
 from fedra_ray.run_dir import claim, prepare
-from fedra_ray.runtime.connection import client_cpus, client_gpus, connected
+from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.placement import SERVER_CPUS, SlotSpec, plan_slots, requested_slots
 from fedra_ray.runtime.server import Server
@@ -49,10 +49,10 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
     # in this order: connecting to Ray replaces the handler of SIGTERM
     with connected(config.runtime, requested_slots(len(layers), config.runtime)), terminable():
         prepare(folder, config)
-        specs = plan_slots(layers, blueprint.num_layers, client_cpus(), client_gpus(), config.runtime)
+        specs = plan_slots(layers, blueprint.num_layers, nodes(), config.runtime)
         display.say(_opening(blueprint, specs))
         try:
-            outcome = _follow(lambda: _start_server(blueprint, weights, specs, folder), config, display)
+            outcome = _follow(lambda: _start_server(blueprint, weights, layers, folder), config, display)
         except (KeyboardInterrupt, RunFailedError):
             display.say(f"stopped; the same command with run_dir={folder} goes on from its last checkpoint")
             raise
@@ -70,12 +70,12 @@ def cohort_layers(blueprint: Blueprint) -> list[int]:
     return [max(1, count) for count in counts[: fleet.cohort_size]] or [1]
 
 
-def _start_server(blueprint: Blueprint, weights: Weights, specs: list[SlotSpec], folder: Folder) -> Any:
+def _start_server(blueprint: Blueprint, weights: Weights, layers: list[int], folder: Folder) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     remote: Any = ray.remote(Server)
     # two threads: one runs the experiment, the other can save it at any time
     server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
-    return server.remote(blueprint, [ray.put(weights)], specs, str(folder))
+    return server.remote(blueprint, [ray.put(weights)], layers, str(folder))
 
 
 def _follow(start: Callable[[], Any], config: ExperimentConfig, display: Display) -> Outcome:

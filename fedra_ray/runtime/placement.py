@@ -6,7 +6,7 @@ holds a part of the model reserves that part of a full slot's GPU share, which i
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedra_ray.config import RuntimeConfig
 from fedra_ray.errors import SettingError
@@ -20,11 +20,21 @@ _FIRST_SECONDS = 1800.0  # before anything was measured
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """A client actor to be: the most layers its clients hold, and what it reserves."""
+    """A client actor to be: the most layers its clients hold, what it reserves, and the label of nodes it may be on."""
 
     tier: int
     num_cpus: float
     num_gpus: float
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node of the cluster has for client actors, and its label `tier`."""
+
+    cpus: float
+    gpus: float
+    label: str | None = None
 
 
 def gpu_share(tier: int, num_layers: int, full: float) -> float:
@@ -35,45 +45,79 @@ def gpu_share(tier: int, num_layers: int, full: float) -> float:
     return 1 / math.floor(1 / wanted + 1e-9) if wanted < 1 else float(math.ceil(wanted - 1e-9))
 
 
-def plan_slots(layers: list[int], num_layers: int, cpus: float, gpus: float, runtime: RuntimeConfig) -> list[SlotSpec]:
-    """The client actors for a cohort on a cluster with these resources.
+def plan_slots(layers: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig) -> list[SlotSpec]:
+    """The client actors that a cohort calls for on a cluster of these nodes.
 
+    The configuration may ask for a number of them, whether there is room or not; otherwise they fill the nodes.
     Without GPUs every slot takes every client. With GPUs there is a tier for every share; after one slot of the
-    largest tier, each further slot goes to the tier with most work per slot, while resources last.
+    largest tier, each further slot goes to the tier with most work per slot. Labelled kinds of nodes are filled each
+    by itself, with the clients that belong there.
 
     Args:
         layers: How many layers each client of a cohort holds.
         num_layers: Layers of the full model.
-        cpus: CPUs that the cluster has for slots.
-        gpus: Its GPUs.
-        runtime: What an actor reserves, and how many there may be.
+        nodes: The nodes that are there.
+        runtime: What an actor reserves, how many there may be, and which labels nodes have.
 
     Raises:
-        SettingError: if not even one slot fits.
+        SettingError: if the nodes lack what a slot needs and none is asked for, or no label is for the largest clients.
     """
+    if runtime.tier_labels is None:
+        return _plan_kind(layers, num_layers, nodes, runtime, requested_slots(len(layers), runtime))
+    groups = by_label(layers, runtime.tier_labels)
     requested = requested_slots(len(layers), runtime)
-    limit = requested or len(layers)
-    if runtime.num_gpus == 0:
-        fitting = max(1, int((cpus + 1e-9) / runtime.num_cpus))
-        return [SlotSpec(max(layers), runtime.num_cpus, 0.0)] * (requested or min(limit, fitting))
-    if gpus < gpu_share(max(layers), num_layers, runtime.num_gpus):
-        raise SettingError("runtime.num_gpus", runtime.num_gpus, f"the cluster has {gpus:g} GPUs for client actors")
-    return _plan_tiers(layers, num_layers, cpus, gpus, runtime, limit)
+    if requested and requested < len(groups):
+        raise SettingError("runtime.max_actors", requested, f"must be at least {len(groups)}, one for every tier label")
+    specs = []
+    for label, group in groups.items():
+        kind = [node for node in nodes if node.label == label]
+        # one each, and the rest in proportion to the work
+        limit = requested and 1 + (requested - len(groups)) * sum(group) // sum(layers)
+        specs += [replace(spec, label=label) for spec in _plan_kind(group, num_layers, kind, runtime, limit)]
+    return specs
+
+
+def by_label(layers: list[int], tier_labels: dict[int, str]) -> dict[str, list[int]]:
+    """Layer counts of a cohort by the label of the nodes that they are trained on.
+
+    Raises:
+        SettingError: if no label is for the largest.
+    """
+    groups: dict[str, list[int]] = {}
+    for count in layers:
+        bounds = [bound for bound in tier_labels if count <= bound]
+        if not bounds:
+            raise SettingError("runtime.tier_labels", tier_labels, f"must have a label for clients of {count} layers")
+        groups.setdefault(tier_labels[min(bounds)], []).append(count)
+    return groups
 
 
 def requested_slots(clients: int, runtime: RuntimeConfig) -> int:
     """How many slots the configuration asks for, at most one a client; 0 if it leaves that to the resources."""
     wanted = []
-    if runtime.actors is not None:
-        wanted.append(runtime.actors)
+    if runtime.max_actors is not None:
+        wanted.append(runtime.max_actors)
     if runtime.clients_per_actor is not None:
         wanted.append(math.ceil(clients / runtime.clients_per_actor))
     return min([clients, *wanted]) if wanted else 0
 
 
-def _plan_tiers(
-    layers: list[int], num_layers: int, cpus: float, gpus: float, runtime: RuntimeConfig, limit: int
+def _plan_kind(
+    layers: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig, requested: int
 ) -> list[SlotSpec]:
+    limit = min(requested or len(layers), len(layers))
+    room = sum(int((node.cpus + 1e-9) / runtime.num_cpus) for node in nodes)
+    if runtime.num_gpus == 0:
+        return [SlotSpec(max(layers), runtime.num_cpus, 0.0)] * (limit if requested else max(1, min(limit, room)))
+    gpus = sum(node.gpus for node in nodes)
+    if requested:
+        gpus, room = math.inf, limit
+    if gpus < gpu_share(max(layers), num_layers, runtime.num_gpus):
+        raise SettingError("runtime.num_gpus", runtime.num_gpus, f"the cluster has {gpus:g} GPUs for client actors")
+    return _plan_tiers(layers, num_layers, gpus, runtime, min(limit, room))
+
+
+def _plan_tiers(layers: list[int], num_layers: int, gpus: float, runtime: RuntimeConfig, limit: int) -> list[SlotSpec]:
     tiers: dict[float, int] = {}
     work: Counter[float] = Counter()
     for count in sorted(layers):
@@ -84,7 +128,7 @@ def _plan_tiers(
     while slots.total() < limit:
         used = sum(share * number for share, number in slots.items())
         fitting = [share for share in tiers if used + share <= gpus + 1e-9]
-        if not fitting or (slots.total() + 1) * runtime.num_cpus > cpus + 1e-9:
+        if not fitting:
             break
         slots[max(fitting, key=lambda share: work[share] / slots[share] if slots[share] else math.inf)] += 1
     return [SlotSpec(tiers[share], runtime.num_cpus, share) for share in sorted(slots.elements(), reverse=True)]

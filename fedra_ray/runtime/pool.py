@@ -1,8 +1,10 @@
 """The pool of client actors: hands out batches, takes results in any order, and replaces actors that die."""
 
+import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import RunFailedError
+from fedra_ray.errors import RunFailedError, SettingError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.runtime.placement import Pace, SlotSpec, longest_first, next_batch, work_of
 from fedra_ray.runtime.slot import ClientSlot
 
 Vector = NDArray[np.float32]
+
+_FOLLOW_SECONDS = 2.0  # between looks at the cluster while nothing ends
 
 
 @dataclass(eq=False)
@@ -46,26 +50,29 @@ class SlotPool:
     """Client actors that carry out `experiment.Workers`.
 
     A slot gets work only once its actor has started, so that actors for which the cluster has no room yet hold up
-    nobody.
+    nobody; an autoscaler sees them as demand. Slots follow the cluster: before every batch of tasks, and while it waits
+    for results, the pool starts the actors that the plan has got more of, and lets go of idle ones that it has not any
+    more.
 
     Args:
         blueprint: The experiment.
         weights: Reference to the frozen weights in the object store.
-        specs: The actors to start.
+        plan: The actors that the experiment calls for on the cluster as it is at the time.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: ray.ObjectRef, specs: list[SlotSpec]) -> None:
+    def __init__(self, blueprint: Blueprint, weights: ray.ObjectRef, plan: Callable[[], list[SlotSpec]]) -> None:
         self._config = blueprint.config
         self._domains = blueprint.domains
         self._shared = ray.put(blueprint)
         self._weights = weights
-        self._slots = [_Slot(number, spec) for number, spec in enumerate(specs)]
+        self._plan = plan
+        self._numbers = itertools.count()
+        self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         self._starting: dict[ray.ObjectRef, _Slot] = {}
         self._training = Pace(blueprint.config.runtime.task_timeout)
         self._evaluation = Pace(blueprint.config.runtime.task_timeout)
-        for slot in self._slots:
-            self._start(slot)
+        self._follow_cluster()
 
     def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate | ClientFailure]:
         """Train every task, longest first.
@@ -73,6 +80,7 @@ class SlotPool:
         A client whose actor died, hung or raised is trained again, with the same result: alone, because one that kills
         its actor must not take others with it again. A client that fails on every attempt is answered by its failure.
         """
+        self._follow_cluster()
         reference = ray.put(values)
         queue, again = longest_first(tasks), list[ClientTask]()
         attempts = {task.client: 1 for task in tasks}
@@ -141,10 +149,10 @@ class SlotPool:
         if not busy and not self._starting:
             raise RunFailedError("there is work that no client actor may take, and none is starting")
         patience = min((call.deadline for call in busy.values()), default=math.inf) - time.monotonic()
-        timeout = None if patience == math.inf else max(0.0, patience)
-        ended, _ = ray.wait([*busy, *self._starting], num_returns=1, timeout=timeout)
+        ended, _ = ray.wait([*busy, *self._starting], num_returns=1, timeout=min(max(0.0, patience), _FOLLOW_SECONDS))
         if not ended:
             self._kill_hanging(busy)
+            self._follow_cluster()
             return None
         call = busy.pop(ended[0], None)
         slot = call.slot if call else self._starting.pop(ended[0])
@@ -167,6 +175,29 @@ class SlotPool:
                 ray.kill(call.slot.actor)
                 call.deadline = math.inf
 
+    def _follow_cluster(self) -> None:
+        """Start and stop actors, until they are those of the plan; busy ones are left to end their work."""
+        try:
+            wanted = Counter(self._plan())
+        except SettingError:  # the last GPUs have gone, perhaps to come back
+            return
+        have = Counter(slot.spec for slot in self._slots)
+        surplus = have - wanted
+        for slot in [*self._starting.values(), *self._idle]:
+            if surplus[slot.spec] > 0:
+                surplus[slot.spec] -= 1
+                self._retire(slot)
+        for spec in (wanted - have).elements():
+            slot = _Slot(next(self._numbers), spec)
+            self._slots.append(slot)
+            self._start(slot)
+
+    def _retire(self, slot: _Slot) -> None:
+        ray.kill(slot.actor)
+        self._slots.remove(slot)
+        self._idle = [each for each in self._idle if each is not slot]
+        self._starting = {reference: each for reference, each in self._starting.items() if each is not slot}
+
     def _replace(self, slot: _Slot, error: RayError, started: bool) -> None:
         """Put a new actor in the place of one that is gone; one that cannot even start is given up."""
         slot.failed_starts = 0 if started else slot.failed_starts + 1
@@ -177,6 +208,8 @@ class SlotPool:
 
     def _start(self, slot: _Slot) -> None:
         remote: Any = ray.remote(ClientSlot)
-        actor = remote.options(num_cpus=slot.spec.num_cpus, num_gpus=slot.spec.num_gpus, max_restarts=0)
+        spec = slot.spec
+        labels = {"label_selector": {"tier": spec.label}} if spec.label else {}
+        actor = remote.options(num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=0, **labels)
         slot.actor = actor.remote(slot.number, self._shared, self._weights)
         self._starting[slot.actor.__ray_ready__.remote()] = slot

@@ -1,13 +1,15 @@
 """The server actor: draws the allocation, hands out tasks, averages what comes back, and reports every round."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.journal import Journal
-from fedra_ray.runtime.placement import SlotSpec
+from fedra_ray.runtime.connection import nodes
+from fedra_ray.runtime.placement import plan_slots
 from fedra_ray.runtime.pool import SlotPool
 from fedra_ray.storage import Folder
 
@@ -18,13 +20,14 @@ class Server:
     Args:
         blueprint: The experiment.
         weights: A list with the reference to the frozen weights; in a list, so that the server does not fetch them.
-        specs: The client actors to start.
+        layers: How many layers each client of a cohort holds; the client actors are planned for it.
         run_dir: Where records and checkpoints go.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], specs: list[SlotSpec], run_dir: str) -> None:
+    def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], layers: list[int], run_dir: str) -> None:
         self._blueprint = blueprint
-        self._pool = SlotPool(blueprint, weights[0], specs)
+        plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
+        self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
         self._journal = Journal(Folder(run_dir), blueprint.config.checkpoint.keep)
 
     def run(self) -> Iterator[RoundReport | Outcome]:

@@ -43,7 +43,7 @@ def finished(make_config: Make, tmp_path_factory: pytest.TempPathFactory, local_
     config = make_config(tmp_path_factory.mktemp("finished") / "run")
     config.rounds = 3
     config.evaluation.every = 2
-    config.runtime = RuntimeConfig(actors=1)
+    config.runtime = RuntimeConfig(max_actors=1)
     run_experiment(config)
     return config
 
@@ -52,7 +52,7 @@ def finished(make_config: Make, tmp_path_factory: pytest.TempPathFactory, local_
 def long(make_config: Make, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> ExperimentConfig:
     """The same of forty rounds, long enough to be interrupted."""
     config = make_config(tmp_path_factory.mktemp("long") / "run")
-    config.rounds, config.checkpoint.every, config.runtime = 40, 3, RuntimeConfig(actors=1)
+    config.rounds, config.checkpoint.every, config.runtime = 40, 3, RuntimeConfig(max_actors=1)
     run_experiment(config)
     return config
 
@@ -83,7 +83,7 @@ def test_a_run_leaves_records_adapter_checkpoint_and_summary(finished: Experimen
 def test_two_actors_and_a_repeat_write_the_same_bytes(finished: ExperimentConfig, tmp_path: Path) -> None:
     for name, actors in (("two", 2), ("again", 1)):
         run_dir = str(tmp_path / name)
-        run_experiment(dataclasses.replace(finished, run_dir=run_dir, runtime=RuntimeConfig(actors=actors)))
+        run_experiment(dataclasses.replace(finished, run_dir=run_dir, runtime=RuntimeConfig(max_actors=actors)))
         assert adapter_bytes(run_dir) == adapter_bytes(finished.run_dir)
     other = dataclasses.replace(finished, seed=1, run_dir=str(tmp_path / "other"))
     run_experiment(other)
@@ -111,7 +111,7 @@ def test_a_finished_run_is_shown_and_not_overwritten(
     finished: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path(finished.run_dir).rglob("*")}
-    summary = run_experiment(dataclasses.replace(finished, runtime=RuntimeConfig(actors=2)))
+    summary = run_experiment(dataclasses.replace(finished, runtime=RuntimeConfig(max_actors=2)))
     assert "already finished" in capsys.readouterr().out
     assert summary["rounds"] == 3
     assert {path: path.stat().st_mtime_ns for path in Path(finished.run_dir).rglob("*")} == before
@@ -198,7 +198,7 @@ def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
     number: signal.Signals, code: int, long: ExperimentConfig, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(long, run_dir=str(tmp_path / "run"))
-    config.runtime = RuntimeConfig(address="local", actors=1)
+    config.runtime = RuntimeConfig(address="local", max_actors=1)
     started = [sys.executable, "-c", MAIN, pickle.dumps(config).hex()]
     with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from fedra_ray.config import RuntimeConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.messages import ClientTask
-from fedra_ray.runtime.placement import SlotSpec, gpu_share, longest_first, next_batch, plan_slots, requested_slots
+from fedra_ray.runtime.placement import (
+    Node,
+    SlotSpec,
+    by_label,
+    gpu_share,
+    longest_first,
+    next_batch,
+    plan_slots,
+    requested_slots,
+)
 
 
 def task(client: int, layers: int) -> ClientTask:
@@ -68,7 +77,7 @@ def test_shares_are_enough_and_placeable(tier: int, num_layers: int, full: float
 def test_the_configuration_may_ask_for_slots(
     clients: int, actors: int | None, clients_per_actor: int | None, expected: int
 ) -> None:
-    runtime = RuntimeConfig(actors=actors, clients_per_actor=clients_per_actor)
+    runtime = RuntimeConfig(max_actors=actors, clients_per_actor=clients_per_actor)
     assert requested_slots(clients, runtime) == expected
 
 
@@ -79,26 +88,26 @@ def test_the_configuration_may_ask_for_slots(
 def test_without_gpus_every_slot_takes_every_client(
     cpus: float, num_cpus: float, actors: int | None, expected: int
 ) -> None:
-    runtime = RuntimeConfig(num_cpus=num_cpus, actors=actors)
-    assert plan_slots([12, 6, 3], 12, cpus, 0, runtime) == [SlotSpec(12, num_cpus, 0.0)] * expected
+    runtime = RuntimeConfig(num_cpus=num_cpus, max_actors=actors)
+    assert plan_slots([12, 6, 3], 12, [Node(cpus, 0)], runtime) == [SlotSpec(12, num_cpus, 0.0)] * expected
 
 
 def test_one_gpu_holds_one_full_slot_or_its_parts() -> None:
     runtime = RuntimeConfig(num_gpus=1.0)
-    assert plan_slots([12, 6, 3], 12, 64, 1, runtime) == [SlotSpec(12, 1.0, 1.0)]
-    found = plan_slots([12, 6, 3], 12, 64, 2, runtime)
+    assert plan_slots([12, 6, 3], 12, [Node(64, 1)], runtime) == [SlotSpec(12, 1.0, 1.0)]
+    found = plan_slots([12, 6, 3], 12, [Node(64, 2)], runtime)
     assert sorted(spec.tier for spec in found) == [3, 6, 12]
     assert [spec.num_gpus for spec in sorted(found, key=lambda spec: spec.tier)] == [1 / 4, 1 / 2, 1.0]
 
 
 def test_more_slots_go_to_the_tier_with_most_work() -> None:
-    found = plan_slots([6, 3, 3, 3, 3], 6, 64, 3, RuntimeConfig(num_gpus=1.0))
+    found = plan_slots([6, 3, 3, 3, 3], 6, [Node(64, 3)], RuntimeConfig(num_gpus=1.0))
     assert [spec.tier for spec in found] == [6, 3, 3, 3, 3]
 
 
 def test_too_few_gpus_are_refused() -> None:
     with pytest.raises(SettingError, match="the cluster has 0 GPUs") as refusal:
-        plan_slots([12, 6], 12, 8, 0, RuntimeConfig(num_gpus=0.25))
+        plan_slots([12, 6], 12, [Node(8, 0)], RuntimeConfig(num_gpus=0.25))
     assert refusal.value.args[:2] == ("runtime.num_gpus", 0.25)
 
 
@@ -107,17 +116,58 @@ def test_too_few_gpus_are_refused() -> None:
     cpus=st.integers(1, 16),
     gpus=st.integers(1, 4),
     share=st.sampled_from([1.0, 1 / 2, 1 / 3, 1 / 5]),
-    actors=st.one_of(st.none(), st.integers(1, 8)),
 )
 @settings(max_examples=150, deadline=None)
-def test_slots_fit_the_cluster_and_the_clients(
-    layers: list[int], cpus: int, gpus: int, share: float, actors: int | None
-) -> None:
-    found = plan_slots(layers, 12, cpus, gpus, RuntimeConfig(num_gpus=share, actors=actors))
-    assert 1 <= len(found) <= min(len(layers), cpus, actors or len(layers))
+def test_slots_fit_the_cluster_and_the_clients(layers: list[int], cpus: int, gpus: int, share: float) -> None:
+    found = plan_slots(layers, 12, [Node(cpus, gpus)], RuntimeConfig(num_gpus=share))
+    assert 1 <= len(found) <= min(len(layers), cpus)
     assert sum(spec.num_gpus for spec in found) <= gpus + 1e-6
     assert max(spec.tier for spec in found) == max(layers)
     assert all(spec.num_gpus == gpu_share(spec.tier, 12, share) for spec in found)
+
+
+@given(
+    layers=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    gpus=st.integers(0, 4),
+    share=st.sampled_from([0.0, 1.0, 1 / 2, 1 / 5]),
+    actors=st.integers(1, 8),
+)
+@settings(max_examples=150, deadline=None)
+def test_as_many_slots_as_are_asked_for_are_demanded_with_room_or_without(
+    layers: list[int], gpus: int, share: float, actors: int
+) -> None:
+    found = plan_slots(layers, 12, [Node(1, gpus)], RuntimeConfig(num_gpus=share, max_actors=actors))
+    assert len(found) == min(len(layers), actors)
+    assert max(spec.tier for spec in found) == max(layers)
+
+
+def test_cpus_are_counted_node_by_node() -> None:
+    nodes = [Node(1.5, 0)] * 4
+    assert len(plan_slots([12] * 9, 12, nodes, RuntimeConfig())) == 4
+    assert len(plan_slots([12] * 9, 12, nodes, RuntimeConfig(num_cpus=0.5))) == 9
+
+
+def test_labelled_kinds_of_nodes_take_the_clients_that_belong_there() -> None:
+    nodes = [Node(2, 0, "small"), Node(1, 0, "large"), Node(8, 0)]
+    runtime = RuntimeConfig(tier_labels={4: "small", 12: "large"})
+    found = plan_slots([12, 8, 6, 4, 3], 12, nodes, runtime)
+    assert found == [SlotSpec(12, 1.0, 0.0, "large"), *[SlotSpec(4, 1.0, 0.0, "small")] * 2]
+
+
+@given(layers=st.lists(st.integers(1, 12), min_size=4, max_size=30), actors=st.integers(3, 12))
+def test_labelled_demand_keeps_to_the_bound(layers: list[int], actors: int) -> None:
+    runtime = RuntimeConfig(max_actors=actors, tier_labels={12: "large", 3: "small", 6: "middle"})
+    found = plan_slots(layers, 12, [], runtime)
+    assert len(found) <= actors
+    for label, group in by_label(layers, runtime.tier_labels).items():
+        assert max(spec.tier for spec in found if spec.label == label) == max(group)
+
+
+def test_clients_without_a_label_and_fewer_actors_than_labels_are_refused() -> None:
+    with pytest.raises(SettingError, match="must have a label for clients of 8 layers"):
+        plan_slots([8, 3], 12, [], RuntimeConfig(tier_labels={4: "small"}))
+    with pytest.raises(SettingError, match="must be at least 2, one for every tier label"):
+        plan_slots([8, 3], 12, [], RuntimeConfig(max_actors=1, tier_labels={4: "small", 12: "large"}))
 
 
 def test_the_longest_tasks_come_first() -> None:

@@ -22,7 +22,7 @@ TASKS = [ClientTask(1, client, layers, ("head",), 0.5) for client, layers in enu
 
 def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, SlotPool]:
     blueprint, weights = draw_up(config)
-    return blueprint, SlotPool(blueprint, ray.put(weights), specs)
+    return blueprint, SlotPool(blueprint, ray.put(weights), lambda: specs)
 
 
 def by_client(updates: Iterable[ClientUpdate]) -> dict[int, ClientUpdate]:
