@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 # Local Ray neither reports usage nor prints that it does.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help run test lint format bench study clean
+.PHONY: help run test heavy chaos soak lint format bench study clean
 
 help: ## Show this list.
 	@echo 'make TARGET [ARGS="..."]'
@@ -25,6 +25,15 @@ run: $(READY) ## Run an experiment: make run ARGS="...".
 
 test: $(READY) ## Run the tests: make test ARGS="-k allocation".
 	@$(BIN)/python -m pytest $(ARGS)
+
+heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about five minutes).
+	@$(BIN)/python -m pytest -m heavy $(ARGS)
+
+chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about 15 minutes).
+	@$(BIN)/python -m analysis.chaos $(ARGS)
+
+soak: $(READY) ## Kill actors and drivers at random through 200 rounds, and compare the bits (about 15 minutes).
+	@$(BIN)/python -m analysis.chaos --soak 200 $(ARGS)
 
 lint: $(READY) ## Check format, style and types.
 	@$(BIN)/ruff format --check .

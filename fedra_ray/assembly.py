@@ -13,6 +13,7 @@ from fedra_ray.cost import CostModel, depths_for_memory, measure
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
+from fedra_ray.devices import with_profiles
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.method import create_method
 from fedra_ray.submodel import SubModel, check_stack
@@ -34,14 +35,16 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
     check_stack(backbone, config.backbone.model, image_size)
     targets = find_targets(backbone, config.lora.targets)
     dataset = open_dataset(config.dataset, image_size)
-    if config.fleet.memory_mb is not None:
+    cost = None
+    if config.fleet.memory_mb is not None or config.fleet.devices is not None:
         measured = SubModel(
             from_weights(config.backbone, weights), targets, config.lora, ("head",), len(dataset.classes)
         )
-        config = with_depths(config, measure(measured, image_size, config))
+        cost = measure(measured, image_size, config)
+        config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
     model = SubModel(backbone, targets, config.lora, method.head_names, len(dataset.classes))
-    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes)
+    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
@@ -57,8 +60,10 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
 
 
 def with_depths(config: C, cost: CostModel) -> C:
-    """The configuration with the depths that its memory budgets allow."""
-    depths = depths_for_memory(cost, config.fleet.memory_mb or [], config.training.batch_size)
+    """The configuration with the depths that its memory budgets allow, if it has any."""
+    if config.fleet.memory_mb is None:
+        return config
+    depths = depths_for_memory(cost, config.fleet.memory_mb, config.training.batch_size)
     return replace(config, fleet=replace(config.fleet, depths=depths))
 
 

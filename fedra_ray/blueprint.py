@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fedra_ray.adapter import Layout
 from fedra_ray.config import ExperimentConfig
+from fedra_ray.cost import CostModel
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.data.fleet import Fleet
@@ -21,6 +22,7 @@ class Blueprint:
         image_size: Input side in pixels.
         domains: Names of the domains.
         classes: Names of the classes.
+        cost: What sub-models cost, where settings of the fleet ask for it: memory_mb or devices.
     """
 
     config: ExperimentConfig
@@ -29,6 +31,7 @@ class Blueprint:
     image_size: int
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+    cost: CostModel | None = None
 
     @property
     def num_layers(self) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,29 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
 
 def newest(folder: Folder) -> Checkpoint | None:
     """The newest restart point whose bytes are those of its checksum, or None."""
+    found = _newest_whole(folder.below(FOLDER))
+    if found is None:
+        return None
+    tensors = load(found[1])
+    return Checkpoint(int(tensors["round"]), tensors["values"])
+
+
+def last_saved(folder: Folder) -> tuple[int, datetime | None]:
+    """The round of the newest restart point, 0 if there is none, and when it was written if the file system tells."""
     points = folder.below(FOLDER)
+    found = _newest_whole(points)
+    if found is None:
+        return 0, None
+    name = found[0]
+    return int(name.removeprefix(_PREFIX)[:6]), points.modified(name)
+
+
+def _newest_whole(points: Folder) -> tuple[str, bytes] | None:
+    """Name and content of the newest file whose bytes are those of its checksum."""
     for name in reversed(_files(points)):
         content = points.read(name) or b""
         if hashlib.sha256(content).hexdigest()[:16] == name.removesuffix(_SUFFIX)[-16:]:
-            tensors = load(content)
-            return Checkpoint(int(tensors["round"]), tensors["values"])
+            return name, content
     return None
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fedra_ray.config import ExperimentConfig, FleetConfig
+from fedra_ray.devices import check_devices
 from fedra_ray.errors import SettingError
 from fedra_ray.values import check_sizes, check_types
 
@@ -105,6 +106,7 @@ def check(config: ExperimentConfig) -> None:
             raise SettingError(setting, value, "must be at least 0 and below 1")
     _check_free(config)
     _check_fleet(config.fleet)
+    check_devices(config.fleet)
     _check_gpus(config.runtime.num_gpus)
     _check_folders(config)
     check_sizes(config)

@@ -1,29 +1,69 @@
 """The verbs of the command line. Heavy imports wait until a verb needs them, so that --help answers at once."""
 
+import itertools
 import os
 import sys
+import time
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from fedra_ray.errors import RunFailedError, SettingError
+from fedra_ray.errors import RunFailedError, SettingError, one_line
 from fedra_ray.paths import conf_dir
 from fedra_ray.runtime.environment import declare
 from fedra_ray.runtime.interruption import Terminated
+
+if TYPE_CHECKING:
+    from fedra_ray.config import ExperimentConfig
+    from fedra_ray.sweep import Cell
 
 T = TypeVar("T")
 
 
 def run(overrides: list[str]) -> None:
     """Run an experiment (the default verb)."""
-    from fedra_ray.checks import check
     from fedra_ray.config import ExperimentConfig
 
-    config = compose("config", ExperimentConfig, overrides)
+    _run(compose("config", ExperimentConfig, overrides))
+
+
+def _run(config: "ExperimentConfig") -> None:
+    from fedra_ray.checks import check
+
     check(config)
     declare(config.runtime.address)
     from fedra_ray.runtime.driver import run_experiment
 
     run_experiment(config)
+
+
+def sweep(overrides: list[str]) -> None:
+    """Run a grid of experiments as one job; the values of a setting are separated by commas."""
+    cells, out, parallel = grid(overrides)
+    declare(cells[0].config.runtime.address)
+    from fedra_ray.runtime.sweep import Sweep
+
+    failed = sum(result.error is not None for result in Sweep(cells, out, parallel).run())
+    if failed:
+        raise RunFailedError(f"{failed} of {len(cells)} runs failed; the same command tries them again")
+
+
+def submit(arguments: list[str]) -> None:
+    """Submit a run or a sweep to a Ray cluster as a job: fedra-ray submit [--wait] -- [VERB] SETTING=VALUE ..."""
+    from fedra_ray.runtime.submission import parse, submit_job
+
+    options, entry = parse(arguments)
+    verb, overrides = ("run", entry) if not entry or "=" in entry[0] else (entry[0], entry[1:])
+    if verb == "run":
+        from fedra_ray.checks import check
+        from fedra_ray.config import ExperimentConfig
+
+        configs = [compose("config", ExperimentConfig, overrides)]
+        check(configs[0])
+    elif verb == "sweep":
+        configs = [cell.config for cell in grid(overrides)[0]]
+    else:
+        raise SettingError("verb", verb, "must be run or sweep")
+    submit_job(options, verb, overrides, [config.run_dir for config in configs])
 
 
 def pretrain(overrides: list[str]) -> None:
@@ -54,7 +94,56 @@ def plan(overrides: list[str]) -> None:
     show(draw_plan(config), config)
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"run": run, "plan": plan, "prepare": prepare, "pretrain": pretrain}
+def status(run_dirs: list[str]) -> None:
+    """Say where runs are, from their folders alone."""
+    from fedra_ray.status_view import report
+
+    report(run_dirs)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "run": run,
+    "sweep": sweep,
+    "submit": submit,
+    "status": status,
+    "plan": plan,
+    "prepare": prepare,
+    "pretrain": pretrain,
+}
+
+
+def grid(overrides: list[str]) -> "tuple[list[Cell], str, int | None]":
+    """Every run of a sweep, checked; the sweep's folder; and how many runs go on at once.
+
+    `run_dir` names the folder, in which every run has its own.
+
+    Raises:
+        SettingError: for the first setting of any run that cannot work.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from fedra_ray.checks import check
+    from fedra_ray.config import ExperimentConfig
+    from fedra_ray.sweep import Cell, cell_name
+
+    own = dict(each.split("=", 1) for each in overrides if each.startswith(("run_dir=", "sweep.parallel=")))
+    parallel = own.get("sweep.parallel")
+    if parallel is not None and not (parallel.isdecimal() and int(parallel)):
+        raise SettingError("sweep.parallel", parallel, "must be a whole number of at least 1")
+    out = own.get("run_dir", time.strftime("sweeps/%Y%m%d-%H%M%S")).rstrip("/")
+    rest = [each for each in overrides if each.partition("=")[0] not in own]
+    _check_syntax(rest)
+    parsed = OverridesParser.create().parse_overrides(rest)
+    swept = {each.key_or_group: list(each.sweep_string_iterator()) for each in parsed if each.is_sweep_override()}
+    fixed = [each.input_line or "" for each in parsed if not each.is_sweep_override()]
+    cells = []
+    for values in itertools.product(*swept.values()):
+        varied = dict(zip(swept, values, strict=True))
+        settings = [f"{setting}={value}" for setting, value in varied.items()]
+        config = compose("config", ExperimentConfig, [*fixed, *settings, f"run_dir='{out}/{cell_name(varied)}'"])
+        check(config)
+        cells.append(Cell(varied, config))
+    return cells, out, int(parallel) if parallel else None
 
 
 def compose(name: str, schema: type[T], overrides: list[str]) -> T:
@@ -66,16 +155,9 @@ def compose(name: str, schema: type[T], overrides: list[str]) -> T:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    parser = OverridesParser.create()
-    for override in overrides:
-        try:
-            parser.parse_override(override)
-        except HydraException as error:
-            raise _explain(error, [override]) from error
+    _check_syntax(overrides)
     ConfigStore.instance().store(f"{name}_schema", node=schema)
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -85,6 +167,18 @@ def compose(name: str, schema: type[T], overrides: list[str]) -> T:
         Exception
     ) as error:  # Hydra raises kinds of its own, of OmegaConf, and for null in place of a name ValueError
         raise _explain(error, overrides) from error
+
+
+def _check_syntax(overrides: list[str]) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for override in overrides:
+        try:
+            parser.parse_override(override)
+        except HydraException as error:
+            raise _explain(error, [override]) from error
 
 
 def _explain(error: Exception, overrides: list[str]) -> SettingError:
@@ -110,6 +204,10 @@ def usage() -> str:
 fedra-ray: federated tuning of foundation models by clients of unequal size, on Ray
 
 usage: fedra-ray [VERB] [SETTING=VALUE ...]
+       fedra-ray sweep SETTING=VALUE,VALUE,... [sweep.parallel=2] [run_dir=sweeps/mine]
+       fedra-ray submit [--wait] -- [VERB] [SETTING=VALUE ...]
+       fedra-ray --multirun SETTING=VALUE,VALUE,...   (Hydra's own, one after another)
+       fedra-ray status RUN_DIR ...
 
 verbs:
 {verbs}
@@ -125,6 +223,7 @@ settings, for example:
   rounds=40  seed=0  run_dir=runs/mine
   training.lr=0.1  lora.rank=8  allocation.cover=true  evaluation.every=10
   runtime.max_actors=2  runtime.num_gpus=0.25  runtime.address=auto
+  fleet.devices=[phone,laptop,edge_gpu,workstation]  on_client_failure=drop
 All of them, with their defaults, are in {conf_dir()}."""
 
 
@@ -138,14 +237,25 @@ def main(arguments: list[str] | None = None) -> int:
     A run that SIGTERM ended gives 143, as shells have it.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help"} & set(arguments):
+    if {"-h", "--help"} & set(arguments) and arguments[0] != "submit":  # that one has options of its own
         print(usage())
         return 0
+    if {"-m", "--multirun"} & set(arguments):
+        return _multirun([each for each in arguments if each not in ("-m", "--multirun")])
     verb = arguments.pop(0) if arguments and "=" not in arguments[0] else "run"
-    try:
+
+    def carry_out() -> None:
         if verb not in VERBS:
             raise SettingError("verb", verb, f"must be one of {', '.join(VERBS)}, or a setting as NAME=VALUE")
         VERBS[verb](arguments)
+
+    return _ending(carry_out)
+
+
+def _ending(carry_out: Callable[[], None]) -> int:
+    """The exit code of what is carried out; errors end in one line."""
+    try:
+        carry_out()
     except SettingError as error:
         return _fail(error, 2)
     except (RunFailedError, OSError) as error:  # a disk that is full, a folder that may not be written
@@ -155,14 +265,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _multirun(overrides: list[str]) -> int:
+    """Hydra's own way through a grid: one run after another, on this machine, in the folders that Hydra names."""
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig, OmegaConf
+
+    from fedra_ray.config import ExperimentConfig
+
+    codes = [0]
+
+    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    def task(composed: DictConfig) -> None:
+        codes.append(_ending(lambda: _run(cast(ExperimentConfig, OmegaConf.to_object(composed)))))
+
+    ConfigStore.instance().store("config_schema", node=ExperimentConfig)
+    own = [] if any(each.startswith("run_dir=") for each in overrides) else ["run_dir=${hydra:runtime.output_dir}/run"]
+    sys.argv = [sys.argv[0], "--multirun", *overrides, *own]
+    task()
+    return max(codes)
+
+
 def _fail(error: Exception, code: int) -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print(f"error: {_printable(str(error))}", file=sys.stderr)
+    print(f"error: {one_line(str(error))}", file=sys.stderr)
     return code
-
-
-def _printable(text: str) -> str:
-    """One line without control characters: names in a data set, of which messages tell, must not steer a terminal."""
-    one_line = " ".join(text.split())
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in one_line)

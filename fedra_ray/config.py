@@ -72,6 +72,25 @@ class BackboneConfig:
 
 
 @dataclass
+class DeviceConfig:
+    """What a simulated device sustains: its profile. Those of conf/devices.yaml have names that `fleet.devices` knows.
+
+    Attributes:
+        gflops: Arithmetic in training, in 10^9 FLOPs a second: far below what a data sheet calls peak.
+        download_mbps: What it receives, in 10^6 bits a second.
+        upload_mbps: What it sends, in the same.
+        memory_mb: Memory that training may take, in 10^6 bytes.
+        source: Where the numbers come from.
+    """
+
+    gflops: float
+    download_mbps: float
+    upload_mbps: float
+    memory_mb: float
+    source: str = ""
+
+
+@dataclass
 class FleetConfig:
     """The clients. Client k belongs to domain k mod D and has depth `depths[k mod len(depths)]`.
 
@@ -85,8 +104,11 @@ class FleetConfig:
         sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
         dropout: Probability that a sampled client does not answer in a round.
         straggler_spread: Spread of the clients' times: their logarithm's standard deviation, drawn anew each round.
-        round_deadline: Updates that take longer than this many times the median client's time are discarded; null
-            waits for all.
+        round_deadline: Updates that take longer than this many times the median client's time (of the cohort's, with
+            `devices`) are discarded; null waits for all.
+        devices: Names of the clients' device profiles, dealt as `depths` are, which they do not change; client k has
+            devices[k mod len(devices)]. With them every client and round gets a simulated time. Null: none is.
+        profiles: Further device profiles by name, or other numbers for those of conf/devices.yaml.
     """
 
     depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
@@ -99,6 +121,8 @@ class FleetConfig:
     dropout: float = 0.0
     straggler_spread: float = 0.0
     round_deadline: float | None = None
+    devices: list[str] | None = None
+    profiles: dict[str, DeviceConfig] = field(default_factory=dict)
 
 
 @dataclass
@@ -233,6 +257,20 @@ class RuntimeConfig:
 
 
 @dataclass
+class WatchConfig:
+    """Who else is told of every round. Never changes a result.
+
+    Attributes:
+        tensorboard: Write TensorBoard's event files to `tensorboard` in the run_dir, which must be a local folder.
+        wandb: Project of Weights & Biases to report to; null for none. A run_dir is one run there, also when it is
+            taken up again. Without a network: WANDB_MODE=offline.
+    """
+
+    tensorboard: bool = False
+    wandb: str | None = None
+
+
+@dataclass
 class ExperimentConfig:
     """Everything that defines a run.
 
@@ -255,6 +293,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
     on_client_failure: str = "fail"
     resume: str = "auto"
     rounds: int = 40

@@ -39,3 +39,9 @@ class ImageError(RunFailedError):
     def __str__(self) -> str:
         name, reason = self.args
         return f"image {name}: {reason}; dataset.on_error=skip leaves such images out and counts them"
+
+
+def one_line(text: str) -> str:
+    """One line without control characters: names in a data set, of which messages tell, must not steer a terminal."""
+    joined = " ".join(text.split())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in joined)

@@ -3,8 +3,7 @@
 Who computes is behind `Workers`; `fedra_ray.runtime` has Ray actors, a test can pass anything else.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +19,12 @@ from fedra_ray.errors import ClientLostError
 from fedra_ray.journal import Journal
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.methods.method import Method
-from fedra_ray.records import Missing, to_parquet
-from fedra_ray.reliability import fault, silent
+from fedra_ray.records import Missing, Row, to_parquet
+from fedra_ray.reliability import fault, respond
 from fedra_ray.seeding import Purpose, generator
 from fedra_ray.steps import step_bound
+from fedra_ray.stopwatch import Stopwatch
+from fedra_ray.workload import simulated_seconds
 
 Vector = NDArray[np.float32]
 
@@ -43,12 +44,27 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a finished round has to tell: mean training loss, scores if it was evaluated, and who is missing."""
+    """What a finished round has to tell.
+
+    Attributes:
+        round: Its number, from 1.
+        loss: Mean training loss of the averaged clients; not a number if there is none.
+        scores: A score a domain if the round was evaluated, else none.
+        missing: The clients of the cohort whose updates are not in the average.
+        row: The round's row of rounds.parquet.
+        retries: Further attempts that its averaged clients took.
+        busy: Seconds that its averaged clients trained, all together.
+        phases: Seconds of wall time by phase: allocation, training, aggregation, evaluation, checkpoint.
+    """
 
     round: int
     loss: float
     scores: list[Score]
     missing: Missing
+    row: Row
+    retries: int
+    busy: float
+    phases: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -74,46 +90,46 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     scores: list[Score] = []
 
     for number in range(state.round + 1, config.rounds + 1):
-        start = time.perf_counter()
+        watch = Stopwatch()
+        with watch("allocation"):
+            cohort, depths = fleet.cohort(number, method.eligible), fleet.depths(number)
+            matrix = method.allocate(depths[cohort].tolist(), generator(config.seed, Purpose.ALLOCATION, number))
+            tasks = client_tasks(blueprint, method, cohort, matrix, number, step_bound(config.training, sizes, cohort))
+            seconds = simulated_seconds(blueprint, method, fleet, tasks, sizes)
+            responses = respond(config.fleet, cohort, config.seed, number, seconds)
+            missing = Missing([*responses.dropped], [*responses.late])
+            asked = [task for task in tasks if task.client not in missing.clients()]
 
-        cohort = fleet.cohort(number, method.eligible)
-        depths = fleet.depths(number)
-        matrix = method.allocate(depths[cohort].tolist(), generator(config.seed, Purpose.ALLOCATION, number))
-        missing = Missing(*silent(config.fleet, cohort, config.seed, number))
-        tasks = client_tasks(blueprint, method, cohort, matrix, number, step_bound(config.training, sizes, cohort))
-        tasks = [task for task in tasks if task.client not in {*missing.dropped, *missing.late}]
-        weights = sizes if config.aggregation.weighting == "examples" else np.ones_like(sizes)
-        total_weight = int(weights[cohort].sum())
+        with watch("training"):
+            weights = sizes if config.aggregation.weighting == "examples" else np.ones_like(sizes)
+            total_weight = int(weights[cohort].sum())
+            groups: dict[int, MaskedSum] = {}
+            clients: list[Row] = []
+            for update in valid(workers.train(asked, state.values), blueprint, state.values, total_weight, missing):
+                task = update.task
+                group = groups.setdefault(method.group(task.layers), MaskedSum(layout.segments))
+                group.add(layout.held(task.layers, task.heads), update.values, int(weights[task.client]))
+                domain, depth = fleet.domain(task.client), int(depths[task.client])
+                clients.append(records.add_client(update, domain, depth, responses.seconds.get(task.client)))
 
-        groups: dict[int, MaskedSum] = {}
-        rows = []
-        for answer in workers.train(tasks, state.values):
-            task = answer.task
-            if isinstance(answer, ClientFailure):
-                if config.on_client_failure == "fail":
-                    raise ClientLostError(number, [task.client], config.runtime.max_attempts, answer.error.strip())
-                missing.dropped.append(task.client)
-                continue
-            held = layout.held(task.layers, task.heads)
-            problem = fault(answer.values, layout.pack(state.values, held), config.aggregation, total_weight)
-            if problem is not None:
-                missing.rejected[task.client] = problem
-                continue
-            group = groups.setdefault(method.group(task.layers), MaskedSum(layout.segments))
-            group.add(held, answer.values, int(weights[task.client]))
-            rows.append(records.add_client(answer, fleet.domain(task.client), int(depths[task.client])))
+        with watch("aggregation"):
+            state = Checkpoint(number, method.merge(state.values, groups) if groups else state.values)
 
-        state = Checkpoint(number, method.merge(state.values, groups) if groups else state.values)
         last = number == config.rounds
-        evaluated = last or number % config.evaluation.every == 0
-        scores = workers.evaluate(state.values) if evaluated else []
+        with watch("evaluation"):
+            scores = workers.evaluate(state.values) if last or number % config.evaluation.every == 0 else []
 
-        loss = records.add_round(number, time.perf_counter() - start, blueprint.num_layers, rows, missing)
-        records.add_scores(number, scores)
-        journal.state = state
-        if last or number % config.checkpoint.every == 0:
-            journal.save()
-        yield RoundReport(number, loss, scores, missing)
+        with watch("checkpoint"):
+            duration = responses.duration(missing.clients())
+            row = records.add_round(number, watch.total, blueprint.num_layers, clients, missing, duration)
+            records.add_scores(number, scores)
+            journal.state = state
+            if last or number % config.checkpoint.every == 0:
+                journal.save()
+
+        retries = sum(client["attempt"] - 1 for client in clients)
+        busy = sum(client["seconds"] for client in clients)
+        yield RoundReport(number, row["train_loss"], scores, missing, row, retries, busy, watch.seconds)
 
     yield Outcome(state.values, scores or workers.evaluate(state.values))
 
@@ -129,3 +145,31 @@ def client_tasks(
         layers = tuple(np.flatnonzero(row).tolist())
         tasks.append(ClientTask(number, client, layers, method.held_heads(layers) + stem, progress, max_steps))
     return tasks
+
+
+def valid(
+    answers: Iterable[ClientUpdate | ClientFailure],
+    blueprint: Blueprint,
+    values: Vector,
+    total_weight: int,
+    missing: Missing,
+) -> Iterator[ClientUpdate]:
+    """The updates that may be averaged; the clients of the others are noted as missing.
+
+    Raises:
+        ClientLostError: for a failure, unless the configuration says to drop the client.
+    """
+    config, layout = blueprint.config, blueprint.layout
+    for answer in answers:
+        task = answer.task
+        if isinstance(answer, ClientFailure):
+            if config.on_client_failure == "fail":
+                raise ClientLostError(task.round, [task.client], config.runtime.max_attempts, answer.error.strip())
+            missing.dropped.append(task.client)
+            continue
+        previous = layout.pack(values, layout.held(task.layers, task.heads))
+        problem = fault(answer.values, previous, config.aggregation, total_weight)
+        if problem is not None:
+            missing.rejected[task.client] = problem
+            continue
+        yield answer

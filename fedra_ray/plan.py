@@ -4,7 +4,7 @@ Needs neither weights nor Ray, and no images: their number is enough.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedra_ray.allocation import Matrix, expected_uncovered
 from fedra_ray.assembly import with_depths
 from fedra_ray.backbone import build, find_targets, input_size, normalisation
 from fedra_ray.checks import check
-from fedra_ray.config import ExperimentConfig, TrainingConfig
+from fedra_ray.config import ExperimentConfig
 from fedra_ray.cost import CostModel, measure
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
@@ -22,12 +22,12 @@ from fedra_ray.data.fleet import Fleet
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Method, create_method
+from fedra_ray.plan_devices import Simulation, simulate
 from fedra_ray.runtime.placement import gpu_share
 from fedra_ray.seeding import Purpose, generator
-from fedra_ray.steps import full_steps, step_bound
+from fedra_ray.steps import step_bound
 from fedra_ray.submodel import SubModel, check_stack
-
-Row = NDArray[np.bool_]
+from fedra_ray.workload import Workload, describe
 
 GIGABYTE = 10**9
 PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries
@@ -57,27 +57,6 @@ class PlannedExperiment(ExperimentConfig):
     """An experiment, and what a plan of it assumes."""
 
     plan: PlanConfig = field(default_factory=PlanConfig)
-
-
-@dataclass(frozen=True)
-class Client:
-    """A member of a round's cohort.
-
-    Attributes:
-        layers: How many blocks it trains.
-        images: How many images it has.
-        steps: Its local steps.
-        seen: How many images these steps take together.
-        heads: How many heads it trains.
-        idle: How many further blocks it runs and does not train.
-    """
-
-    layers: int
-    images: int
-    steps: int
-    seen: int
-    heads: int = 1
-    idle: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +115,7 @@ class Plan:
         evaluation_flops: Of all evaluations.
         seconds: Of the whole experiment at best: no device waits, and nothing but arithmetic takes time.
         coverage: Layers without a holder.
+        simulation: Times on simulated devices; None if there are none.
     """
 
     tiers: tuple[Tier, ...]
@@ -145,11 +125,12 @@ class Plan:
     evaluation_flops: float
     seconds: float
     coverage: Coverage
+    simulation: Simulation | None = None
 
 
 def plan(
     cost: CostModel,
-    clients: list[Client],
+    clients: list[Workload],
     coverage: Coverage,
     config: ExperimentConfig,
     settings: PlanConfig,
@@ -168,7 +149,7 @@ def plan(
     ordered = sorted(clients, key=lambda client: -client.layers)
     groups = [list(members) for _, members in groupby(ordered, key=lambda client: client.layers)]
     tiers = tuple(_tier(cost, members, config, settings) for members in groups)
-    work = [_flops(cost, client) for client in clients]
+    work = [client.flops(cost) for client in clients]
     evaluations = math.ceil(config.rounds / config.evaluation.every)
     longest = max(sum(work) / settings.devices, max(work))  # a client computes on one device
     total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
@@ -183,7 +164,7 @@ def plan(
     )
 
 
-def _tier(cost: CostModel, clients: list[Client], config: ExperimentConfig, settings: PlanConfig) -> Tier:
+def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, settings: PlanConfig) -> Tier:
     first = clients[0]
     batch_size = min(config.training.batch_size, max(client.images for client in clients))
     others = cost.num_layers - first.layers
@@ -196,17 +177,13 @@ def _tier(cost: CostModel, clients: list[Client], config: ExperimentConfig, sett
         parameters=cost.parameters(first.layers, first.heads),
         traffic=cost.bytes(first.layers, first.heads),
         steps=sum(client.steps for client in clients) / len(clients),
-        flops=sum(_flops(cost, client) for client in clients) / len(clients),
+        flops=sum(client.flops(cost) for client in clients) / len(clients),
         memory=cost.memory(first.layers, batch_size, first.heads, first.idle),
         slot_memory=slot_memory,
         gpu_share=share,
         slots_per_gpu=slots,
         fits=slots * slot_memory <= settings.gpu_memory_gb * GIGABYTE,
     )
-
-
-def _flops(cost: CostModel, client: Client) -> int:
-    return client.seen * cost.step_flops(client.layers, client.heads, client.idle)
 
 
 def draw_plan(config: PlannedExperiment) -> Plan:
@@ -225,8 +202,7 @@ def draw_plan(config: PlannedExperiment) -> Plan:
     classes = config.plan.classes or len(dataset.classes if dataset else ())
     model = SubModel(backbone, find_targets(backbone, config.lora.targets), config.lora, ("head",), classes)
     cost = measure(model, image_size, config)
-    if config.fleet.memory_mb is not None:
-        config = with_depths(config, cost)
+    config = with_depths(config, cost)
     method = create_method(config, cost.num_layers)
     # without a data set there is a domain for every depth, as the paper has it
     fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
@@ -237,20 +213,12 @@ def draw_plan(config: PlannedExperiment) -> Plan:
     depths = fleet.depths(1)[cohort].tolist()
     matrix = method.allocate(depths, generator(config.seed, Purpose.ALLOCATION, 1))
     bound = step_bound(config.training, sizes, cohort)
-    rows = zip(cohort, matrix, strict=True)
-    clients = [describe(method, row, int(sizes[client]), bound, config.training) for client, row in rows]
+    held = [np.flatnonzero(row).tolist() for row in matrix]
+    rows = zip(cohort, held, strict=True)
+    clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
-    return plan(cost, clients, coverage(method, depths, matrix), config, config.plan, evaluation)
-
-
-def describe(method: Method, row: Row, images: int, max_steps: int | None, training: TrainingConfig) -> Client:
-    """A client with this row of the allocation matrix. One that trains no block runs the whole model for its head."""
-    layers = np.flatnonzero(row).tolist()
-    idle = 0 if layers else len(method.evaluated_layers)
-    steps = full_steps(images, training) if max_steps is None else min(max_steps, full_steps(images, training))
-    epochs, rest = divmod(steps, full_steps(images, training) // training.local_epochs)
-    seen = epochs * images + rest * training.batch_size
-    return Client(len(layers), images, steps, seen, len(method.held_heads(layers)), idle)
+    found = plan(cost, clients, coverage(method, depths, matrix), config, config.plan, evaluation)
+    return replace(found, simulation=simulate(cost, clients, cohort, fleet, config))
 
 
 def coverage(method: Method, depths: list[int], matrix: Matrix) -> Coverage:

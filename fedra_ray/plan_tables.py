@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedra_ray.plan import Coverage, Plan, PlanConfig, PlannedExperiment
+from fedra_ray.plan_devices import Simulation
 
 
 def show(plan: Plan, config: PlannedExperiment) -> None:
@@ -15,6 +16,8 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
     console.print(_clients(plan))
     if config.runtime.num_gpus:
         console.print(_slots(plan, config.plan))
+    if plan.simulation:
+        console.print(_devices(plan.simulation))
     console.print(_totals(plan, config))
 
 
@@ -45,6 +48,16 @@ def _slots(plan: Plan, settings: PlanConfig) -> Table:
     return table
 
 
+def _devices(simulation: Simulation) -> Table:
+    header = ["device", "clients", "gets", "trains", "sends", "memory", "has", "fits"]
+    table = _table("seconds of a simulated device's round", header)
+    for share in simulation.devices:
+        seconds = (share.slowest.download, share.slowest.training, share.slowest.upload)
+        memory = (_scaled(share.memory, "B"), _scaled(share.budget, "B"), "yes" if share.fits else "no")
+        table.add_row(share.device, str(share.clients), *map(_number, seconds), *memory)
+    return table
+
+
 def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     settings, rounds = config.plan, config.rounds
     devices = "1 device" if settings.devices == 1 else f"{settings.devices} devices"
@@ -57,6 +70,8 @@ def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     table.add_row("training", _scaled(rounds * plan.round_flops, "FLOP"))
     table.add_row(f"evaluation, {plan.evaluations} times", evaluation)
     table.add_row(f"{devices} of {settings.tflops:g} TFLOP/s", f"at best {per_hour} rounds an hour, {time} in all")
+    if plan.simulation:
+        table.add_row("on the simulated devices", f"{_number(plan.simulation.seconds / 3600)} hours")
     table.add_row("layers without a holder", _coverage(plan.coverage))
     return table
 
@@ -72,6 +87,10 @@ def _table(title: str, header: list[str]) -> Table:
     for name in header:
         table.add_column(name, justify="right")
     return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _scaled(value: float, unit: str = "") -> str:

@@ -2,8 +2,10 @@
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +14,8 @@ import pyarrow.parquet as pq
 from fedra_ray.messages import ClientUpdate, Score
 from fedra_ray.storage import Folder
 
-#: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients.
+#: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients. `simulated_s` is
+#: the time on simulated devices, in seconds: null unless `fleet.devices` names some.
 SCHEMAS = {
     "rounds": pa.schema(
         {
@@ -26,6 +29,7 @@ SCHEMAS = {
             "rejected": pa.list_(pa.int32()),
             "dropped": pa.list_(pa.int32()),
             "late": pa.list_(pa.int32()),
+            "simulated_s": pa.float64(),
         }
     ),
     "clients": pa.schema(
@@ -43,6 +47,7 @@ SCHEMAS = {
             "bytes_down": pa.int64(),
             "slot": pa.int32(),
             "attempt": pa.int32(),
+            "simulated_s": pa.float64(),
         }
     ),
     "skipped": pa.schema(
@@ -94,7 +99,7 @@ class Records:
         self._folder = folder
         self._rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
 
-    def add_client(self, update: ClientUpdate, domain: str, depth: int) -> Row:
+    def add_client(self, update: ClientUpdate, domain: str, depth: int, simulated_s: float | None = None) -> Row:
         """Note one client's part in a round, and return the row."""
         row = {
             "round": update.task.round,
@@ -110,33 +115,42 @@ class Records:
             "bytes_down": update.values.nbytes,
             "slot": update.slot,
             "attempt": update.attempt,
+            "simulated_s": simulated_s,
         }
         self._rows["clients"].append(row)
         self._add_skipped(update.task.round, update.skipped)
         return row
 
-    def add_round(self, number: int, seconds: float, num_layers: int, clients: list[Row], missing: Missing) -> float:
+    def add_round(
+        self,
+        number: int,
+        seconds: float,
+        num_layers: int,
+        clients: list[Row],
+        missing: Missing,
+        simulated_s: float | None = None,
+    ) -> Row:
         """Note a finished round from the rows of its averaged clients, and those that are missing from the average.
 
-        Returns the mean training loss, not a number if there is no client.
+        Returns the row; its loss is not a number if there is no client.
         """
         clients = sorted(clients, key=lambda row: row["client"])
         loss = sum(row["loss"] for row in clients) / len(clients) if clients else math.nan
-        self._rows["rounds"].append(
-            {
-                "round": number,
-                "seconds": seconds,
-                "cohort": sorted([row["client"] for row in clients] + missing.clients()),
-                "layer_holders": [sum(layer in row["layers"] for row in clients) for layer in range(num_layers)],
-                "train_loss": loss,
-                "bytes_up": sum(row["bytes_up"] for row in clients),
-                "bytes_down": sum(row["bytes_down"] for row in clients),
-                "rejected": sorted(missing.rejected),
-                "dropped": sorted(missing.dropped),
-                "late": sorted(missing.late),
-            }
-        )
-        return float(loss)
+        row = {
+            "round": number,
+            "seconds": seconds,
+            "cohort": sorted([row["client"] for row in clients] + missing.clients()),
+            "layer_holders": [sum(layer in row["layers"] for row in clients) for layer in range(num_layers)],
+            "train_loss": float(loss),
+            "bytes_up": sum(row["bytes_up"] for row in clients),
+            "bytes_down": sum(row["bytes_down"] for row in clients),
+            "rejected": sorted(missing.rejected),
+            "dropped": sorted(missing.dropped),
+            "late": sorted(missing.late),
+            "simulated_s": simulated_s,
+        }
+        self._rows["rounds"].append(row)
+        return row
 
     def add_scores(self, number: int, scores: Iterable[Score]) -> None:
         """Note an evaluation after a round."""
@@ -172,6 +186,17 @@ class Records:
             found = self._folder.read(f"{name}.parquet") is not None
             rows = read_table(self._folder, name).to_pylist() if found else []
             self._rows[name] = [row for row in rows if row["round"] <= last_round]
+
+
+def times(clients: Iterable[list[int]]) -> dict[str, int]:
+    """How often each client is named in a column of rounds, in the order of clients."""
+    return {str(client): count for client, count in sorted(Counter(chain(*clients)).items())}
+
+
+def hours(seconds: Iterable[float | None]) -> float | None:
+    """The sum of simulated seconds in hours; None if no round was simulated on devices."""
+    known = [each for each in seconds if each is not None]
+    return sum(known) / 3600 if known else None
 
 
 def to_parquet(table: pa.Table) -> bytes:

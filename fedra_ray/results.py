@@ -3,9 +3,7 @@
 import json
 import platform
 import subprocess
-from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ from fedra_ray.adapter import save_peft
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import Outcome
 from fedra_ray.figures import draw_partition
-from fedra_ray.records import read_table
+from fedra_ray.records import hours, read_table, times
+from fedra_ray.run_dir import SUMMARY
 from fedra_ray.storage import Folder
 
-SUMMARY = "summary.json"
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
 
 
@@ -39,8 +37,9 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "depths": blueprint.config.fleet.depths,
         "partition": blueprint.config.partition.name,
         "skipped_images": len(read_table(folder, "skipped")),
-        **{reason: _times(rounds[reason].to_pylist()) for reason in ("dropped", "late", "rejected")},
+        **{reason: times(rounds[reason].to_pylist()) for reason in ("dropped", "late", "rejected")},
         "seconds": sum(rounds["seconds"].to_pylist()),
+        "simulated_hours": hours(rounds["simulated_s"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),
         "versions": _versions(),
@@ -48,17 +47,6 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
     }
     folder.write(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
-
-
-def read(folder: Folder) -> dict[str, Any] | None:
-    """The summary of a finished run, or None."""
-    content = folder.read(SUMMARY)
-    return None if content is None else json.loads(content)
-
-
-def _times(rounds: list[list[int]]) -> dict[str, int]:
-    """How often each client is named, in the order of clients."""
-    return {str(client): times for client, times in sorted(Counter(chain(*rounds)).items())}
 
 
 def _versions() -> dict[str, str]:

@@ -1,19 +1,20 @@
 """The run directory: written once, taken up again after an interruption, never overwritten."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from fedra_ray import results
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.storage import Folder
 
 CONFIG = "config.yaml"
+SUMMARY = "summary.json"
 #: Settings that never change a result; a run may be taken up again with others.
-_FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb")
+_FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
 
 
 def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
@@ -30,7 +31,7 @@ def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
         if names:
             raise SettingError("run_dir", str(folder), "holds other files; name a new or empty folder")
         return None
-    finished = results.read(folder)
+    finished = read_summary(folder)
     if finished is not None or config.resume != "force":
         _compare(folder, config, finished is not None)
     return finished
@@ -39,6 +40,12 @@ def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
 def prepare(folder: Folder, config: ExperimentConfig) -> None:
     """Write the resolved configuration, enough to repeat the run."""
     folder.write(CONFIG, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False).encode())
+
+
+def read_summary(folder: Folder) -> dict[str, Any] | None:
+    """The summary of a finished run, or None."""
+    content = folder.read(SUMMARY)
+    return None if content is None else json.loads(content)
 
 
 def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
@@ -54,7 +61,7 @@ def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -13,6 +13,18 @@ def full_steps(examples: int, config: TrainingConfig) -> int:
     return config.local_epochs * math.ceil(examples / config.batch_size)
 
 
+def local_steps(examples: int, bound: int | None, config: TrainingConfig) -> int:
+    """Steps of a client's round: of all local epochs, or fewer if there is a bound."""
+    full = full_steps(examples, config)
+    return full if bound is None else min(bound, full)
+
+
+def images_seen(examples: int, steps: int, config: TrainingConfig) -> int:
+    """How many images a client's steps take together; the last batch of an epoch may be a smaller one."""
+    epochs, rest = divmod(steps, math.ceil(examples / config.batch_size))
+    return epochs * examples + rest * config.batch_size
+
+
 def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[int]) -> int | None:
     """The most steps that a client of this cohort may take; None for no bound.
 

@@ -1,6 +1,7 @@
 """A folder on any file system that pyarrow knows, in which a file is there whole or not at all."""
 
 import copy
+from datetime import datetime
 from pathlib import Path
 
 from pyarrow import fs
@@ -52,6 +53,11 @@ class Folder:
         with self._system.open_input_stream(path) as stream:
             content: bytes = stream.read()
             return content
+
+    def modified(self, name: str) -> datetime | None:
+        """When a file was last written, with its time zone; None if the file system does not tell."""
+        found: datetime | None = self._system.get_file_info(f"{self._path}/{name}").mtime
+        return found
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, and the folder if need be; one of that name is replaced only by the whole new one.

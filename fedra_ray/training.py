@@ -13,7 +13,7 @@ from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientTask, ClientUpdate
 from fedra_ray.methods.method import Method
 from fedra_ray.seeding import Purpose, generator
-from fedra_ray.steps import full_steps
+from fedra_ray.steps import local_steps
 from fedra_ray.submodel import SubModel
 
 
@@ -85,7 +85,7 @@ def _orders(
     examples: int, max_steps: int | None, config: TrainingConfig, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
     """Positions of the images of every local step: shuffled passes over the data, cut off after max_steps."""
-    steps = full_steps(examples, config) if max_steps is None else min(max_steps, full_steps(examples, config))
+    steps = local_steps(examples, max_steps, config)
     orders: list[NDArray[np.int64]] = []
     while len(orders) < steps:
         orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))

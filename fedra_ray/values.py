@@ -50,8 +50,11 @@ def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
         setting, value = prefix + item.name, getattr(config, item.name)
         if dataclasses.is_dataclass(value):
             yield from _settings(value, f"{setting}.")
-        else:
-            yield setting, value, hints[item.name]
+            continue
+        yield setting, value, hints[item.name]
+        for name, each in value.items() if isinstance(value, Mapping) else ():
+            if dataclasses.is_dataclass(each):
+                yield from _settings(each, f"{setting}.{name}.")
 
 
 def _check_size(setting: str, value: Any) -> None:
@@ -80,7 +83,7 @@ def _fits(value: Any, hint: Any) -> bool:
         )
     if hint in (int, float):
         return isinstance(value, int | hint) and not isinstance(value, bool)
-    return hint not in _WORDS or isinstance(value, hint)
+    return isinstance(value, hint) if hint in _WORDS or dataclasses.is_dataclass(hint) else True
 
 
 def _in_words(hint: Any) -> str:
@@ -91,4 +94,6 @@ def _in_words(hint: Any) -> str:
         return f"a list, every item {_in_words(arguments[0])}"
     if origin is dict:
         return f"a mapping, every value {_in_words(arguments[1])}"
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return f"a {hint.__name__}"
     return _WORDS.get(hint, "anything")

@@ -102,6 +102,6 @@ def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
 def test_a_cache_that_cannot_be_made_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config.dataset.cache = str(tmp_path / "file" / "cache")
-    with pytest.raises(SettingError, match="is no folder that can be written") as refusal:
+    with pytest.raises(SettingError, match="is no folder that can be made") as refusal:
         draw_up(config)
     assert refusal.value.args[0] == "dataset.cache"

@@ -111,14 +111,3 @@ def test_the_command_runs_from_any_folder_and_says_what_a_person_expects(overrid
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert any("mean" in line and f"{summary['mean_accuracy']:.2%}" in line for line in lines)
     assert lines[-1] == f"results in {tmp_path / 'run'}"
-
-
-def test_a_lost_client_ends_the_command_with_exit_code_1(overrides: list[str], tmp_path: Path) -> None:
-    faulty = Path(__file__).parent / "runtime"
-    extra = ["method.target=faulty.Faulty", "+method.options.how=raise"]
-    environment = {**os.environ, "PYTHONPATH": str(faulty)}
-    command = [sys.executable, "-m", "fedra_ray", *overrides, *extra, "runtime.max_actors=1"]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert "client 1 failed 3 times" in result.stderr
-    assert not (tmp_path / "run" / "summary.json").exists()

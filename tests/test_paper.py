@@ -160,6 +160,7 @@ def peak_memory(command: list[str], folder: Path) -> float:
     return most / 1e9
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("backbone", ["vit", "mixer"])
 def test_a_full_size_round_fits_eight_gigabytes(backbone: str, tmp_path: Path) -> None:
     write_photographs(tmp_path / "domainnet")

@@ -18,16 +18,15 @@ from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.plan import (
     PROCESS_BYTES,
-    Client,
     Coverage,
     PlanConfig,
     PlannedExperiment,
     coverage,
-    describe,
     draw_plan,
     plan,
 )
 from fedra_ray.steps import step_bound
+from fedra_ray.workload import Workload, describe
 
 NOTHING = Part(0, 0, 0, 0, 0, 0)
 #: A step of d blocks takes 10 + 90 d GFLOP an image and keeps 100 d MB of an image; a block has a million values.
@@ -41,9 +40,9 @@ COST = CostModel(
     states=3,
 )
 CLIENTS = [
-    Client(layers=4, images=20, steps=2, seen=20),
-    Client(layers=1, images=30, steps=3, seen=30),
-    Client(layers=1, images=10, steps=1, seen=10),
+    Workload(layers=4, images=20, steps=2, seen=20),
+    Workload(layers=1, images=30, steps=3, seen=30),
+    Workload(layers=1, images=10, steps=1, seen=10),
 ]
 COVERED = Coverage(0, 0)
 
@@ -71,7 +70,7 @@ def test_a_tier_by_hand() -> None:
 
 
 def test_a_batch_is_no_larger_than_the_client() -> None:
-    (tier,) = plan(COST, [Client(layers=1, images=3, steps=1, seen=3)], COVERED, configured(), PlanConfig()).tiers
+    (tier,) = plan(COST, [Workload(layers=1, images=3, steps=1, seen=3)], COVERED, configured(), PlanConfig()).tiers
     assert tier.memory == COST.memory(1, 3)
 
 
@@ -127,15 +126,15 @@ def test_slots_without_gpus_reserve_none() -> None:
 def test_local_steps(images: int, changes: dict[str, object], expected: tuple[int, int]) -> None:
     training = replace(TrainingConfig(batch_size=10), **changes)
     bound = step_bound(training, np.array([images, 13]), [0, 1])
-    client = describe(FedRA(4, [4]), np.ones(4, bool), images, bound, training)
+    client = describe(FedRA(4, [4]), [0, 1, 2, 3], images, bound, training)
     assert (client.steps, client.seen) == expected
 
 
 def test_a_client_that_trains_no_block_runs_them_all() -> None:
     training = TrainingConfig(batch_size=10)
     depthfl, headonly = DepthFL(4, [4, 2, 1]), HeadOnly(4, [4])
-    assert describe(depthfl, np.array([1, 1, 1, 0], bool), 20, 20, training) == Client(3, 20, 2, 20, heads=2)
-    assert describe(headonly, np.zeros(4, bool), 20, 20, training) == Client(0, 20, 2, 20, heads=1, idle=4)
+    assert describe(depthfl, [0, 1, 2], 20, 20, training) == Workload(3, 20, 2, 20, heads=2)
+    assert describe(headonly, [], 20, 20, training) == Workload(0, 20, 2, 20, heads=1, idle=4)
 
 
 def test_coverage_is_exact_for_fedra_and_counted_for_others() -> None:
@@ -229,6 +228,12 @@ def test_the_command_prints_a_plan_and_runs_nothing(
     assert "fits 24 GB" in out
     assert "0.75 expected; at least one in 67% of rounds" in out
     assert not (tmp_path / "run").exists()
+    assert "simulated" not in out
+    assert main(["plan", *overrides, "fleet.devices=[laptop,phone]"]) == 0
+    out = capfd.readouterr().out
+    assert "seconds of a simulated device's round" in out
+    assert out.index("phone") < out.index("laptop")
+    assert "on the simulated devices" in out
     assert main(["plan", *overrides, "plan.tflops=-1"]) == 2
     assert capfd.readouterr().err == "error: plan.tflops=-1.0: must be greater than 0\n"
 

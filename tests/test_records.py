@@ -17,7 +17,7 @@ def update(number: int, client: int, loss: float = 1.0) -> ClientUpdate:
 
 def add_round(records: Records, number: int, losses: dict[int, float], missing: Missing | None = None) -> float:
     rows = [records.add_client(update(number, client, loss), "clipart", 2) for client, loss in losses.items()]
-    return records.add_round(number, 1.5, 3, rows, missing or Missing())
+    return records.add_round(number, 1.5, 3, rows, missing or Missing())["train_loss"]
 
 
 def read(folder: Path, name: str) -> list[dict[str, object]]:
@@ -43,6 +43,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
             "rejected": [],
             "dropped": [],
             "late": [],
+            "simulated_s": None,
         }
     ]
     assert read(tmp_path, "clients")[1] == {
@@ -59,6 +60,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
         "bytes_down": 40,
         "slot": 1,
         "attempt": 2,
+        "simulated_s": None,
     }
     score = {"round": 1, "domain": "clipart", "split": "test", "examples": 8, "top1": 0.25, "top5": 0.75, "loss": 0.5}
     assert read(tmp_path, "evaluations") == [score]

@@ -11,6 +11,7 @@ from fedra_ray.config import ExperimentConfig
 from fedra_ray.experiment import Outcome
 from fedra_ray.messages import ClientTask, ClientUpdate, Score
 from fedra_ray.records import Missing, Records, to_parquet
+from fedra_ray.run_dir import read_summary
 from fedra_ray.storage import Folder
 
 
@@ -23,7 +24,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
         records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
     Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))
-    assert results.read(Folder(tmp_path)) is None
+    assert read_summary(Folder(tmp_path)) is None
     scores = [Score("dark", "test", 8, 2, 8, 1.0), Score("light", "test", 4, 3, 4, 1.0)]
     summary = results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), scores))
     assert summary["accuracy"] == {"dark": 0.25, "light": 0.75}
@@ -32,7 +33,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     assert (summary["rounds"], summary["seconds"], summary["bytes_up"]) == (2, 3.0, 80)
     assert summary["evaluated_layers"] == [0, 1, 2, 3]
     assert summary["versions"]["torch"][0].isdigit()
-    assert results.read(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert read_summary(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -46,4 +47,4 @@ def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConf
     blueprint, _ = draw_up(config)
     with pytest.raises(FileNotFoundError):
         results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), []))
-    assert results.read(Folder(tmp_path)) is None
+    assert read_summary(Folder(tmp_path)) is None

@@ -45,7 +45,13 @@ def test_a_finished_run_gives_its_summary(config: ExperimentConfig, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("part", "setting", "value"),
-    [("runtime", "actors", 7), ("runtime", "num_gpus", 0.5), ("checkpoint", "every", 3), ("checkpoint", "keep", 9)],
+    [
+        ("runtime", "actors", 7),
+        ("runtime", "num_gpus", 0.5),
+        ("checkpoint", "every", 3),
+        ("checkpoint", "keep", 9),
+        ("watch", "wandb", "mine"),
+    ],
 )
 def test_settings_that_never_change_a_result_may_change(
     part: str, setting: str, value: float, config: ExperimentConfig, tmp_path: Path
@@ -53,6 +59,15 @@ def test_settings_that_never_change_a_result_may_change(
     prepare(Folder(tmp_path), config)
     setattr(getattr(config, part), setting, value)
     config.run_dir = "elsewhere"
+    assert claim(Folder(tmp_path), config) is None
+
+
+def test_a_mapping_that_an_older_version_did_not_have_changes_nothing_while_empty(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    settings = dataclasses.asdict(config)
+    assert settings["fleet"].pop("profiles") == {}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert claim(Folder(tmp_path), config) is None
 
 

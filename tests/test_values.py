@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from fedra_ray.config import DeviceConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.values import check_sizes, check_type, check_types
 
@@ -46,6 +47,7 @@ def test_a_value_of_its_declared_type_is_allowed(value: Any, hint: Any) -> None:
         ([1], dict[str, str] | None, "a mapping, every value text or null"),
         ({"a": None}, dict[str, str], "a mapping, every value text"),
         ({1: "a"}, dict[str, str], "a mapping, every value text"),
+        ({"a": {}}, dict[str, DeviceConfig], "a mapping, every value a DeviceConfig"),
     ],
 )
 def test_a_value_of_another_type_is_refused_in_words(value: Any, hint: Any, allowed: str) -> None:

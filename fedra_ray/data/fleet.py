@@ -46,6 +46,11 @@ class Fleet:
             return self._drawn_depths(round_number)
         return np.asarray(self.possible_depths())
 
+    def device(self, client: int) -> str:
+        """Name of the client's simulated device; only where `fleet.devices` names some."""
+        names = self.config.devices or []
+        return names[client % len(names)]
+
     def cohort(self, round_number: int, eligible: Callable[[int], bool]) -> list[int]:
         """The clients of one round, ascending, drawn from those of an eligible depth without replacement.
 

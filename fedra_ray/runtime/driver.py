@@ -1,11 +1,9 @@
 """The driver: checks everything, connects to Ray, follows the server actor, and writes the results."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray import results
 from fedra_ray.assembly import draw_up
@@ -18,12 +16,30 @@ from fedra_ray.experiment import Outcome
 from fedra_ray.run_dir import claim, prepare
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.interruption import terminable
-from fedra_ray.runtime.placement import SERVER_CPUS, SlotSpec, plan_slots, requested_slots
-from fedra_ray.runtime.server import Server
+from fedra_ray.runtime.live import LiveRun
+from fedra_ray.runtime.placement import SlotSpec, plan_slots, requested_slots
 from fedra_ray.seeding import Purpose, generator
 from fedra_ray.storage import Folder
+from fedra_ray.writers import Writer, make_writers
 
-_GRACE_SECONDS = 20.0  # for the last finished round to be saved; clusters give 30 before they kill
+
+@dataclass(frozen=True)
+class Draft:
+    """A run that has been checked and not started.
+
+    Attributes:
+        blueprint: The experiment, with the depths that memory budgets have led to.
+        weights: The frozen backbone.
+        folder: The run directory.
+        finished: The summary, if the run has already finished there.
+        layers: How many layers each client of a cohort holds.
+    """
+
+    blueprint: Blueprint
+    weights: Weights
+    folder: Folder
+    finished: dict[str, Any] | None
+    layers: list[int]
 
 
 def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
@@ -37,28 +53,47 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
         KeyboardInterrupt: after an interruption; `Terminated` if it was SIGTERM.
     """
     display = Display(config)
+    draft = draw_draft(config)
+    if draft.finished is not None:
+        display.say("this run is already finished; choose another run_dir to repeat it")
+        display.summary(draft.finished, str(draft.folder))
+        return draft.finished
+    writers, summary = make_writers(draft.blueprint.config), None
+    try:
+        summary = _carry_out(draft, display, writers)
+    finally:
+        for writer in writers:
+            writer.close(summary)
+    display.summary(summary, str(draft.folder))
+    return summary
+
+
+def _carry_out(draft: Draft, display: Display, writers: list[Writer]) -> dict[str, Any]:
+    blueprint, runtime = draft.blueprint, draft.blueprint.config.runtime
+    # in this order: connecting to Ray replaces the handler of SIGTERM
+    with connected(runtime, requested_slots(len(draft.layers), runtime)), terminable():
+        specs = plan_slots(draft.layers, blueprint.num_layers, nodes(), runtime)
+        prepare(draft.folder, blueprint.config)
+        display.say(_opening(blueprint, specs))
+        run = LiveRun(blueprint, ray.put(draft.weights), draft.layers, draft.folder, display.say)
+        try:
+            outcome = _follow(run, display, writers)
+        except (KeyboardInterrupt, RunFailedError):
+            display.say(f"stopped; the same command with run_dir={draft.folder} goes on from its last checkpoint")
+            raise
+        # in here: a job's working directory goes with its connection
+        return results.write(draft.folder, blueprint, outcome)
+
+
+def draw_draft(config: ExperimentConfig) -> Draft:
+    """Check everything that can be checked without Ray.
+
+    Raises:
+        SettingError: for a setting that cannot work, or a run directory that holds something else.
+    """
     folder = Folder(config.run_dir)
     blueprint, weights = draw_up(config)
-    config = blueprint.config  # with the depths that memory budgets have led to
-    finished = claim(folder, config)
-    if finished is not None:
-        display.say("this run is already finished; choose another run_dir to repeat it")
-        display.summary(finished, str(folder))
-        return finished
-    layers = cohort_layers(blueprint)
-    # in this order: connecting to Ray replaces the handler of SIGTERM
-    with connected(config.runtime, requested_slots(len(layers), config.runtime)), terminable():
-        prepare(folder, config)
-        specs = plan_slots(layers, blueprint.num_layers, nodes(), config.runtime)
-        display.say(_opening(blueprint, specs))
-        try:
-            outcome = _follow(lambda: _start_server(blueprint, weights, layers, folder), config, display)
-        except (KeyboardInterrupt, RunFailedError):
-            display.say(f"stopped; the same command with run_dir={folder} goes on from its last checkpoint")
-            raise
-    summary = results.write(folder, blueprint, outcome)
-    display.summary(summary, str(folder))
-    return summary
+    return Draft(blueprint, weights, folder, claim(folder, blueprint.config), cohort_layers(blueprint))
 
 
 def cohort_layers(blueprint: Blueprint) -> list[int]:
@@ -70,45 +105,24 @@ def cohort_layers(blueprint: Blueprint) -> list[int]:
     return [max(1, count) for count in counts[: fleet.cohort_size]] or [1]
 
 
-def _start_server(blueprint: Blueprint, weights: Weights, layers: list[int], folder: Folder) -> Any:
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    remote: Any = ray.remote(Server)
-    # two threads: one runs the experiment, the other can save it at any time
-    server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
-    return server.remote(blueprint, [ray.put(weights)], layers, str(folder))
-
-
-def _follow(start: Callable[[], Any], config: ExperimentConfig, display: Display) -> Outcome:
-    """Report rounds as they end. A server that is lost is started again, from the last checkpoint."""
-    furthest = failures = 0
-    while True:
-        server = start()
-        try:
-            for reference in server.run.options(num_returns="streaming").remote():
-                event = ray.get(reference)
-                if isinstance(event, Outcome):
-                    return event
-                display.round(event)
-                if event.round > furthest:
-                    furthest, failures = event.round, 0
-            raise RunFailedError("the server actor ended without an outcome")
-        except KeyboardInterrupt:
-            _save(server, display)
-            raise
-        except RayTaskError as error:
-            raise error.cause from error
-        except RayError as error:
-            failures += 1
-            if failures == config.runtime.max_attempts:
-                raise RunFailedError(f"the server actor is gone: {error}") from error
-            display.say("the server actor is gone; a new one goes on from the last checkpoint")
-
-
-def _save(server: Any, display: Display) -> None:
+def _follow(run: LiveRun, display: Display, writers: list[Writer]) -> Outcome:
+    """Report rounds as they end; an interrupted run is saved."""
+    told = 0
     try:
-        display.say(f"saved after round {ray.get(server.save.remote(), timeout=_GRACE_SECONDS)}")
-    except (RayError, RunFailedError) as error:
-        display.say(f"the last finished round could not be saved: {error}")
+        while not isinstance(event := run.next(), Outcome):
+            if event is None:
+                continue
+            display.round(event)
+            if event.round > told:  # a new server repeats rounds
+                told = event.round
+                for writer in writers:
+                    writer.round(event)
+        return event
+    except KeyboardInterrupt:
+        run.save()
+        raise
+    finally:
+        run.end()
 
 
 def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:

@@ -1,6 +1,7 @@
 """Environment variables that Ray reads once, when it is imported; nothing here imports it."""
 
 import os
+import sys
 
 _EVERYWHERE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -23,6 +24,8 @@ def declare(address: str | None) -> str:
     Returns:
         The address that this means: local, auto, or that of a cluster.
     """
+    if not sys.stdout.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no control characters in logs
     meant = address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
     for name, value in (_EVERYWHERE | _LOCAL if meant == "local" else _EVERYWHERE).items():
         os.environ.setdefault(name, value)

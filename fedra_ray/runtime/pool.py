@@ -74,6 +74,11 @@ class SlotPool:
         self._evaluation = Pace(blueprint.config.runtime.task_timeout)
         self._follow_cluster()
 
+    @property
+    def size(self) -> int:
+        """Client actors, started or starting."""
+        return len(self._slots)
+
     def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate | ClientFailure]:
         """Train every task, longest first.
 
@@ -200,7 +205,8 @@ class SlotPool:
 
     def _replace(self, slot: _Slot, error: RayError, started: bool) -> None:
         """Put a new actor in the place of one that is gone; one that cannot even start is given up."""
-        slot.failed_starts = 0 if started else slot.failed_starts + 1
+        node_lost = "node has died" in str(error)  # Ray has no other sign of it; spot nodes may go while actors start
+        slot.failed_starts = 0 if started or node_lost else slot.failed_starts + 1
         if slot.failed_starts == self._config.runtime.max_attempts:
             raise error
         ray.kill(slot.actor)

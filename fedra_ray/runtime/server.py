@@ -9,6 +9,7 @@ from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.journal import Journal
 from fedra_ray.runtime.connection import nodes
+from fedra_ray.runtime.metrics import Metrics
 from fedra_ray.runtime.placement import plan_slots
 from fedra_ray.runtime.pool import SlotPool
 from fedra_ray.storage import Folder
@@ -28,11 +29,15 @@ class Server:
         self._blueprint = blueprint
         plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
         self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
+        self._metrics = Metrics(run_dir, blueprint.config.rounds)
         self._journal = Journal(Folder(run_dir), blueprint.config.checkpoint.keep)
 
     def run(self) -> Iterator[RoundReport | Outcome]:
         """Rounds as they end, then the outcome; a Ray streaming generator."""
-        yield from run(self._blueprint, self._pool, self._journal)
+        for event in run(self._blueprint, self._pool, self._journal):
+            if isinstance(event, RoundReport):
+                self._metrics.round(event, self._pool.size)
+            yield event
 
     def save(self) -> int:
         """Save the last finished round, at any time from another thread; returns its number."""

@@ -31,6 +31,12 @@ CASES: dict[str, tuple[str, str]] = {
     "depths a number": ("fleet.depths=4", "fleet.depths"),
     "depths of lists": ("fleet.depths=[[1]]", "fleet.depths=[[1]]: must be a list, every item a whole number"),
     "memory infinite": ("fleet.memory_mb=[inf]", "fleet.memory_mb=inf: must be a finite number"),
+    "a device that nobody knows": ("fleet.devices=[fridge]", "each one of edge_gpu, laptop, phone, workstation"),
+    "a device without speed": (
+        "+fleet.profiles={fridge:{gflops:0,download_mbps:1,upload_mbps:1,memory_mb:1}}",
+        "fleet.profiles.fridge.gflops=0.0: must be greater than 0",
+    ),
+    "a profile of a profile": ("+fleet.profiles.fridge.gflops.x=1", "fleet.profiles.fridge.gflops.x"),
     "concentration infinite": ("partition.alpha=inf", "partition.alpha=inf: must be a finite number"),
     "concentration huge": ("partition.alpha=1e308", "partition.alpha=1e+308: must be a finite number"),
     "images of a client 10^9": ("partition.min_size=1000000000", "24 training images"),

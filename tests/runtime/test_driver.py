@@ -20,6 +20,7 @@ import timm
 import torch
 from safetensors.numpy import load_file
 
+from fedra_ray import cli
 from fedra_ray.config import CheckpointConfig, ExperimentConfig, FleetConfig, MethodConfig, RuntimeConfig
 from fedra_ray.data.parquet import ParquetDataset
 from fedra_ray.errors import SettingError
@@ -171,16 +172,26 @@ def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
 
 
 def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
-    config: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    config.method = MethodConfig("faulty", "faulty.Faulty", {"how": "raise"})
+    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", {"how": "raise"})
     config.on_client_failure = "drop"
     summary = run_experiment(config)
     assert summary["dropped"] == {"1": 2}
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("  did not answer: 1") == 2
     assert "dropped clients, and in how many rounds: 1 (2)" in lines
+
+
+def test_a_lost_client_ends_the_command_with_exit_code_1(
+    config: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", {"how": "raise"})
+    monkeypatch.setitem(cli.VERBS, "run", lambda overrides: run_experiment(config))
+    assert cli.main(["run"]) == 1
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "client 1 failed 3 times" in message
+    assert not (Path(config.run_dir) / "summary.json").exists()
 
 
 def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, bucket: tuple[str, str]) -> None:
@@ -193,7 +204,7 @@ def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, buck
     assert run_experiment(remote) == summary
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
     number: signal.Signals, code: int, long: ExperimentConfig, tmp_path: Path
 ) -> None:

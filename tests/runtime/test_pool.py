@@ -1,12 +1,13 @@
 import os
 import signal
-import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import ray
 
+from analysis.chaos.disturbed import wait_for
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
@@ -34,11 +35,10 @@ def process_of(actor: "ray.actor.ActorHandle[object]") -> int:
 
 
 @pytest.fixture
-def faulty(config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentConfig:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    config.method = MethodConfig("faulty", "faulty.Faulty", {"how": "kill", "marker": str(tmp_path / "killed")})
-    yield config
-    sys.modules.pop("faulty", None)
+def faulty(config: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
+    options = {"how": "kill", "marker": str(tmp_path / "killed")}
+    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", options)
+    return config
 
 
 def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_actors(config: ExperimentConfig) -> None:
@@ -59,7 +59,7 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
 @pytest.mark.parametrize("how", ["kill", "hang", "raise", "memory"])
 def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str, faulty: ExperimentConfig) -> None:
     faulty.method.options["how"] = how
-    faulty.runtime.task_timeout = 20.0 if how == "hang" else None
+    faulty.runtime.task_timeout = 12.0 if how == "hang" else None
     blueprint, pool = start(faulty, [WHOLE])
     values = blueprint.layout.initial(0)
     disturbed = by_client(pool.train(TASKS, values))
@@ -79,6 +79,22 @@ def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> 
     assert pool.evaluate(values) == before
     os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
     assert len(by_client(pool.train(TASKS, values))) == 3
+
+
+def test_an_actor_killed_while_it_evaluates_is_replaced_with_the_same_scores(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    config.dataset.target = "slow.Slow"  # half a second a domain, in which to be killed
+    blueprint, pool = start(config, [WHOLE])
+    values = blueprint.layout.initial(0)
+    expected = pool.evaluate(values)
+    first = process_of(pool._slots[0].actor)
+    killer = threading.Thread(target=lambda: wait_for("ClientSlot.evaluate").kill())
+    killer.start()
+    assert pool.evaluate(values) == expected
+    killer.join()
+    assert process_of(pool._slots[0].actor) != first
 
 
 @pytest.mark.parametrize(("how", "message"), [("raise", "this client never works"), ("kill", "died unexpectedly")])

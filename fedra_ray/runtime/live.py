@@ -1,0 +1,88 @@
+"""A run on Ray, followed event by event from outside its server actor."""
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.errors import RunFailedError
+from fedra_ray.experiment import Outcome, RoundReport
+from fedra_ray.runtime.placement import SERVER_CPUS
+from fedra_ray.runtime.server import Server
+from fedra_ray.storage import Folder
+
+_GRACE_SECONDS = 20.0  # for the last finished round to be saved; clusters give 30 before they kill
+
+
+class LiveRun:
+    """A server actor at work. One that is lost is started again, and goes on from the last checkpoint.
+
+    Args:
+        blueprint: The experiment.
+        weights: Reference to the frozen weights in the object store.
+        layers: How many layers each client of a cohort holds.
+        folder: The run directory.
+        say: Told what a person should know besides the rounds.
+
+    Attributes:
+        events: Ray's generator of references to events, for ray.wait.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        weights: ray.ObjectRef,
+        layers: list[int],
+        folder: Folder,
+        say: Callable[[str], None],
+    ) -> None:
+        self._arguments = (blueprint, [weights], layers, str(folder))
+        self._attempts = blueprint.config.runtime.max_attempts
+        self._say = say
+        self._furthest = self._failures = 0
+        self._start()
+
+    def _start(self) -> None:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        remote: Any = ray.remote(Server)
+        # two threads: one runs the experiment, the other can save it at any time
+        server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
+        self._server = server.remote(*self._arguments)
+        self.events = self._server.run.options(num_returns="streaming").remote()
+
+    def next(self) -> RoundReport | Outcome | None:
+        """The next event, as soon as there is one; None if the server was lost and a new one has been started.
+
+        Raises:
+            RunFailedError: if the run cannot be completed.
+        """
+        try:
+            event: RoundReport | Outcome = ray.get(next(self.events))
+        except StopIteration:
+            raise RunFailedError("the server actor ended without an outcome") from None
+        except RayTaskError as error:
+            raise error.cause from error
+        except RayError as error:
+            self._failures += 1
+            if self._failures == self._attempts:
+                raise RunFailedError(f"the server actor is gone: {error}") from error
+            self._say("the server actor is gone; a new one goes on from the last checkpoint")
+            self._start()
+            return None
+        if isinstance(event, RoundReport) and event.round > self._furthest:
+            self._furthest, self._failures = event.round, 0
+        return event
+
+    def save(self) -> None:
+        """Save the last finished round, within the time that clusters leave."""
+        try:
+            self._say(f"saved after round {ray.get(self._server.save.remote(), timeout=_GRACE_SECONDS)}")
+        except (RayError, RunFailedError) as error:
+            self._say(f"the last finished round could not be saved: {error}")
+
+    def end(self) -> None:
+        """Let go of the server and, with it, of its client actors."""
+        ray.kill(self._server)

@@ -1,0 +1,62 @@
+"""What a running experiment tells Prometheus, through Ray: cluster/grafana has a dashboard of it."""
+
+from ray.util.metrics import Counter, Gauge
+
+from fedra_ray.experiment import RoundReport
+
+_RUN = ("run",)
+#: Name, description and tags besides the run. Ray exports them as ray_NAME, and counters as ray_NAME_total.
+GAUGES = {
+    "fedra_round": ("Rounds that are finished", ()),
+    "fedra_rounds": ("Rounds that are planned", ()),
+    "fedra_loss": ("Mean training loss of the round", ()),
+    "fedra_accuracy": ("Top-1 accuracy of the last evaluation, 0 to 1", ("domain",)),
+    "fedra_phase_seconds": ("Wall time of the round by phase", ("phase",)),
+    "fedra_layer_coverage": ("Share of the layers that a client trained in the round", ()),
+    "fedra_slots": ("Client actors, started or starting", ()),
+    "fedra_slot_utilisation": ("Share of the slots' time in the training phase in which clients trained", ()),
+}
+COUNTERS = {
+    "fedra_bytes": ("Bytes of adapters sent to and from clients", ("direction",)),
+    "fedra_retries": ("Further attempts at training clients", ()),
+    "fedra_dropped_clients": ("Clients that were missing from a round's average", ()),
+}
+
+
+class Metrics:
+    """The metrics of one run, told apart by the tag `run`.
+
+    Args:
+        run: Its run directory.
+        rounds: Rounds that are planned.
+    """
+
+    def __init__(self, run: str, rounds: int) -> None:
+        self._gauges = {name: Gauge(name, text, _RUN + tags) for name, (text, tags) in GAUGES.items()}
+        self._counters = {name: Counter(name, text, _RUN + tags) for name, (text, tags) in COUNTERS.items()}
+        self._run, self._rounds = run, rounds
+
+    def round(self, report: RoundReport, slots: int) -> None:
+        """Take in a finished round, which so many client actors carried out."""
+        self._set("fedra_round", report.round)
+        self._set("fedra_rounds", self._rounds)  # again and again, for Ray forgets what is not told for a while
+        self._set("fedra_loss", report.loss)
+        for score in report.scores:
+            self._set("fedra_accuracy", score.top1 / score.examples, domain=score.domain)
+        for phase, seconds in report.phases.items():
+            self._set("fedra_phase_seconds", seconds, phase=phase)
+        holders = report.row["layer_holders"]
+        self._set("fedra_layer_coverage", sum(map(bool, holders)) / len(holders))
+        self._set("fedra_slots", slots)
+        self._set("fedra_slot_utilisation", report.busy / (slots * report.phases["training"]))
+        for direction in ("up", "down"):
+            self._add("fedra_bytes", report.row[f"bytes_{direction}"], direction=direction)
+        self._add("fedra_retries", report.retries)
+        self._add("fedra_dropped_clients", len(report.missing.clients()))
+
+    def _set(self, name: str, value: float, **tags: str) -> None:
+        self._gauges[name].set(value, {"run": self._run, **tags})
+
+    def _add(self, name: str, value: float, **tags: str) -> None:
+        if value > 0:  # Ray refuses to add nothing
+            self._counters[name].inc(value, {"run": self._run, **tags})

@@ -1,0 +1,76 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import VIT
+
+from analysis.study import run_here
+from fedra_ray.cli import main
+
+
+@pytest.fixture
+def miniature(world: Path) -> list[str]:
+    return [
+        "dataset=parquet",
+        f"dataset.root={world / 'shapes.parquet'}",
+        *(f"++backbone.model_args.{name}={value}" for name, value in VIT.items()),
+        f"backbone.checkpoint={world / 'vit.safetensors'}",
+        "fleet.num_clients=3",
+        "fleet.depths=[4,2,1]",
+        "training.max_steps=2",
+    ]
+
+
+def adapter(folder: Path) -> bytes:
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_an_interrupted_sweep_goes_on_and_a_failed_run_takes_no_other_with_it(
+    miniature: list[str], tmp_path: Path
+) -> None:
+    foreign = tmp_path / "sweep" / "method=headonly,seed=0" / "notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.touch()
+    swept = ["method=fedra,headonly", "seed=0,1", f"run_dir={tmp_path / 'sweep'}"]
+    command = [sys.executable, "-m", "fedra_ray", "sweep", *miniature, *swept, "rounds=25"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "  round 5/25" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 143
+    assert "saved after round" in rest
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"})
+    assert again.returncode == 1
+    assert again.stderr.strip() == "error: 1 of 4 runs failed; the same command tries them again"
+    table = pq.read_table(tmp_path / "sweep" / "results.parquet").to_pylist()
+    assert [(row["method"], row["seed"], row["status"]) for row in table] == [
+        ("fedra", "0", "finished"),
+        ("fedra", "1", "finished"),
+        ("headonly", "0", "failed"),
+        ("headonly", "1", "finished"),
+    ]
+    assert "holds other files" in table[2]["error"]
+    for row in (table[0], table[1], table[3]):
+        folder = tmp_path / "sweep" / row["run"]
+        assert pq.read_table(folder / "rounds.parquet")["round"].to_pylist() == list(range(1, 26))
+        alone = tmp_path / "alone" / row["run"]
+        run_here([*miniature, f"method={row['method']}", f"seed={row['seed']}", "rounds=25", f"run_dir='{alone}'"])
+        assert adapter(alone) == adapter(folder)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_hydras_multirun_runs_a_grid_one_after_another(
+    miniature: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fedra-ray"])
+    overrides = [*miniature, "seed=0,1", "rounds=1", "runtime.max_actors=1", "hydra.sweep.dir=grid"]
+    assert main(["--multirun", *overrides]) == 0
+    assert adapter(tmp_path / "grid" / "0" / "run") != adapter(tmp_path / "grid" / "1" / "run")
