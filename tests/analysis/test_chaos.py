@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import VIT
 
 
@@ -21,12 +22,14 @@ def settings(world: Path) -> list[str]:
     ]
 
 
-def test_runs_that_lose_nodes_results_or_memory_end_with_the_same_bits(world: Path) -> None:
-    faults = [
-        "client killed for memory",
-        "all nodes lost, one new",
-        "result lost with its node",
-    ]
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["result lost with its node"],
+        pytest.param(["client killed for memory", "node lost", "all nodes lost, one new"], marks=pytest.mark.heavy),
+    ],
+)
+def test_runs_that_lose_memory_results_or_nodes_end_with_the_same_bits(faults: list[str], world: Path) -> None:
     command = [sys.executable, "-m", "analysis.chaos", "--only", *faults, "--layers", "2", "--set", *settings(world)]
     root = Path(__file__).parents[2]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ from nodes import LocalCluster
 
 from analysis.study import run_here
 
-SETTINGS = ["rounds=30", "training.batch_size=4", "training.max_steps=1"]
+SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1"]
 CONFIG = {
     "cluster_name": "local",
     "max_workers": 2,

@@ -15,7 +15,7 @@ from nodes import RAY, LocalCluster
 from analysis.study import run_here
 from fedra_ray.runtime import metrics
 
-SETTINGS = ["rounds=20", "training.batch_size=4", "training.max_steps=1", "checkpoint.every=2", "fleet.dropout=0.2"]
+SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "checkpoint.every=2", "fleet.dropout=0.2"]
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,15 @@ def test_a_job_that_loses_a_node_ends_with_the_bits_of_a_private_run(
             lines.append(line.rstrip("\n"))
             if line.startswith("round "):
                 samples |= cluster.samples()
-            if line.startswith("round  5/20"):
+            if line.startswith("round  3/14"):
                 cluster.kill(cluster.processes[2])
     assert process.returncode == 0, "\n".join(lines)
     rounds = [line for line in lines if line.startswith("round ")]
-    assert [line[:11] for line in rounds] == [f"round {number:2}/20" for number in range(1, 21)]
+    assert [line[:11] for line in rounds] == [f"round {number:2}/14" for number in range(1, 15)]
     assert not any(re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line) for line in lines)  # Ray's own lines have tabs
     assert adapter(tmp_path / "run") == expected
     copied = json.loads((tmp_path / "copies" / "first" / "run" / "summary.json").read_text())
-    assert copied["rounds"] == 20
+    assert copied["rounds"] == 14
     told = {re.match(r"\w+", name)[0] for name in samples}
     told.add("ray_fedra_retries_total")  # there only if the node was lost in training, not in evaluation
     assert told == {f"ray_{name}" for name in metrics.GAUGES} | {f"ray_{name}_total" for name in metrics.COUNTERS}
@@ -89,7 +89,7 @@ def test_a_running_job_is_stopped_and_goes_on_when_it_is_submitted_again(
     assert "saved after round" in subprocess.run(logs, env=cluster.environment, capture_output=True, text=True).stdout
     subprocess.run(submit(cluster, tmp_path, "--wait"), env=cluster.environment, cwd=tmp_path, check=True)
     assert adapter(tmp_path / "run") == expected
-    assert pq.read_table(tmp_path / "run" / "rounds.parquet")["round"].to_pylist() == list(range(1, 21))
+    assert pq.read_table(tmp_path / "run" / "rounds.parquet")["round"].to_pylist() == list(range(1, 15))
 
 
 def test_a_job_that_fails_or_cannot_work_is_told_at_once_and_by_its_exit_code(

@@ -16,9 +16,15 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """Four CPUs and two GPUs, as far as Ray knows: placement needs no real ones."""
+    """Four CPUs, two GPUs and a label, as far as Ray knows: placement needs no real ones."""
     environment = {"env_vars": {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}}
-    settings = {"num_cpus": 4, "num_gpus": 2, "include_dashboard": False, "logging_level": "ERROR"}
+    settings = {
+        "num_cpus": 4,
+        "num_gpus": 2,
+        "labels": {"tier": "large"},
+        "include_dashboard": False,
+        "logging_level": "ERROR",
+    }
     ray.init(address="local", runtime_env=environment, **settings)
     yield
     ray.shutdown()

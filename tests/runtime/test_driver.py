@@ -204,7 +204,10 @@ def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, buck
     assert run_experiment(remote) == summary
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+INTERRUPTIONS = [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.heavy)]
+
+
+@pytest.mark.parametrize(("number", "code"), INTERRUPTIONS)
 def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
     number: signal.Signals, code: int, long: ExperimentConfig, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate
+from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
 
@@ -102,6 +103,7 @@ def test_a_client_that_never_works_is_answered_by_its_failure_and_harms_no_other
     how: str, message: str, faulty: ExperimentConfig
 ) -> None:
     faulty.method.options = {"how": how}
+    faulty.runtime.max_attempts = 2
     blueprint, pool = start(faulty, [WHOLE])
     answers = list(pool.train(TASKS, blueprint.layout.initial(0)))
     (failure,) = [answer for answer in answers if isinstance(answer, ClientFailure)]
@@ -125,6 +127,31 @@ def test_an_actor_without_room_in_the_cluster_holds_up_nobody(config: Experiment
     blueprint, pool = start(config, [WHOLE, SlotSpec(4, 64.0, 0.0)])
     updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
     assert {update.slot for update in updates.values()} == {0}
+
+
+def test_a_labelled_slot_is_on_a_node_with_that_label_or_waits_for_one(config: ExperimentConfig) -> None:
+    blueprint, pool = start(config, [SlotSpec(4, 1.0, 0.0, "small"), SlotSpec(4, 1.0, 0.0, "large")])
+    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    assert {update.slot for update in updates.values()} == {1}
+    assert [node.label for node in nodes()] == ["large"]
+
+
+def test_slots_follow_the_plan_while_work_goes_on(config: ExperimentConfig) -> None:
+    wanted = [WHOLE]
+    blueprint, pool = start(config, wanted)
+    values = blueprint.layout.initial(0)
+    expected = by_client(pool.train(TASKS, values))
+    wanted.append(WHOLE)
+    seen = set()
+    while seen != {0, 1}:
+        found = by_client(pool.train(TASKS, values))
+        assert {client: each.values.tobytes() for client, each in found.items()} == {
+            client: each.values.tobytes() for client, each in expected.items()
+        }
+        seen = {update.slot for update in found.values()}
+    wanted.pop()
+    assert len(by_client(pool.train(TASKS, values))) == 3
+    assert pool.size == 1
 
 
 def test_the_frozen_weights_are_mapped_not_copied(config: ExperimentConfig) -> None:

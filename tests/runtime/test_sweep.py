@@ -65,6 +65,7 @@ def test_an_interrupted_sweep_goes_on_and_a_failed_run_takes_no_other_with_it(
         assert adapter(alone) == adapter(folder)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("local_ray")
 def test_hydras_multirun_runs_a_grid_one_after_another(
     miniature: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
