@@ -32,7 +32,7 @@ heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about five 
 chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about 15 minutes).
 	@$(BIN)/python -m analysis.chaos $(ARGS)
 
-soak: $(READY) ## Kill actors and drivers at random through 200 rounds, and compare the bits (about 15 minutes).
+soak: $(READY) ## Kill actors and drivers at random through 200 rounds, and compare the bits (about 7 minutes).
 	@$(BIN)/python -m analysis.chaos --soak 200 $(ARGS)
 
 lint: $(READY) ## Check format, style and types.
