@@ -163,9 +163,7 @@ def compose(name: str, schema: type[T], overrides: list[str]) -> T:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = hydra_compose(name, overrides=overrides)
         return cast(T, OmegaConf.to_object(composed))
-    except (
-        Exception
-    ) as error:  # Hydra raises kinds of its own, of OmegaConf, and for null in place of a name ValueError
+    except Exception as error:  # Hydra's own kinds, OmegaConf's, and for null in place of a name ValueError
         raise _explain(error, overrides) from error
 
 

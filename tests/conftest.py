@@ -128,6 +128,19 @@ def config(make_config: Callable[[Path], ExperimentConfig], tmp_path: Path) -> E
     return make_config(tmp_path / "run")
 
 
+@pytest.fixture
+def miniature(world: Path) -> list[str]:
+    """Data, backbone and fleet of the miniature world as command-line overrides of the default experiment."""
+    return [
+        "dataset=parquet",
+        f"dataset.root={world / 'shapes.parquet'}",
+        *(f"++backbone.model_args.{name}={value}" for name, value in VIT.items()),
+        f"backbone.checkpoint={world / 'vit.safetensors'}",
+        "fleet.depths=[4,2,1]",
+        "fleet.num_clients=3",
+    ]
+
+
 @pytest.fixture(params=["vit", "mixer"])
 def backbone_config(request: pytest.FixtureRequest) -> BackboneConfig:
     """Each family of backbones in turn."""

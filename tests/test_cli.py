@@ -7,22 +7,12 @@ from pathlib import Path
 import pytest
 
 from fedra_ray.cli import VERBS, main
-from fedra_ray.config import BackboneConfig
 
 
 @pytest.fixture
-def overrides(world: Path, vit_config: BackboneConfig, tmp_path: Path) -> list[str]:
-    """The miniature world as command-line overrides of the default experiment."""
-    return [
-        "dataset=parquet",
-        f"dataset.root={world / 'shapes.parquet'}",
-        *(f"++backbone.model_args.{name}={value}" for name, value in vit_config.model_args.items()),
-        f"backbone.checkpoint={world / 'vit.safetensors'}",
-        "fleet.depths=[4,2,1]",
-        "fleet.num_clients=3",
-        f"run_dir={tmp_path / 'run'}",
-        "rounds=2",
-    ]
+def overrides(miniature: list[str], tmp_path: Path) -> list[str]:
+    """Two rounds in the miniature world."""
+    return [*miniature, f"run_dir={tmp_path / 'run'}", "rounds=2"]
 
 
 REFUSED = {

@@ -6,23 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import VIT
 
 from analysis.study import run_here
 from fedra_ray.cli import main
 
-
-@pytest.fixture
-def miniature(world: Path) -> list[str]:
-    return [
-        "dataset=parquet",
-        f"dataset.root={world / 'shapes.parquet'}",
-        *(f"++backbone.model_args.{name}={value}" for name, value in VIT.items()),
-        f"backbone.checkpoint={world / 'vit.safetensors'}",
-        "fleet.num_clients=3",
-        "fleet.depths=[4,2,1]",
-        "training.max_steps=2",
-    ]
+LENGTH = ["rounds=25", "training.max_steps=2"]
 
 
 def adapter(folder: Path) -> bytes:
@@ -36,7 +24,7 @@ def test_an_interrupted_sweep_goes_on_and_a_failed_run_takes_no_other_with_it(
     foreign.parent.mkdir(parents=True)
     foreign.touch()
     swept = ["method=fedra,headonly", "seed=0,1", f"run_dir={tmp_path / 'sweep'}"]
-    command = [sys.executable, "-m", "fedra_ray", "sweep", *miniature, *swept, "rounds=25"]
+    command = [sys.executable, "-m", "fedra_ray", "sweep", *miniature, *swept, *LENGTH]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -61,7 +49,16 @@ def test_an_interrupted_sweep_goes_on_and_a_failed_run_takes_no_other_with_it(
         folder = tmp_path / "sweep" / row["run"]
         assert pq.read_table(folder / "rounds.parquet")["round"].to_pylist() == list(range(1, 26))
         alone = tmp_path / "alone" / row["run"]
-        run_here([*miniature, f"method={row['method']}", f"seed={row['seed']}", "rounds=25", f"run_dir='{alone}'"])
+        run_here(
+            [
+                *miniature,
+                "training.max_steps=2",
+                f"method={row['method']}",
+                f"seed={row['seed']}",
+                "rounds=25",
+                f"run_dir='{alone}'",
+            ]
+        )
         assert adapter(alone) == adapter(folder)
 
 
