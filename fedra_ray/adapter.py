@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,20 @@ class Layout:
         """Names of the segments after the heads: `patch_embedding` where that is adapted, else none."""
         return ("patch_embedding",) if self.patch_embedding else ()
 
-    @property
+    @cached_property
     def entries(self) -> tuple[tuple[Entry, ...], ...]:
         """The tensors of every segment."""
         return self.layers + self.heads + ((self.patch_embedding,) if self.patch_embedding else ())
 
-    @property
+    @cached_property
     def segments(self) -> list[slice]:
         """The range of every segment in the flat vector."""
         stops = np.cumsum([sum(entry.size for entry in segment) for segment in self.entries]).tolist()
         return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+
+    def is_head(self, segment: int) -> bool:
+        """Whether the segment of this index is a head."""
+        return 0 <= segment - len(self.layers) < len(self.heads)
 
     def held(self, layers: Sequence[int], names: Sequence[str]) -> list[int]:
         """Indices of the segments that a client holds, ascending: these layers, and the named heads and stem."""

@@ -5,7 +5,16 @@ from typing import TypeVar, cast
 
 from torch import nn
 
-from fedra_ray.backbone import Weights, find_targets, from_weights, input_size, load_weights, normalisation
+from fedra_ray.backbone import (
+    FrozenWeights,
+    Weights,
+    find_targets,
+    from_weights,
+    in_precision,
+    input_size,
+    load_weights,
+    normalisation,
+)
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.checks import check
 from fedra_ray.config import ExperimentConfig
@@ -16,12 +25,13 @@ from fedra_ray.data.division import Division
 from fedra_ray.devices import with_profiles
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.method import create_method
-from fedra_ray.submodel import SubModel, check_stack
+from fedra_ray.stack import check_stack
+from fedra_ray.submodel import SubModel
 
 C = TypeVar("C", bound=ExperimentConfig)
 
 
-def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
+def draw_up(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
     """Check the whole configuration and load the frozen weights.
 
     Raises:
@@ -29,17 +39,16 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
     """
     check(config)
     normalisation(config.backbone)
-    weights = load_weights(config.backbone)
-    backbone = from_weights(config.backbone, weights)
+    weights = in_precision(load_weights(config.backbone), config.training.precision)
+    backbone = from_weights(config.backbone, weights.evaluation)
     image_size = input_size(backbone)
     check_stack(backbone, config.backbone.model, image_size)
     targets = find_targets(backbone, config.lora.targets)
     dataset = open_dataset(config.dataset, image_size)
     cost = None
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:
-        measured = SubModel(
-            from_weights(config.backbone, weights), targets, config.lora, ("head",), len(dataset.classes)
-        )
+        plain = from_weights(config.backbone, weights.training)
+        measured = SubModel(plain, targets, config.lora, ("head",), len(dataset.classes), fused=False)
         cost = measure(measured, image_size, config)
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
@@ -53,7 +62,7 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, Weights]:
 
 
 def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
-    """The model with LoRA and heads over shared frozen weights."""
+    """The model with LoRA and heads over shared frozen weights, those of training or of evaluation."""
     config = blueprint.config
     backbone = from_weights(config.backbone, weights)
     return SubModel(backbone, blueprint.targets, config.lora, blueprint.layout.head_names, len(blueprint.classes))

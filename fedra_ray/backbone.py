@@ -5,8 +5,9 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -21,6 +22,19 @@ from fedra_ray.errors import SettingError
 from fedra_ray.paths import resolve
 
 Weights = dict[str, NDArray[Any]]
+
+
+class FrozenWeights(NamedTuple):
+    """The pre-trained weights as arrays ready for the object store.
+
+    Attributes:
+        evaluation: In float32.
+        training: In the precision of local training: the same arrays, or bfloat16 as its bits in int16.
+    """
+
+    evaluation: Weights
+    training: Weights
+
 
 _LARGEST_STATISTIC = 1e6  # of pixel values in [0, 1]; refuses what is not finite, too
 
@@ -103,6 +117,17 @@ def load_weights(config: BackboneConfig) -> Weights:
     return {name: (each.float() if each.is_floating_point() else each).numpy() for name, each in tensors.items()}
 
 
+def in_precision(weights: Weights, precision: str) -> FrozenWeights:
+    """The weights for evaluation and for local training at `training.precision`."""
+    if precision != "bf16":
+        return FrozenWeights(weights, weights)
+    halves = {
+        name: torch.from_numpy(value).bfloat16().view(torch.int16).numpy() if value.dtype == np.float32 else value
+        for name, value in weights.items()
+    }
+    return FrozenWeights(weights, halves)
+
+
 def _read(checkpoint: str) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file, or of a torch file, of which nothing but tensors is unpickled."""
     path = resolve(checkpoint)
@@ -154,12 +179,16 @@ def _without_classifier(name: str, state: Mapping[str, torch.Tensor]) -> dict[st
 
 
 def from_weights(config: BackboneConfig, weights: Mapping[str, NDArray[Any]]) -> nn.Module:
-    """The model over arrays that it shares instead of copying: every actor of a node reads the same memory."""
+    """The model over arrays that it shares instead of copying: every actor of a node reads the same memory.
+
+    Arrays of int16 are the bits of bfloat16.
+    """
     model = build(config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
-    model.load_state_dict(tensors, assign=True)
+    halves = {name: each.view(torch.bfloat16) for name, each in tensors.items() if each.dtype == torch.int16}
+    model.load_state_dict(tensors | halves, assign=True)
     return model.requires_grad_(False).eval()
 
 

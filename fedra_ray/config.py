@@ -160,7 +160,8 @@ class TrainingConfig:
         step_cap: A further bound, the steps of the smallest client of the cohort or of the whole fleet; none for none.
         extra_step: Allow one step more than `step_cap` (the authors' code does).
         clip_norm: Bound on the global gradient norm; null for none.
-        precision: fp32, or bf16 for automatic mixed precision.
+        precision: fp32, or bf16: frozen weights and activations are bfloat16, what is trained stays float32, and
+            evaluation is fp32.
     """
 
     lr: float = 0.01

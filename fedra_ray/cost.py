@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.submodel import SubModel
-from fedra_ray.training import autocast
 
 MEGABYTE = 10**6
 VALUE_BYTES = 4  # of a trained value; what travels and what the optimiser keeps are float32
@@ -137,15 +136,16 @@ def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostM
     """The cost of the model's sub-models, from training steps of at most two blocks on images of noise.
 
     FLOPs are those of matrix products and convolutions, attention in its plain form. What autograd keeps is what it
-    keeps on the model's device and at `training.precision`.
+    keeps on the model's device and in its precision.
 
     Args:
-        model: Any adapted model; its trained values are set to their first ones.
+        model: Any adapted model that is not fused, so that its cost is that of the blocks as their authors wrote them;
+            its trained values are set to their first ones.
         image_size: Side of an image in pixels.
         config: Of the experiment.
     """
     noise = torch.rand(3, 3, image_size, image_size, device=next(model.parameters()).device)
-    bench = _Bench(model, noise, config.training.precision)
+    bench = _Bench(model, noise)
     layers = (0, len(model.blocks) - 1)
     stem, one, two = (bench.observe(layers[:depth]) for depth in range(3))
     return CostModel(
@@ -161,11 +161,10 @@ def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostM
 
 @dataclass(frozen=True)
 class _Bench:
-    """Training steps to be looked at: a model, images (at least 3, 3, H, W) and the precision."""
+    """Training steps to be looked at: a model, and images (at least 3, 3, H, W)."""
 
     model: SubModel
     images: Tensor
-    precision: str
 
     def observe(self, layers: Sequence[int], exits: int = 1) -> Part:
         """The cost of a step of these layers, with a head after each of the last `exits` of them."""
@@ -218,7 +217,7 @@ class _Bench:
             kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with saved_tensors_hooks(keep, lambda tensor: tensor), autocast(self.precision, self.images.device):
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
             self._loss(self.images[:batch_size], layers, exits)
         return sum(size for address, size in kept.items() if address not in own)
 

@@ -25,8 +25,9 @@ from fedra_ray.methods.method import Method, create_method
 from fedra_ray.plan_devices import Simulation, simulate
 from fedra_ray.runtime.placement import gpu_share
 from fedra_ray.seeding import Purpose, generator
+from fedra_ray.stack import check_stack
 from fedra_ray.steps import step_bound
-from fedra_ray.submodel import SubModel, check_stack
+from fedra_ray.submodel import SubModel
 from fedra_ray.workload import Workload, describe
 
 GIGABYTE = 10**9
@@ -200,7 +201,11 @@ def draw_plan(config: PlannedExperiment) -> Plan:
     check_stack(backbone, config.backbone.model, image_size)
     dataset = _dataset(config, image_size)
     classes = config.plan.classes or len(dataset.classes if dataset else ())
-    model = SubModel(backbone, find_targets(backbone, config.lora.targets), config.lora, ("head",), classes)
+    if config.training.precision == "bf16":
+        backbone = backbone.bfloat16()
+    model = SubModel(
+        backbone, find_targets(backbone, config.lora.targets), config.lora, ("head",), classes, fused=False
+    )
     cost = measure(model, image_size, config)
     config = with_depths(config, cost)
     method = create_method(config, cost.num_layers)

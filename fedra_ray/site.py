@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedra_ray.assembly import adapted_model
-from fedra_ray.backbone import Weights, normalisation
+from fedra_ray.backbone import FrozenWeights, normalisation
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.data.division import Division, Share
 from fedra_ray.data.examples import Examples
@@ -30,13 +30,15 @@ class Site:
         device: Where to compute.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: Weights, device: str = "cpu") -> None:
+    def __init__(self, blueprint: Blueprint, weights: FrozenWeights, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # the number of threads changes the order of sums, and so the bits
         torch.backends.cudnn.deterministic = True
         self._config = blueprint.config
         self._domains = blueprint.domains
         self._device = torch.device(device)
-        self._model = adapted_model(blueprint, weights).to(self._device)
+        self._trained = self._evaluated = adapted_model(blueprint, weights.evaluation).to(self._device)
+        if weights.training is not weights.evaluation:
+            self._trained = adapted_model(blueprint, weights.training).to(self._device)
         self._method = blueprint.method()
         self._source = ImageSource(blueprint.dataset(), self._config.dataset, blueprint.image_size)
         self._division = Division(self._config, self._source.dataset)
@@ -46,14 +48,14 @@ class Site:
         """One client's local training from the global adapter."""
         examples = self._examples("train", self._division.share(task.client))
         config = self._config
-        return train_client(self._model, self._method, examples, values, task, config.training, config.seed)
+        return train_client(self._trained, self._method, examples, values, task, config.training, config.seed)
 
     def evaluate_one(self, domain: str, values: Vector) -> Score:
         """Score of the global adapter on one domain."""
         split = self._config.evaluation.split
         everything = np.arange(len(self._source.dataset.labels(domain, split)))
         examples = self._examples(split, [(domain, everything)])
-        return evaluate(self._model, self._method, examples, values, domain, self._config.evaluation.batch_size)
+        return evaluate(self._evaluated, self._method, examples, values, domain, self._config.evaluation.batch_size)
 
     def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate]:
         """Train every task, in the given order."""

@@ -1,7 +1,6 @@
 """One client's local training. No Ray: a sub-model, the client's images, and a task go in, an update comes out."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -45,17 +44,16 @@ def train_client(
     """
     start = time.perf_counter()
     rng = generator(seed, Purpose.TRAINING, task.round, task.client)
-    torch.manual_seed(int(rng.integers(2**63)))  # LoRA dropout draws from torch's own stream
     held = model.layout.held(task.layers, task.heads)
     model.load(values, model.layout.held(task.layers, [*dict.fromkeys([*task.heads, *model.layout.stem_names])]))
+    model.seed(int(rng.integers(2**63)))
     model.train()
     optimiser = _optimiser(model, config)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     losses = []
     for images, labels in examples.batches(_orders(len(examples), task.max_steps, config, rng)):
-        optimiser.zero_grad()
-        with autocast(config.precision, images.device):
-            loss = method.loss(model, images, labels, task.layers, task.progress)
+        optimiser.zero_grad(set_to_none=False)
+        loss = method.loss(model, images, labels, task.layers, task.progress)
         loss.backward()
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
@@ -90,10 +88,3 @@ def _orders(
     while len(orders) < steps:
         orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))
     return orders[:steps]
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for bf16, nothing for fp32."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -150,12 +150,17 @@ def backbone_config(request: pytest.FixtureRequest) -> BackboneConfig:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., SubModel]:
-    """make_model(backbone_config, head_names=..., lora=...): an adapted model; its trained values are not set yet."""
+    """make_model(backbone_config, head_names=..., lora=..., fused=...): an adapted model without trained values."""
 
-    def make(config: BackboneConfig, head_names: Sequence[str] = ("head",), lora: LoraConfig | None = None) -> SubModel:
+    def make(
+        config: BackboneConfig,
+        head_names: Sequence[str] = ("head",),
+        lora: LoraConfig | None = None,
+        fused: bool = True,
+    ) -> SubModel:
         lora = lora or LoraConfig(rank=2, alpha=3.0)
         backbone = from_weights(config, load_weights(config))
-        return SubModel(backbone, find_targets(backbone, lora.targets), lora, head_names, len(SHAPES))
+        return SubModel(backbone, find_targets(backbone, lora.targets), lora, head_names, len(SHAPES), fused)
 
     return make
 

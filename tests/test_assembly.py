@@ -5,11 +5,14 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from fedra_ray.assembly import adapted_model, draw_up
+from fedra_ray.backbone import from_weights
 from fedra_ray.config import ExperimentConfig, LoraConfig, MethodConfig
 from fedra_ray.cost import measure
 from fedra_ray.errors import SettingError
+from fedra_ray.submodel import SubModel
 
 
 def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
@@ -19,16 +22,16 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
     assert blueprint.image_size == 16
     assert blueprint.domains == ("dark", "light", "noisy")
     assert blueprint.classes == ("square", "circle", "cross")
-    model = adapted_model(blueprint, weights)
+    model = adapted_model(blueprint, weights.training)
     assert model.layout == blueprint.layout
-    assert np.shares_memory(model.blocks[0].norm1.weight.detach().numpy(), weights["blocks.0.norm1.weight"])
+    assert np.shares_memory(model.blocks[0].norm1.weight.detach().numpy(), weights.training["blocks.0.norm1.weight"])
 
 
 def test_heads_are_those_of_the_method(config: ExperimentConfig) -> None:
     config.method = MethodConfig("depthfl", "fedra_ray.methods.depthfl.DepthFL")
     blueprint, weights = draw_up(config)
     assert blueprint.layout.head_names == ("exit_1", "exit_2", "exit_4")
-    assert set(adapted_model(blueprint, weights).heads) == {"exit_1", "exit_2", "exit_4"}
+    assert set(adapted_model(blueprint, weights.training).heads) == {"exit_1", "exit_2", "exit_4"}
 
 
 def test_targets_of_one_s_own_get_lora(config: ExperimentConfig) -> None:
@@ -90,7 +93,9 @@ def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:
 
 def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
     blueprint, weights = draw_up(config)
-    cost = measure(adapted_model(blueprint, weights), blueprint.image_size, config)
+    backbone = from_weights(config.backbone, weights.training)
+    plain = SubModel(backbone, blueprint.targets, config.lora, ("head",), len(blueprint.classes), fused=False)
+    cost = measure(plain, blueprint.image_size, config)
     config.fleet.memory_mb = [cost.memory(depth, config.training.batch_size) / 1e6 for depth in (2, 4, 1)]
     config.fleet.memory_mb.append(1000.0)
     assert draw_up(config)[0].config.fleet.depths == [2, 4, 1, 4]
@@ -105,3 +110,16 @@ def test_a_cache_that_cannot_be_made_is_refused(config: ExperimentConfig, tmp_pa
     with pytest.raises(SettingError, match="is no folder that can be made") as refusal:
         draw_up(config)
     assert refusal.value.args[0] == "dataset.cache"
+
+
+def test_half_precision_trains_in_bfloat16_and_evaluates_in_float32(config: ExperimentConfig) -> None:
+    config.training.precision = "bf16"
+    blueprint, weights = draw_up(config)
+    trained, evaluated = (adapted_model(blueprint, each) for each in (weights.training, weights.evaluation))
+    assert trained.blocks[0].norm1.weight.dtype == torch.bfloat16
+    assert evaluated.blocks[0].norm1.weight.dtype == torch.float32
+    assert np.shares_memory(
+        trained.blocks[0].norm1.weight.detach().view(torch.int16).numpy(), weights.training["blocks.0.norm1.weight"]
+    )
+    rounded = evaluated.blocks[0].norm1.weight.bfloat16()
+    assert torch.equal(trained.blocks[0].norm1.weight, rounded)

@@ -13,7 +13,8 @@ from torch.nn import functional
 from fedra_ray.backbone import build, find_targets, input_size
 from fedra_ray.config import BackboneConfig, LoraConfig
 from fedra_ray.errors import SettingError
-from fedra_ray.submodel import SubModel, check_stack
+from fedra_ray.stack import check_stack
+from fedra_ray.submodel import SubModel
 
 LORA = LoraConfig(rank=2, alpha=3.0)
 CLASSES = 3

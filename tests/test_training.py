@@ -70,16 +70,16 @@ def by_hand(model: SubModel, values: np.ndarray, config: TrainingConfig, steps: 
     held = model.layout.held(TASK.layers, TASK.heads)
     model.load(values, held)
     model.eval()  # these cases have no dropout
-    lora, heads = model.trained()
-    rates = [config.lr] * len(lora) + [config.head_lr] * len(heads)
-    velocities = [torch.zeros_like(parameter) for parameter in (*lora, *heads)]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    rates = [config.head_lr if name.startswith("heads.") else config.lr for name in trained]
+    velocities = [torch.zeros_like(parameter) for parameter in trained.values()]
     for _ in range(steps):
         loss = functional.cross_entropy(model.logits(images, TASK.layers), labels)
-        gradients = torch.autograd.grad(loss, [*lora, *heads])
+        gradients = torch.autograd.grad(loss, [*trained.values()])
         norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
         scale = 1.0 if config.clip_norm is None else min(1.0, config.clip_norm / float(norm))
         with torch.no_grad():
-            for parameter, velocity, gradient, rate in zip((*lora, *heads), velocities, gradients, rates, strict=True):
+            for parameter, velocity, gradient, rate in zip(trained.values(), velocities, gradients, rates, strict=True):
                 velocity.mul_(config.momentum).add_(scale * gradient + config.weight_decay * parameter)
                 parameter.sub_(rate * velocity)
     return model.pack(held)
@@ -188,10 +188,14 @@ def test_training_leaves_the_global_values_alone(model: SubModel, values: np.nda
     assert values.tobytes() == before
 
 
-def test_bf16_stays_near_fp32(model: SubModel, values: np.ndarray) -> None:
+def test_bf16_stays_near_fp32(
+    vit_config: BackboneConfig, make_model: Callable[..., SubModel], model: SubModel, values: np.ndarray
+) -> None:
+    halves = make_model(vit_config, lora=LoraConfig(rank=2, alpha=3.0, dropout=0.1))
+    halves.backbone.bfloat16()
     config = replace(CONFIG, local_epochs=2, clip_norm=1.0)
     full = train(model, values, config)
-    mixed = train(model, values, replace(config, precision="bf16"))
+    mixed = train(halves, values, config)
     start = model.layout.pack(values, model.layout.held(TASK.layers, TASK.heads))
     assert mixed.values.dtype == np.float32
     assert mixed.values.tobytes() != full.values.tobytes()

@@ -7,7 +7,7 @@ import ray
 
 from fedra_ray import results
 from fedra_ray.assembly import draw_up
-from fedra_ray.backbone import Weights
+from fedra_ray.backbone import FrozenWeights
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.display import Display
@@ -36,7 +36,7 @@ class Draft:
     """
 
     blueprint: Blueprint
-    weights: Weights
+    weights: FrozenWeights
     folder: Folder
     finished: dict[str, Any] | None
     layers: list[int]

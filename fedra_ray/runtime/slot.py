@@ -13,7 +13,7 @@ from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
 
 if TYPE_CHECKING:
-    from fedra_ray.backbone import Weights
+    from fedra_ray.backbone import FrozenWeights
 
 
 class ClientSlot:
@@ -25,7 +25,7 @@ class ClientSlot:
         weights: Frozen weights; arrays that Ray maps from the node's object store without a copy.
     """
 
-    def __init__(self, number: int, blueprint: Blueprint, weights: "Weights") -> None:
+    def __init__(self, number: int, blueprint: Blueprint, weights: "FrozenWeights") -> None:
         import torch  # here, because the server names this class too and must start without torch and timm
 
         from fedra_ray.site import Site
