@@ -215,7 +215,7 @@ settings, for example:
   method=fedra|alllarge|allsmall|exclusive|inclusivefl|depthfl|headonly
   dataset=glyphs|domainnet|nicopp|domain_folder|parquet  dataset.root=PATH_OR_URI
   backbone=glyph_vit|glyph_mixer|vit_b16|mixer_b16  backbone.checkpoint=FILE
-  partition=feature_skew|feature_label_skew|iid|shards
+  partition=feature_skew|feature_label_skew|iid|shards|lazy
   fleet=paper|extreme3|extreme4|extreme6|dynamic|fedbrick  fleet.depths=[12,10,8,6,4,3]
   fleet.num_clients=30  fleet.clients_per_round=6  fleet.memory_mb=[4000,2000,1000]
   rounds=40  seed=0  run_dir=runs/mine

@@ -132,10 +132,13 @@ class PartitionConfig:
     Attributes:
         name: How tables call it.
         scheme: domain divides each domain among its clients by Dirichlet shares of every class; shards cuts each
-            domain, sorted by label, into equal shards and deals them out; iid divides all domains' images uniformly.
-        alpha: Dirichlet concentration (large: no label skew).
+            domain, sorted by label, into equal shards and deals them out; iid divides all domains' images uniformly;
+            lazy draws a client's images from its domain when the client is sampled, by (seed, client) alone and with
+            class proportions of its own: for any number of clients, who may share images.
+        alpha: Dirichlet concentration of domain and lazy (large: no label skew).
         shards_per_client: How many shards a client gets.
         min_size: Least number of images of a client; the richest ones give to those below it.
+        examples_per_client: How many images a client of lazy gets, or all of its domain if that has fewer.
     """
 
     name: str = "feature_skew"
@@ -143,6 +146,7 @@ class PartitionConfig:
     alpha: float = 100.0
     shards_per_client: int = 2
     min_size: int = 1
+    examples_per_client: int = 32
 
 
 @dataclass

@@ -85,6 +85,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     config, layout, records = blueprint.config, blueprint.layout, journal.records
     method, fleet, division = blueprint.method(), blueprint.fleet(), blueprint.division()
     sizes = division.sizes()
+    weights = sizes if config.aggregation.weighting == "examples" else np.ones_like(sizes)
     journal.folder.write(FILE, to_parquet(division.table()))
     state = journal.restore() or Checkpoint(0, layout.initial(config.seed))
     scores: list[Score] = []
@@ -101,7 +102,6 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
             asked = [task for task in tasks if task.client not in missing.clients()]
 
         with watch("training"):
-            weights = sizes if config.aggregation.weighting == "examples" else np.ones_like(sizes)
             total_weight = int(weights[cohort].sum())
             groups: dict[int, MaskedSum] = {}
             clients: list[Row] = []

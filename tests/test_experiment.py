@@ -13,7 +13,7 @@ import pytest
 from fedra_ray.aggregation import MaskedSum
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig, MethodConfig
+from fedra_ray.config import ExperimentConfig, MethodConfig, PartitionConfig
 from fedra_ray.errors import ClientLostError, ImageError
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.journal import Journal
@@ -89,6 +89,19 @@ def test_order_of_arrival_changes_no_bit(name: str, config: ExperimentConfig, tm
     assert first.scores == second.scores
     for records in ("rounds", "clients", "evaluations"):
         assert table(tmp_path / "first", records) == table(tmp_path / "second", records)
+
+
+def test_clients_are_drawn_lazily_from_a_fleet_larger_than_the_data_set(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.partition = PartitionConfig("lazy", "lazy", alpha=0.1, examples_per_client=5)
+    config.fleet.num_clients, config.fleet.clients_per_round = 100_000, 3
+    first = finish(InProcess(config), tmp_path / "first")
+    second = finish(InProcess(config, arrival=5), tmp_path / "second")
+    assert first.values.tobytes() == second.values.tobytes()
+    clients = table(tmp_path / "first", "clients")
+    assert [row["examples"] for row in clients] == [5] * 6
+    assert max(row["client"] for row in clients) > 72
 
 
 def test_the_seed_changes_the_result(config: ExperimentConfig, tmp_path: Path) -> None:

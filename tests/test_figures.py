@@ -26,3 +26,8 @@ def test_the_figure_shows_where_the_images_are(clients: int, classes: int) -> No
     yellow = (image[..., 0] > 200) & (image[..., 1] > 180) & (image[..., 2] < 90)
     assert yellow.any()
     assert image.shape[0] < 2000
+
+
+def test_of_a_large_fleet_the_first_clients_are_drawn() -> None:
+    near, far = (0, "a", 0, 9), (99_999, "b", 1, 90)
+    assert draw_partition(partition(near, far), ("x", "y")) == draw_partition(partition(near), ("x", "y"))

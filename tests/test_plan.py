@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from fedra_ray.cli import main
-from fedra_ray.config import BackboneConfig, EvaluationConfig, ExperimentConfig, RuntimeConfig, TrainingConfig
+from fedra_ray.config import (
+    BackboneConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    PartitionConfig,
+    RuntimeConfig,
+    TrainingConfig,
+)
 from fedra_ray.cost import CostModel, Part
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.allsmall import AllSmall
@@ -161,6 +168,15 @@ def test_the_miniature_world_is_planned_from_its_data(planned: PlannedExperiment
     assert found.evaluations == 1
     assert 3 * 6 * found.tiers[0].flops / 24 / 3 < found.evaluation_flops < 3 * 6 * found.tiers[0].flops / 24
     assert found.coverage == COVERED
+
+
+def test_a_fleet_larger_than_the_data_set_is_planned(planned: PlannedExperiment) -> None:
+    planned.training.max_steps, planned.training.batch_size = None, 4
+    planned.partition = PartitionConfig("lazy", "lazy", examples_per_client=9)
+    planned.fleet = replace(planned.fleet, num_clients=100_000, clients_per_round=50)
+    found = draw_plan(planned)
+    assert sum(tier.clients for tier in found.tiers) == 50
+    assert {tier.steps for tier in found.tiers} == {3}
 
 
 def test_budgets_of_memory_become_depths(planned: PlannedExperiment) -> None:

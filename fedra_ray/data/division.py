@@ -27,10 +27,14 @@ TABLE = pa.schema(
         "images": pa.int64(),
     }
 )
+_TABLED = 200  # clients of a lazy partition in its table; to draw all of a large fleet would take minutes
 
 
 class Division:
     """Divides a data set by the configured partition, a domain at a time and only when asked for.
+
+    With the lazy scheme, a client's images are drawn when it is asked for, from (seed, client) alone: neither time nor
+    memory depends on the number of clients, and different clients may have the same images.
 
     Args:
         config: Its partition, number of clients and seed.
@@ -53,32 +57,44 @@ class Division:
             found = zip(domains, parts, starts, strict=False)
             return [(domain, part - start) for domain, part, start in found if len(part)]
         position, domain = divmod(client, len(domains))
+        if self._config.scheme == "lazy":
+            return [(domains[domain], self._draw(client))]
         return [(domains[domain], self._domain_parts(domain)[position])]
 
     def sizes(self) -> Indices:
         """How many training images each client (clients,) has."""
-        return np.array([sum(len(part) for _, part in self.share(client)) for client in range(self._clients)])
+        if self._config.scheme == "lazy":
+            available = np.diff(self._starts)
+            return np.resize(np.minimum(self._config.examples_per_client, available), self._clients)
+        owners, _ = self._owned()
+        return np.bincount(owners, minlength=self._clients)
 
     def table(self) -> pa.Table:
-        """Images of every client, domain and class that has any; schema `TABLE`."""
-        rows = []
-        for client in range(self._clients):
-            for domain, indices in self.share(client):
-                labels, counts = np.unique(self._dataset.labels(domain, "train")[indices], return_counts=True)
-                for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
-                    rows.append((client, domain, label, self._dataset.classes[label], count))
-        columns = zip(*rows, strict=True)
-        return pa.table(
-            [pa.array(column, kind.type) for column, kind in zip(columns, TABLE, strict=True)], schema=TABLE
-        )
+        """Images of every client, domain and class that has any; schema `TABLE`.
+
+        Of a lazy partition only the first 200 clients, drawn as every other one would be.
+        """
+        domains, classes = self._dataset.domains, self._dataset.classes
+        labels = np.concatenate([self._dataset.labels(domain, "train") for domain in domains])
+        owners, images = self._owned()
+        of_domain = np.searchsorted(self._starts, images, side="right") - 1
+        kinds = (owners * len(domains) + of_domain) * len(classes) + labels[images]
+        kinds, counts = np.unique(kinds, return_counts=True)
+        kinds, label = np.divmod(kinds, len(classes))
+        client, domain = np.divmod(kinds, len(domains))
+        columns = (client, pa.array(domains).take(domain), label, pa.array(classes).take(label), counts)
+        return pa.table(dict(zip(TABLE.names, columns, strict=True)), schema=TABLE)
 
     def check(self) -> None:
         """Refuse a partition in which some client would have too few images.
 
         Raises:
-            SettingError: naming the domain, its images and its clients.
+            SettingError: naming the domain and its images.
         """
         domains, least = self._dataset.domains, self._config.min_size
+        if self._config.scheme == "lazy":
+            self._check_lazy()
+            return
         images = {domain: len(self._dataset.labels(domain, "train")) for domain in domains}
         clients = {domain: len(range(number, self._clients, len(domains))) for number, domain in enumerate(domains)}
         if self._config.scheme == "iid":
@@ -91,6 +107,28 @@ class Division:
                 allowed = f"{place} has {count} training images, too few for a client's shards"
                 raise SettingError("partition.shards_per_client", self._config.shards_per_client, allowed)
 
+    def _check_lazy(self) -> None:
+        wanted, least = self._config.examples_per_client, self._config.min_size
+        for domain in self._dataset.domains[: self._clients]:
+            images = len(self._dataset.labels(domain, "train"))
+            if min(wanted, images) < least:
+                allowed = f"{domain} has {images} training images, and a client needs partition.min_size={least}"
+                raise SettingError("partition.examples_per_client", wanted, allowed)
+
+    def _owned(self) -> tuple[Indices, Indices]:
+        """The clients (n,) and images (n,) that belong together; images are counted on from domain to domain."""
+        number, starts = len(self._dataset.domains), self._starts
+        if self._config.scheme == "iid":
+            clients, parts = list(range(self._clients)), self._pooled_parts
+        elif self._config.scheme == "lazy":
+            clients = list(range(min(self._clients, _TABLED)))
+            parts = [starts[client % number] + self._draw(client) for client in clients]
+        else:
+            inhabited = range(min(self._clients, number))
+            clients = [client for domain in inhabited for client in range(domain, self._clients, number)]
+            parts = [starts[domain] + part for domain in inhabited for part in self._domain_parts(domain)]
+        return np.repeat(clients, [len(part) for part in parts]), np.concatenate(parts)
+
     @cached_property
     def _starts(self) -> Indices:
         """Where each domain's training images begin when all are put in a row, and the end."""
@@ -100,6 +138,12 @@ class Division:
     def _pooled_parts(self) -> list[Indices]:
         rng = generator(self._seed, Purpose.PARTITION)
         return partition.iid(self._starts[-1], self._clients, self._config.min_size, rng)
+
+    def _draw(self, client: int) -> Indices:
+        config, domains = self._config, self._dataset.domains
+        labels = self._dataset.labels(domains[client % len(domains)], "train")
+        rng = generator(self._seed, Purpose.PARTITION, client)
+        return partition.lazy(labels, config.examples_per_client, config.alpha, rng)
 
     def _divide_domain(self, domain: int) -> list[Indices]:
         config, name = self._config, self._dataset.domains[domain]

@@ -13,6 +13,8 @@ from fedra_ray.seeding import Purpose, generator
 #: What records call the domain of a client that has images of all domains.
 MIXED = "mixed"
 
+_EVERY_ROUND = 0  # stands for all rounds where depths are the same in each
+
 
 class Fleet:
     """Client k belongs to domain k mod D and has depth depths[k mod len(depths)], or one drawn anew each round.
@@ -33,7 +35,8 @@ class Fleet:
         self._mixed = config.partition.scheme == "iid"
         self.seed = config.seed
         self.size = config.fleet.num_clients
-        self._drawn_depths = lru_cache(maxsize=4)(self._draw_depths)
+        self._depths = lru_cache(maxsize=4)(self._assign_depths)
+        self._candidates = lru_cache(maxsize=4)(self._find_candidates)
         self._check_sampling()
 
     def domain(self, client: int) -> str:
@@ -41,10 +44,8 @@ class Fleet:
         return MIXED if self._mixed else self.domains[client % len(self.domains)]
 
     def depths(self, round_number: int) -> NDArray[np.int64]:
-        """How many blocks each client (clients,) can hold in a round."""
-        if self.config.dynamic:
-            return self._drawn_depths(round_number)
-        return np.asarray(self.possible_depths())
+        """How many blocks each client (clients,) can hold in a round; read-only."""
+        return self._depths(round_number if self.config.dynamic else _EVERY_ROUND)
 
     def device(self, client: int) -> str:
         """Name of the client's simulated device; only where `fleet.devices` names some."""
@@ -56,18 +57,12 @@ class Fleet:
 
         Fewer than configured if there are not enough eligible ones; possibly none.
         """
-        depths = self.depths(round_number)
-        allowed = [depth for depth in np.unique(depths).tolist() if eligible(depth)]
-        clients = np.flatnonzero(np.isin(depths, allowed))
+        allowed = tuple(depth for depth in sorted(set(self.config.depths)) if eligible(depth))
+        groups = self._candidates(round_number if self.config.dynamic else _EVERY_ROUND, allowed)
+        each = self.per_domain if self.config.sampling == "per_domain" else self.cohort_size
         rng = generator(self.seed, Purpose.COHORT, round_number)
-        if self.config.sampling == "per_domain":
-            groups = [clients[clients % len(self.domains) == domain] for domain in range(len(self.domains))]
-            drawn = [rng.choice(group, min(self.per_domain, len(group)), replace=False) for group in groups]
-            return sorted(np.concatenate(drawn).tolist())
-        wanted = self.config.clients_per_round
-        if wanted is None or wanted >= len(clients):
-            return clients.tolist()
-        return sorted(rng.choice(clients, size=wanted, replace=False).tolist())
+        drawn = [rng.choice(group, min(each, len(group)), replace=False) for group in groups]
+        return sorted(np.concatenate(drawn).tolist())
 
     @property
     def per_domain(self) -> int:
@@ -82,13 +77,17 @@ class Fleet:
         return self.config.clients_per_round or self.size
 
     def possible_depths(self) -> list[int]:
-        """A depth for every client; if they are drawn anew each round, all that may be drawn, equally often."""
+        """The depths of the first clients, enough of them for every cohort that there can be.
+
+        Of each depth there are as many as the fleet has, or as a cohort has room for. If depths are drawn anew each
+        round, all that may be drawn, equally often.
+        """
         given, size = self.config.depths, self.size
         if self.config.dynamic:
             chances = self.config.probabilities or [1.0] * len(given)
             given = [depth for depth, chance in zip(given, chances, strict=True) if chance > 0]
             size = max(size, len(given))
-        return [given[client % len(given)] for client in range(size)]
+        return [given[client % len(given)] for client in range(min(size, self.cohort_size * len(given)))]
 
     def shallowest_cohort(self) -> list[int]:
         """The least depths that a cohort of full size can have."""
@@ -100,9 +99,21 @@ class Fleet:
             return [depth for group in groups for depth in sorted(group)[: self.per_domain]]
         return sorted(depths)[: self.cohort_size]
 
-    def _draw_depths(self, round_number: int) -> NDArray[np.int64]:
-        rng = generator(self.seed, Purpose.CAPACITY, round_number)
-        return rng.choice(self.config.depths, size=self.size, p=self.config.probabilities)
+    def _assign_depths(self, round_number: int) -> NDArray[np.int64]:
+        if self.config.dynamic:
+            rng = generator(self.seed, Purpose.CAPACITY, round_number)
+            depths = rng.choice(self.config.depths, size=self.size, p=self.config.probabilities)
+        else:
+            depths = np.resize(self.config.depths, self.size)
+        depths.flags.writeable = False  # whoever asks gets the same array
+        return depths
+
+    def _find_candidates(self, round_number: int, depths: tuple[int, ...]) -> list[NDArray[np.int64]]:
+        """The clients of these depths in the groups that a cohort is drawn from: all together, or a domain each."""
+        clients = np.flatnonzero(np.isin(self.depths(round_number), depths))
+        if self.config.sampling == "uniform":
+            return [clients]
+        return [clients[clients % len(self.domains) == domain] for domain in range(len(self.domains))]
 
     def _check_sampling(self) -> None:
         if self.config.sampling != "per_domain":

@@ -1,6 +1,7 @@
 """How training images are divided among clients. Pure functions of labels and a random generator.
 
-Each returns ascending image indices of every client; together they are all images, each once.
+`dirichlet`, `shards` and `iid` return ascending image indices of every client; together they are all images, each
+once. `lazy` returns those of one client, whatever others have.
 """
 
 import heapq
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+
+_LEAST_PROPORTION = np.finfo(np.float64).tiny  # classes whose proportions round to 0 are drawn from last
 
 
 def dirichlet(
@@ -31,8 +34,7 @@ def dirichlet(
         members = rng.permutation(np.flatnonzero(labels == label))
         shares = np.cumsum(rng.dirichlet(np.full(num_clients, alpha)))[:-1]
         cuts = np.rint(shares * len(members)).astype(np.int64)
-        for client, part in enumerate(np.split(members, cuts)):
-            owner[part] = client
+        owner[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")
     return _with_minimum(owner, num_clients, min_size)
 
 
@@ -64,6 +66,34 @@ def iid(count: int, num_clients: int, min_size: int, rng: np.random.Generator) -
     owner = np.empty(count, dtype=np.int64)
     owner[rng.permutation(count)] = np.arange(count) % num_clients
     return _with_minimum(owner, num_clients, min_size)
+
+
+def lazy(labels: NDArray[np.int64], count: int, alpha: float, rng: np.random.Generator) -> Indices:
+    """Draw one client's images without replacement, by class proportions of its own; all if there are no more.
+
+    The proportions are a draw of Dirichlet(alpha C p), with the shares p of the domain's C classes: Hsu et al., arXiv
+    1909.06335, section 3, whose concentration is alpha C here, so that equally large classes get Dirichlet(alpha).
+    The images of each class follow by a multinomial draw; what a class lacks is drawn from the others.
+
+    Args:
+        labels: Labels (images,) of the client's domain; at least one.
+        count: How many images the client gets.
+        alpha: Concentration: large means the domain's own proportions, small means label skew.
+        rng: Source of the draw.
+    """
+    sizes = np.bincount(labels)
+    classes = np.flatnonzero(sizes)
+    room = sizes[classes]
+    proportions = rng.dirichlet(alpha * room / room.mean())
+    taken = np.zeros_like(room)
+    while missing := min(count, len(labels)) - taken.sum():
+        left = (proportions + _LEAST_PROPORTION) * (taken < room)
+        taken = np.minimum(taken + rng.multinomial(missing, left / left.sum()), room)
+    parts = [
+        rng.choice(np.flatnonzero(labels == classes[position]), taken[position], replace=False)
+        for position in np.flatnonzero(taken)
+    ]
+    return np.sort(np.concatenate(parts))
 
 
 def _with_minimum(owner: NDArray[np.int64], num_clients: int, min_size: int) -> list[Indices]:

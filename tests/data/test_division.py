@@ -3,6 +3,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedra_ray.config import ExperimentConfig, FleetConfig, PartitionConfig
 from fedra_ray.data.dataset import Dataset
@@ -12,6 +14,7 @@ from fedra_ray.errors import SettingError
 
 DOMAINS = ("dark", "light", "noisy")
 SCHEMES = ("domain", "shards", "iid")
+EVERY_SCHEME = (*SCHEMES, "lazy")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_every_training_image_belongs_to_one_client(scheme: str, num_clients: in
     assert all(indices == sorted(indices) for share in found for indices in share.values())
 
 
-@pytest.mark.parametrize("scheme", ["domain", "shards"])
+@pytest.mark.parametrize("scheme", ["domain", "shards", "lazy"])
 def test_a_client_has_images_of_its_domain_alone(scheme: str, dataset: Dataset) -> None:
     found = shares(divide(dataset, 8, scheme=scheme), 8)
     assert [list(share) for share in found] == [[DOMAINS[client % 3]] for client in range(8)]
@@ -80,15 +83,17 @@ def test_iid_leaves_out_domains_of_which_a_client_has_nothing() -> None:
     ]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", EVERY_SCHEME)
 def test_every_process_works_out_the_same_images(scheme: str, dataset: Dataset) -> None:
-    first, again, other = (shares(divide(dataset, 9, seed, scheme=scheme, alpha=0.5), 9) for seed in (0, 0, 1))
+    first, again, other = (
+        shares(divide(dataset, 9, seed, scheme=scheme, alpha=0.5, examples_per_client=7), 9) for seed in (0, 0, 1)
+    )
     assert first == again
     assert first != other
 
 
 def test_a_client_can_be_asked_for_without_the_others(dataset: Dataset) -> None:
-    for scheme in SCHEMES:
+    for scheme in EVERY_SCHEME:
         alone = divide(dataset, 9, scheme=scheme).share(7)
         every = shares(divide(dataset, 9, scheme=scheme), 9)
         assert {domain: indices.tolist() for domain, indices in alone} == every[7]
@@ -100,6 +105,70 @@ def test_sizes_are_those_of_the_shares(scheme: str, dataset: Dataset) -> None:
     expected = [sum(map(len, share.values())) for share in shares(division, 7)]
     assert division.sizes().tolist() == expected
     assert sum(expected) == 72
+
+
+@pytest.mark.parametrize("scheme", ["domain", "shards"])
+def test_fewer_clients_than_domains_leave_the_other_domains_out(scheme: str, dataset: Dataset) -> None:
+    division = divide(dataset, 2, scheme=scheme)
+    assert division.sizes().tolist() == [24, 24]
+    assert set(division.table()["domain"].to_pylist()) == {"dark", "light"}
+
+
+@given(client=st.integers(0, 9), others=st.integers(10, 100_000), alpha=st.floats(0.01, 100), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_a_lazy_client_has_the_same_images_whatever_the_size_of_the_fleet(
+    client: int, others: int, alpha: float, seed: int, dataset: Dataset
+) -> None:
+    fleets = [divide(dataset, size, seed, scheme="lazy", alpha=alpha, examples_per_client=8) for size in (10, others)]
+    ((domain, images),), ((same, alike),) = (division.share(client) for division in fleets)
+    assert (domain, images.tolist()) == (same, alike.tolist())
+    assert len(images) == 8
+    assert set(images.tolist()) <= set(range(24))
+
+
+def test_lazy_clients_of_a_domain_may_share_images_and_do_not_have_the_same(dataset: Dataset) -> None:
+    found = shares(divide(dataset, 100_000, scheme="lazy", examples_per_client=20), 7)
+    first, second, third = (set(found[client]["dark"]) for client in (0, 3, 6))
+    assert first & second & third
+    assert len({frozenset(first), frozenset(second), frozenset(third)}) == 3
+
+
+def test_a_lazy_client_has_all_images_of_a_domain_with_fewer() -> None:
+    division = divide(Unequal(), 100_000, scheme="lazy", examples_per_client=4)
+    division.check()
+    assert division.sizes().tolist() == [3, 4, 4] * 33_333 + [3]
+    assert shares(division, 4)[3] == {"x": [0, 1, 2]}
+
+
+def test_the_table_of_a_lazy_partition_has_its_first_clients(dataset: Dataset) -> None:
+    small, large = (divide(dataset, size, scheme="lazy", alpha=0.1) for size in (200, 100_000))
+    assert set(large.table()["client"].to_pylist()) == set(range(200))
+    assert large.table() == small.table()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_size": 4}, r"examples_per_client=32: x has 3 training images, and .* needs partition.min_size=4"),
+        ({"min_size": 3, "examples_per_client": 2}, r"examples_per_client=2: x has 3 .*partition.min_size=3"),
+    ],
+)
+def test_lazy_clients_with_too_few_images_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        divide(Unequal(), 1, scheme="lazy", **settings).check()
+
+
+class Empty(Unequal):
+    """As Unequal, but domain z has no training image."""
+
+    def labels(self, domain: str, split: str) -> np.ndarray:
+        return super().labels(domain, split)[: 0 if domain == "z" else None]
+
+
+def test_a_domain_without_images_is_refused_if_it_has_lazy_clients() -> None:
+    with pytest.raises(SettingError, match="z has 0 training images"):
+        divide(Empty(), 3, scheme="lazy").check()
+    divide(Empty(), 2, scheme="lazy").check()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -118,10 +187,11 @@ def test_shards_give_a_client_few_classes(dataset: Dataset) -> None:
         assert len(np.unique(dataset.labels(domain, "train")[indices])) <= 2
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", EVERY_SCHEME)
 def test_the_table_counts_images_by_client_domain_and_class(scheme: str, dataset: Dataset) -> None:
     division = divide(dataset, 7, scheme=scheme, alpha=0.5)
     table = division.table()
+    assert table.column("client").to_pylist() == sorted(table.column("client").to_pylist())
     assert table.schema == TABLE
     rows = table.to_pylist()
     expected = {}

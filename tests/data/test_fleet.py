@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fedra_ray.config import ExperimentConfig, FleetConfig, PartitionConfig
 from fedra_ray.data.fleet import Fleet
 from fedra_ray.errors import SettingError
+from fedra_ray.seeding import Purpose, generator
 
 DOMAINS = ("dark", "light", "noisy")
 
@@ -32,6 +33,11 @@ def test_clients_take_domains_and_depths_in_turn() -> None:
 
 def test_more_depths_than_clients_are_cut_off() -> None:
     assert make_fleet(depths=[4, 2, 1], num_clients=2).depths(1).tolist() == [4, 2]
+
+
+def test_nobody_can_change_the_depths_that_all_share() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        make_fleet(num_clients=3).depths(1)[0] = 1
 
 
 def test_clients_with_images_of_all_domains_are_mixed() -> None:
@@ -85,6 +91,14 @@ def test_a_cohort_has_the_size_asked_for_and_only_eligible_clients(
     assert cohort == sorted(set(cohort))
     assert cohort == fleet.cohort(round_number, lambda depth: depth >= least)
     assert all(type(client) is int for client in cohort)
+
+
+def test_a_cohort_is_numpys_draw_from_the_eligible_clients() -> None:
+    """What earlier runs have drawn stays: a choice without replacement from the stream of the round."""
+    fleet = make_fleet(seed=3, depths=[4, 2], num_clients=50, clients_per_round=5)
+    for least, clients in ((4, range(0, 50, 2)), (1, range(50)), (4, range(0, 50, 2))):
+        drawn = generator(3, Purpose.COHORT, 7).choice(clients, 5, replace=False)
+        assert fleet.cohort(7, least.__le__) == sorted(drawn.tolist())
 
 
 @given(
@@ -214,3 +228,17 @@ def test_depths_that_may_be_drawn_are_all_named_even_for_few_clients() -> None:
     config.fleet.probabilities = [0.5, 0.0, 0.5]
     assert Fleet(config, ("a", "b")).possible_depths() == [1, 2]
     assert Fleet(config, ("a", "b")).shallowest_cohort() == [1, 1]
+
+
+@given(
+    depths=st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    num_clients=st.integers(1, 60),
+    wanted=st.one_of(st.none(), st.integers(1, 20)),
+)
+@settings(max_examples=200, deadline=None)
+def test_possible_depths_are_enough_for_every_cohort(depths: list[int], num_clients: int, wanted: int | None) -> None:
+    fleet = make_fleet(depths=depths, num_clients=num_clients, clients_per_round=wanted and min(wanted, num_clients))
+    listed, held = fleet.possible_depths(), fleet.depths(1).tolist()
+    for depth in set(depths):
+        assert min(listed.count(depth), fleet.cohort_size) == min(held.count(depth), fleet.cohort_size)
+    assert len(listed) <= fleet.cohort_size * len(depths)

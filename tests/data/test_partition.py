@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.data.partition import Indices, dirichlet, iid, shards
+from fedra_ray.data.partition import Indices, dirichlet, iid, lazy, shards
+
+SKEWS = (1e4, 10.0, 1.0, 0.1, 1e-3)
 
 
 def check_parts(parts: list[Indices], count: int, num_clients: int, min_size: int) -> None:
@@ -145,3 +147,60 @@ def test_more_clients_than_images_are_refused() -> None:
         shards(labels, 2, 1, 2, rng)
     with pytest.raises(ValueError, match="3 images are too few for 1 clients with at least 4 each"):
         iid(3, 1, 4, rng)
+
+
+@given(
+    labels=st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    count=st.integers(1, 80),
+    alpha=st.floats(5e-324, 3e38),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(labels=[0] * 30 + [7] * 2, count=31, alpha=5e-324, seed=0)
+@settings(max_examples=300, deadline=None)
+def test_a_lazy_client_has_as_many_images_as_asked_for_and_none_twice(
+    labels: list[int], count: int, alpha: float, seed: int
+) -> None:
+    first, again = (lazy(np.array(labels), count, alpha, np.random.default_rng(seed)) for _ in range(2))
+    assert len(first) == min(count, len(labels))
+    assert (np.diff(first) > 0).all()
+    assert set(first.tolist()) <= set(range(len(labels)))
+    assert first.tolist() == again.tolist()
+
+
+def lazy_counts(labels: Indices, count: int, alpha: float, clients: int = 1000) -> Indices:
+    """Images (clients, classes) of lazily drawn clients."""
+    drawn = [lazy(labels, count, alpha, np.random.default_rng(seed)) for seed in range(clients)]
+    return np.array([np.bincount(labels[images], minlength=labels.max() + 1) for images in drawn])
+
+
+def test_a_large_alpha_gives_lazy_clients_the_proportions_of_their_domain() -> None:
+    """Multinomial counts of 40 images at shares of 3/4 and 1/4."""
+    counts = lazy_counts(np.repeat([0, 1], [3000, 1000]), 40, 1e9)[:, 0]
+    assert counts.mean() == pytest.approx(30, abs=5 * np.sqrt(40 * 3 / 16 / 1000))
+    assert counts.var() == pytest.approx(40 * 3 / 16, rel=0.2)
+
+
+def test_class_counts_of_lazy_clients_are_dirichlet_multinomial() -> None:
+    """n images of K equal classes: variance n (K - 1) / K^2 (n + K alpha) / (1 + K alpha), for n = 20, K = 4."""
+    counts = lazy_counts(np.repeat(np.arange(4), 100), 20, 0.5)
+    assert counts.mean(axis=0) == pytest.approx([5] * 4, abs=5 * np.sqrt(27.5 / 1000))
+    assert counts.var() == pytest.approx(20 * 3 / 16 * (20 + 2) / (1 + 2), rel=0.1)
+
+
+def test_lazy_clients_are_the_more_skewed_the_smaller_alpha() -> None:
+    largest = [lazy_counts(np.repeat(np.arange(10), 50), 30, alpha, 200).max(axis=1).mean() for alpha in SKEWS]
+    assert largest == sorted(largest)
+    assert largest[0] < 10
+    assert largest[-1] > 28
+
+
+def test_what_a_class_lacks_comes_from_the_others() -> None:
+    """Nearly all of a client's proportions fall on one of two classes of 10 images, and it wants 15."""
+    assert np.sort(lazy_counts(np.repeat([0, 3], 10), 15, 1e-4, 50)[:, [0, 3]]).tolist() == [[5, 10]] * 50
+
+
+def test_which_images_of_a_class_a_lazy_client_gets_is_drawn() -> None:
+    times = np.zeros(20)
+    for seed in range(1000):
+        times[lazy(np.full(20, 4), 5, 1.0, np.random.default_rng(seed))] += 1
+    assert np.abs(times - 250).max() < 5 * np.sqrt(1000 * 3 / 16)

@@ -40,6 +40,9 @@ CASES: dict[str, tuple[str, str]] = {
     "concentration infinite": ("partition.alpha=inf", "partition.alpha=inf: must be a finite number"),
     "concentration huge": ("partition.alpha=1e308", "partition.alpha=1e+308: must be a finite number"),
     "images of a client 10^9": ("partition.min_size=1000000000", "24 training images"),
+    "no images of a lazy client": ("partition.examples_per_client=0", "examples_per_client=0: must be at least 1"),
+    "images of a lazy client null": ("partition.examples_per_client=null", "partition.examples_per_client"),
+    "images of a lazy client beyond 64 bits": ("partition.examples_per_client=99999999999999999999", "must be at most"),
     "GPU share tiny": ("runtime.num_gpus=1e-320", "runtime.num_gpus"),
     "GPU share infinite": ("runtime.num_gpus=inf", "runtime.num_gpus=inf"),
     "CPUs infinite": ("runtime.num_cpus=inf", "runtime.num_cpus=inf: must be a finite number"),
@@ -115,6 +118,10 @@ def test_a_hostile_setting_is_refused_in_one_line(case: str, refused: Callable[.
 @pytest.mark.parametrize(("shards", "expected"), [(25, "24 training images, too few"), (10**9, "at most 10000")])
 def test_more_shards_than_images_are_refused(shards: int, expected: str, refused: Callable[..., str]) -> None:
     assert expected in refused("partition=shards", f"partition.shards_per_client={shards}")
+
+
+def test_more_images_than_a_lazy_clients_domain_has_are_refused(refused: Callable[..., str]) -> None:
+    assert "24 training images" in refused("partition=lazy", "fleet.clients_per_round=3", "partition.min_size=25")
 
 
 @pytest.mark.parametrize("drawn", ["[nan,nan,nan]", "[inf,0,0]", "[1,1,-1]", "[1,0]", "[]"])
