@@ -25,6 +25,7 @@ LARGEST_SUM = 2.0 ** (62 - FRACTION_BITS)
 _MIDDLE = 1.5 * 2.0 ** (52 - FRACTION_BITS)
 _MIDDLE_BITS = np.float64(_MIDDLE).view(np.int64)
 _LARGEST_FAST = 2.0 ** (51 - FRACTION_BITS)
+_SMALL_NORM = 64.0
 
 
 class MaskedSum:
@@ -95,12 +96,13 @@ class MaskedSum:
 
 
 def magnitude(values: Vector) -> float:
-    """A bound on the largest absolute value, which a few values may stay below by far; not finite if one is not.
+    """The largest absolute value, or where that is small, a bound on it; not finite if any value is not.
 
-    It is their Euclidean norm where that says enough, because BLAS reads memory once for it.
+    The bound is the Euclidean norm: BLAS reads memory once for it.
     """
-    squares = float(values @ values)
-    if squares < _LARGEST_FAST:
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(values @ values)
+    if squares < _SMALL_NORM**2:
         return math.sqrt(squares)
     return float(max(values.max(), -values.min()))
 

@@ -9,6 +9,7 @@ from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.data.fleet import Fleet
 from fedra_ray.methods.method import Method, create_method
+from fedra_ray.shards import Shard, shards
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,9 @@ class Blueprint:
     def dataset(self) -> Dataset:
         """The images."""
         return open_dataset(self.config.dataset, self.image_size)
+
+    def shards(self) -> list[Shard]:
+        """The parts of the data that a global model is evaluated on."""
+        dataset, settings = self.dataset(), self.config.evaluation
+        images = {domain: len(dataset.labels(domain, settings.split)) for domain in self.domains}
+        return shards(images, settings.batch_size)

@@ -1,6 +1,6 @@
 """What travels between server and clients. Plain values and numpy arrays, so that any transport can carry them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ class ClientTask:
         heads: Names of the heads it holds.
         progress: round divided by the number of rounds, for losses that change over time.
         max_steps: The most local steps it may take; None for no bound.
+        images: How many images its steps take together: with the layers, how long it will train.
+        weight: Of its update in the average.
+        total_weight: Of the whole cohort.
     """
 
     round: int
@@ -25,15 +28,23 @@ class ClientTask:
     heads: tuple[str, ...]
     progress: float
     max_steps: int | None = None
+    images: int = 1
+    weight: int = 1
+    total_weight: int = 1
+
+    @property
+    def work(self) -> int:
+        """How much there is to train: layers times images."""
+        return max(1, len(self.layers)) * self.images
 
 
 @dataclass(frozen=True)
-class ClientUpdate:
-    """What a client sends back.
+class ClientReport:
+    """What records say of a client's part in a round.
 
     Attributes:
         task: What it was asked to do.
-        values: The trained segments that it holds, one after another (float32).
+        traffic: Bytes of the trained values that it sent.
         examples: Number of its training images.
         steps: Local steps taken.
         loss: Mean training loss over the steps.
@@ -44,7 +55,7 @@ class ClientUpdate:
     """
 
     task: ClientTask
-    values: NDArray[np.float32]
+    traffic: int
     examples: int
     steps: int
     loss: float
@@ -52,6 +63,21 @@ class ClientUpdate:
     skipped: tuple[tuple[str, str], ...] = ()
     slot: int = 0
     attempt: int = 1
+
+
+@dataclass(frozen=True)
+class ClientUpdate(ClientReport):
+    """What a client sends back.
+
+    Attributes:
+        values: The trained segments that it holds, one after another (float32).
+    """
+
+    values: NDArray[np.float32] = field(kw_only=True)
+
+    def report(self) -> ClientReport:
+        """All but the values."""
+        return ClientReport(**{each.name: getattr(self, each.name) for each in fields(ClientReport)})
 
 
 @dataclass(frozen=True)

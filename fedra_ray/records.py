@@ -11,7 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedra_ray.messages import ClientUpdate, Score
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.errors import ClientLostError
+from fedra_ray.messages import ClientReport, Score
+from fedra_ray.reduction import PartialRound
 from fedra_ray.storage import Folder
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients. `simulated_s` is
@@ -87,6 +90,19 @@ class Missing:
     late: list[int] = field(default_factory=list)
     rejected: dict[int, str] = field(default_factory=dict)
 
+    def note(self, part: PartialRound, config: ExperimentConfig) -> None:
+        """Take in who is missing from a part of the round.
+
+        Raises:
+            ClientLostError: for a client that failed on every attempt, unless the configuration says to drop it.
+        """
+        for failure in part.failures:
+            task = failure.task
+            if config.on_client_failure == "fail":
+                raise ClientLostError(task.round, [task.client], config.runtime.max_attempts, failure.error.strip())
+            self.dropped.append(task.client)
+        self.rejected |= part.rejected
+
     def clients(self) -> list[int]:
         """All of them."""
         return [*self.dropped, *self.late, *self.rejected]
@@ -99,26 +115,26 @@ class Records:
         self._folder = folder
         self._rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
 
-    def add_client(self, update: ClientUpdate, domain: str, depth: int, simulated_s: float | None = None) -> Row:
+    def add_client(self, report: ClientReport, domain: str, depth: int, simulated_s: float | None = None) -> Row:
         """Note one client's part in a round, and return the row."""
         row = {
-            "round": update.task.round,
-            "client": update.task.client,
+            "round": report.task.round,
+            "client": report.task.client,
             "domain": domain,
             "depth": depth,
-            "layers": list(update.task.layers),
-            "examples": update.examples,
-            "steps": update.steps,
-            "loss": update.loss,
-            "seconds": update.seconds,
-            "bytes_up": update.values.nbytes,
-            "bytes_down": update.values.nbytes,
-            "slot": update.slot,
-            "attempt": update.attempt,
+            "layers": list(report.task.layers),
+            "examples": report.examples,
+            "steps": report.steps,
+            "loss": report.loss,
+            "seconds": report.seconds,
+            "bytes_up": report.traffic,
+            "bytes_down": report.traffic,
+            "slot": report.slot,
+            "attempt": report.attempt,
             "simulated_s": simulated_s,
         }
         self._rows["clients"].append(row)
-        self._add_skipped(update.task.round, update.skipped)
+        self._add_skipped(report.task.round, report.skipped)
         return row
 
     def add_round(
@@ -136,11 +152,12 @@ class Records:
         """
         clients = sorted(clients, key=lambda row: row["client"])
         loss = sum(row["loss"] for row in clients) / len(clients) if clients else math.nan
+        holders = Counter(chain.from_iterable(row["layers"] for row in clients))
         row = {
             "round": number,
             "seconds": seconds,
             "cohort": sorted([row["client"] for row in clients] + missing.clients()),
-            "layer_holders": [sum(layer in row["layers"] for row in clients) for layer in range(num_layers)],
+            "layer_holders": [holders[layer] for layer in range(num_layers)],
             "train_loss": float(loss),
             "bytes_up": sum(row["bytes_up"] for row in clients),
             "bytes_down": sum(row["bytes_down"] for row in clients),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.aggregation import LARGEST_SUM
+from fedra_ray.aggregation import LARGEST_SUM, magnitude
 from fedra_ray.config import AggregationConfig, FleetConfig
 from fedra_ray.seeding import Purpose, generator
 
@@ -74,21 +74,22 @@ def respond(
     )
 
 
-def fault(values: Vector, previous: Vector, config: AggregationConfig, total_weight: int) -> str | None:
+def fault(values: Vector, previous: Vector | None, config: AggregationConfig, total_weight: int) -> str | None:
     """Why an update must not be averaged, or None.
 
     Args:
         values: The client's segments.
-        previous: The same segments before the round.
+        previous: The same segments before the round; not looked at without a max_norm.
         config: Its max_norm.
         total_weight: Of the whole cohort; the exact sum has room for so many values of limited magnitude.
     """
-    if not np.isfinite(values).all():
+    largest = magnitude(values)
+    if not math.isfinite(largest):
         return "not finite"
-    largest = float(np.abs(values).max(initial=0.0))
     if largest * total_weight >= LARGEST_SUM:
         return f"a value of {largest:.3g}, beyond {LARGEST_SUM / total_weight:.3g}"
-    norm = float(np.linalg.norm(values.astype(np.float64) - previous))
-    if config.max_norm is not None and norm > config.max_norm:
-        return f"norm {norm:.3g} beyond aggregation.max_norm={config.max_norm:g}"
+    if config.max_norm is not None and previous is not None:
+        norm = float(np.linalg.norm(values.astype(np.float64) - previous))
+        if norm > config.max_norm:
+            return f"norm {norm:.3g} beyond aggregation.max_norm={config.max_norm:g}"
     return None

@@ -1,6 +1,6 @@
 """Where clients are simulated: one adapted model, the data, and the method, for any number of clients in turn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from fedra_ray.data.division import Division, Share
 from fedra_ray.data.examples import Examples
 from fedra_ray.data.source import ImageSource
 from fedra_ray.evaluation import evaluate
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.reduction import PartialRound, reduce
+from fedra_ray.shards import Shard, total_scores
 from fedra_ray.training import train_client
 
 Vector = NDArray[np.float32]
@@ -33,8 +35,7 @@ class Site:
     def __init__(self, blueprint: Blueprint, weights: FrozenWeights, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # the number of threads changes the order of sums, and so the bits
         torch.backends.cudnn.deterministic = True
-        self._config = blueprint.config
-        self._domains = blueprint.domains
+        self._blueprint, self._config = blueprint, blueprint.config
         self._device = torch.device(device)
         self._trained = self._evaluated = adapted_model(blueprint, weights.evaluation).to(self._device)
         if weights.training is not weights.evaluation:
@@ -50,20 +51,24 @@ class Site:
         config = self._config
         return train_client(self._trained, self._method, examples, values, task, config.training, config.seed)
 
-    def evaluate_one(self, domain: str, values: Vector) -> Score:
-        """Score of the global adapter on one domain."""
-        split = self._config.evaluation.split
-        everything = np.arange(len(self._source.dataset.labels(domain, split)))
-        examples = self._examples(split, [(domain, everything)])
-        return evaluate(self._evaluated, self._method, examples, values, domain, self._config.evaluation.batch_size)
+    def reduce(self, answers: Iterable[ClientUpdate | ClientFailure], values: Vector) -> PartialRound:
+        """What answers of clients add to the round."""
+        return reduce(answers, self._blueprint, self._method, values)
 
-    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate]:
+    def evaluate_one(self, shard: Shard, values: Vector) -> Score:
+        """Score of the global adapter on a shard of a domain."""
+        examples = self._examples(self._config.evaluation.split, [(shard.domain, np.arange(shard.start, shard.stop))])
+        batch_size = self._config.evaluation.batch_size
+        return evaluate(self._evaluated, self._method, examples, values, shard.domain, batch_size)
+
+    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[PartialRound]:
         """Train every task, in the given order."""
-        return (self.train_one(task, values) for task in tasks)
+        return (self.reduce([self.train_one(task, values)], values) for task in tasks)
 
-    def evaluate(self, values: Vector) -> list[Score]:
-        """Scores of the global adapter, a domain each."""
-        return [self.evaluate_one(domain, values) for domain in self._domains]
+    def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
+        """Scores of the global adapter, a domain each, when they are asked for."""
+        shards = self._blueprint.shards()
+        return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
 
     def _examples(self, split: str, share: Share) -> Examples:
         return Examples(self._source, split, share, self._mean, self._std)

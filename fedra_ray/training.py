@@ -61,14 +61,16 @@ def train_client(
         losses.append(loss.item())
     if not losses:
         raise RunFailedError(f"client {task.client}: none of its {len(examples)} images can be read")
+    trained = model.pack(held)
     return ClientUpdate(
         task,
-        values=model.pack(held),
+        traffic=trained.nbytes,
         examples=len(examples),
         steps=len(losses),
         loss=float(np.mean(losses)),
         seconds=time.perf_counter() - start,
         skipped=tuple(sorted(examples.skipped)),
+        values=trained,
     )
 
 

@@ -18,6 +18,7 @@ from fedra_ray.errors import ClientLostError, ImageError
 from fedra_ray.experiment import Outcome, RoundReport, run
 from fedra_ray.journal import Journal
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.reduction import PartialRound
 from fedra_ray.site import Site
 from fedra_ray.storage import Folder
 
@@ -48,16 +49,19 @@ class InProcess:
         self.failing = failing
         self.updates: list[ClientUpdate] = []
 
-    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate]:
+    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[PartialRound]:
         order = range(len(tasks)) if self.arrival is None else self.arrival.permutation(len(tasks))
         for index in order:
             if len(self.updates) + 1 == self.failing:
                 raise KeyboardInterrupt
             update = self.site.train_one(tasks[index], values)
             self.updates.append(update)
-            yield update
+            yield self.site.reduce([self.answer(update)], values)
 
-    def evaluate(self, values: np.ndarray) -> list[Score]:
+    def answer(self, update: ClientUpdate) -> ClientUpdate | ClientFailure:
+        return update
+
+    def evaluate(self, values: np.ndarray) -> Callable[[], list[Score]]:
         return self.site.evaluate(values)
 
 
@@ -184,7 +188,7 @@ def test_the_model_is_evaluated_every_few_rounds_and_at_the_end(config: Experime
     reports = list(run(workers.blueprint, workers, Journal(Folder(tmp_path), 2)))
     assert [len(report.scores) for report in reports] == [0, 3, 0, 3, 3, 3]
     assert {row["round"] for row in table(tmp_path, "evaluations")} == {2, 4, 5}
-    assert reports[-1].scores == reports[-2].scores == workers.evaluate(reports[-1].values)
+    assert reports[-1].scores == reports[-2].scores == workers.evaluate(reports[-1].values)()
 
 
 def restarted(config: ExperimentConfig, folder: Path, failing: int) -> Outcome:
@@ -233,10 +237,9 @@ class Spoiling(InProcess):
         super().__init__(config, arrival=2)
         self.spoil = spoil
 
-    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate]:
-        for update in super().train(tasks, values):
-            change = self.spoil.get(update.task.client)
-            yield update if change is None else replace(update, values=change(update.values.copy()))
+    def answer(self, update: ClientUpdate) -> ClientUpdate:
+        change = self.spoil.get(update.task.client)
+        return update if change is None else replace(update, values=change(update.values.copy()))
 
 
 def poisoned(values: np.ndarray, value: float) -> np.ndarray:
@@ -283,9 +286,8 @@ def test_a_cohort_without_a_valid_update_keeps_the_model(config: ExperimentConfi
 class Failing(InProcess):
     """Client 1 fails for good."""
 
-    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[ClientUpdate | ClientFailure]:
-        for update in super().train(tasks, values):
-            yield ClientFailure(update.task, "no luck") if update.task.client == 1 else update
+    def answer(self, update: ClientUpdate) -> ClientUpdate | ClientFailure:
+        return ClientFailure(update.task, "no luck") if update.task.client == 1 else update
 
 
 def test_a_failed_client_ends_the_run_or_is_dropped(config: ExperimentConfig, tmp_path: Path) -> None:

@@ -1,18 +1,17 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.messages import ClientReport, ClientTask, Score
 from fedra_ray.records import SCHEMAS, Missing, Records
 from fedra_ray.storage import Folder
 
 
-def update(number: int, client: int, loss: float = 1.0) -> ClientUpdate:
+def update(number: int, client: int, loss: float = 1.0) -> ClientReport:
     task = ClientTask(number, client, (0, 2), ("head",), 0.5)
-    return ClientUpdate(task, np.zeros(10, np.float32), 24, 3, loss, 0.25, slot=1, attempt=2)
+    return ClientReport(task, 40, 24, 3, loss, 0.25, slot=1, attempt=2)
 
 
 def add_round(records: Records, number: int, losses: dict[int, float], missing: Missing | None = None) -> float:

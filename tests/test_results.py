@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -9,7 +8,7 @@ from fedra_ray import results
 from fedra_ray.assembly import draw_up
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.experiment import Outcome
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.messages import ClientReport, ClientTask, Score
 from fedra_ray.records import Missing, Records, to_parquet
 from fedra_ray.run_dir import read_summary
 from fedra_ray.storage import Folder
@@ -20,7 +19,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     records = Records(Folder(tmp_path))
     for number in (1, 2):
         task = ClientTask(number, 0, (0,), ("head",), 0.5)
-        update = ClientUpdate(task, np.zeros(10, np.float32), 8, 1, 0.5, 0.1)
+        update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
         records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
     Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))

@@ -16,6 +16,7 @@ SERVER_CPUS = 0.1
 _PATIENCE = 10  # times the slowest call so far
 _SPARE_SECONDS = 60.0  # on top of that: for reading data, and for a busy machine
 _FIRST_SECONDS = 1800.0  # before anything was measured
+_WORTHWHILE_SECONDS = 0.05  # of a call, which costs about a thousandth of a second itself
 
 
 @dataclass(frozen=True)
@@ -135,31 +136,35 @@ def _plan_tiers(layers: list[int], num_layers: int, gpus: float, runtime: Runtim
 
 
 def longest_first(tasks: list[ClientTask]) -> list[ClientTask]:
-    """Tasks by falling number of layers, then by client: the long ones must not come last."""
-    return sorted(tasks, key=lambda task: (-len(task.layers), task.client))
+    """Tasks by falling work, then by client: the long ones must not come last."""
+    return sorted(tasks, key=lambda task: (-task.work, task.client))
 
 
-def next_batch(queue: list[ClientTask], tier: int, slots: int, most: int | None) -> list[ClientTask]:
+def next_batch(
+    queue: list[ClientTask], tier: int, slots: int, most: int | None, least: float = 0.0
+) -> list[ClientTask]:
     """The tasks that an idle slot takes next from a queue in `longest_first` order.
 
     A batch has about half of a fair share of the remaining work: few calls at first, small ones at the end, so that
     no slot waits for another. Only tasks that fit the tier are taken.
+
+    Args:
+        queue: Tasks that nobody has taken yet.
+        tier: The most layers that the slot takes.
+        slots: How many slots there are.
+        most: The most tasks of a batch; None for no bound.
+        least: Work below which a call would cost more than it is worth.
     """
     fitting = [task for task in queue if len(task.layers) <= tier]
-    share = sum(work_of(task) for task in fitting) / (2 * slots)
+    share = max(least, sum(task.work for task in fitting) / (2 * slots))
     batch: list[ClientTask] = []
     work = 0
     for task in fitting:
-        work += work_of(task)
+        work += task.work
         if batch and (len(batch) == most or work > share):
             break
         batch.append(task)
     return batch
-
-
-def work_of(task: ClientTask) -> int:
-    """How much a task is, in layers trained."""
-    return max(1, len(task.layers))
 
 
 class Pace:
@@ -171,11 +176,18 @@ class Pace:
 
     def __init__(self, fixed: float | None) -> None:
         self._fixed = fixed
-        self._slowest = 0.0
+        self._slowest = self._work = self._seconds = 0.0
 
     def note(self, work: int, seconds: float) -> None:
         """Take in a call that ended: its work, in any unit, and how long it took."""
         self._slowest = max(self._slowest, seconds / work)
+        self._work += work
+        self._seconds += seconds
+
+    @property
+    def least(self) -> float:
+        """Work that takes as long as a call should at least take, for its overhead not to matter; 0 if unknown."""
+        return _WORTHWHILE_SECONDS * self._work / self._seconds if self._seconds else 0.0
 
     def limit(self, work: int) -> float:
         """Seconds that a call with this work may take."""

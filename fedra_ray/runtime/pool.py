@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.errors import RunFailedError, SettingError
-from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
-from fedra_ray.runtime.placement import Pace, SlotSpec, longest_first, next_batch, work_of
+from fedra_ray.messages import ClientTask, Score
+from fedra_ray.reduction import PartialRound
+from fedra_ray.runtime.jobs import EvaluationJob, Job, TrainingJob, Work
+from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot
 
 Vector = NDArray[np.float32]
@@ -36,12 +39,10 @@ class _Slot:
 
 @dataclass
 class _Call:
-    """A call under way: what it was asked, how much work that is, and when it counts as hanging."""
+    """A call under way, and when it counts as hanging."""
 
     slot: _Slot
-    what: Any
-    pace: Pace
-    work: int
+    work: Work
     start: float
     deadline: float
 
@@ -62,7 +63,6 @@ class SlotPool:
 
     def __init__(self, blueprint: Blueprint, weights: ray.ObjectRef, plan: Callable[[], list[SlotSpec]]) -> None:
         self._config = blueprint.config
-        self._domains = blueprint.domains
         self._shared = ray.put(blueprint)
         self._weights = weights
         self._plan = plan
@@ -70,6 +70,9 @@ class SlotPool:
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         self._starting: dict[ray.ObjectRef, _Slot] = {}
+        self._busy: dict[ray.ObjectRef, _Call] = {}
+        self._jobs: list[Job] = []
+        self._shards = blueprint.shards()
         self._training = Pace(blueprint.config.runtime.task_timeout)
         self._evaluation = Pace(blueprint.config.runtime.task_timeout)
         self._follow_cluster()
@@ -79,103 +82,80 @@ class SlotPool:
         """Client actors, started or starting."""
         return len(self._slots)
 
-    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[ClientUpdate | ClientFailure]:
-        """Train every task, longest first.
-
-        A client whose actor died, hung or raised is trained again, with the same result: alone, because one that kills
-        its actor must not take others with it again. A client that fails on every attempt is answered by its failure.
-        """
+    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[PartialRound]:
+        """Begin to train every task; a client that fails on every attempt is among the failures of a part."""
+        runtime = self._config.runtime
+        job = TrainingJob(tasks, ray.put(values), self._training, runtime.clients_per_actor, runtime.max_attempts)
         self._follow_cluster()
-        reference = ray.put(values)
-        queue, again = longest_first(tasks), list[ClientTask]()
-        attempts = {task.client: 1 for task in tasks}
-        busy: dict[ray.ObjectRef, _Call] = {}
-        while queue or again or busy:
-            for slot in list(self._idle):
-                batch = next_batch(again, slot.spec.tier, len(self._slots), 1) or next_batch(
-                    queue, slot.spec.tier, len(self._slots), self._config.runtime.clients_per_actor
-                )
-                if batch:
-                    taken = {task.client for task in batch}
-                    queue, again = (
-                        [task for task in waiting if task.client not in taken] for waiting in (queue, again)
-                    )
-                    numbered = [(task, attempts[task.client]) for task in batch]
-                    work = sum(work_of(task) for task in batch)
-                    self._call(busy, slot, slot.actor.train.remote(numbered, reference), batch, self._training, work)
-            batch, results = self._next_result(busy) or ([], [])
-            if isinstance(results, RayTaskError) and isinstance(results.cause, RunFailedError):
-                raise results.cause
-            if isinstance(results, RayError):
-                results = [ClientFailure(task, str(results)) for task in batch]
-            for result in results:
-                client = result.task.client
-                if isinstance(result, ClientUpdate) or attempts[client] == self._config.runtime.max_attempts:
-                    yield result
-                else:
-                    attempts[client] += 1
-                    again = longest_first([*again, result.task])
+        self._begin(job)
+        return self._parts(job)
 
-    def evaluate(self, values: Vector) -> list[Score]:
-        """Score the global adapter on every domain; a domain whose actor died or hung is scored again."""
-        reference = ray.put(values)
-        queue = list(self._domains)
-        scores: dict[str, Score] = {}
-        failures = 0
-        busy: dict[ray.ObjectRef, _Call] = {}
-        while queue or busy:
-            while queue and self._idle:
-                slot, domain = self._idle[-1], queue.pop()
-                self._call(busy, slot, slot.actor.evaluate.remote(domain, reference), domain, self._evaluation, 1)
-            domain, result = self._next_result(busy) or ("", None)
-            if isinstance(result, RayTaskError):
-                raise result.cause
-            if isinstance(result, RayError):
-                failures += 1
-                if failures == self._config.runtime.max_attempts * len(self._domains):
-                    raise RunFailedError(f"the evaluation failed {failures} times, the last time with: {result}")
-                queue.append(domain)
-            elif result is not None:
-                scores[domain] = result
-        return [scores[domain] for domain in self._domains]
+    def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
+        """Begin to score the global adapter on every domain; the result waits for the scores."""
+        job = EvaluationJob(self._shards, ray.put(values), self._evaluation, self._config.runtime.max_attempts)
+        self._begin(job)
+        return partial(self._scores, job)
 
-    def _call(
-        self, busy: dict[ray.ObjectRef, _Call], slot: _Slot, reference: ray.ObjectRef, what: Any, pace: Pace, work: int
-    ) -> None:
-        self._idle.remove(slot)
-        now = time.monotonic()
-        busy[reference] = _Call(slot, what, pace, work, now, now + pace.limit(work))
+    def _parts(self, job: TrainingJob) -> Iterator[PartialRound]:
+        while job.parts or not job.done:
+            if job.parts:
+                yield job.parts.popleft()
+            else:
+                self._turn()
 
-    def _next_result(self, busy: dict[ray.ObjectRef, _Call]) -> tuple[Any, Any] | None:
-        """What was asked and the result of the next call that ends, an error as a value.
+    def _scores(self, job: EvaluationJob) -> list[Score]:
+        while not job.done:
+            self._turn()
+        return job.scores()
 
-        None if an actor got ready instead, or one that hung was killed; its call ends next.
-        """
-        if not busy and not self._starting:
+    def _begin(self, job: Job) -> None:
+        self._jobs = [each for each in self._jobs if not each.done] + [job]
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Give every idle actor something to do, of the job that began first."""
+        for slot in list(self._idle):
+            offers = (job.offer(slot.spec.tier, len(self._slots)) for job in self._jobs)
+            work = next((offer for offer in offers if offer), None)
+            if work is not None:
+                self._idle.remove(slot)
+                now = time.monotonic()
+                reference = getattr(slot.actor, work.call).remote(*work.arguments)
+                self._busy[reference] = _Call(slot, work, now, now + work.job.pace.limit(work.amount))
+
+    def _turn(self) -> None:
+        """Wait until a call ends or an actor is ready, take that in, and hand out more work."""
+        if not self._busy and not self._starting:
             raise RunFailedError("there is work that no client actor may take, and none is starting")
-        patience = min((call.deadline for call in busy.values()), default=math.inf) - time.monotonic()
-        ended, _ = ray.wait([*busy, *self._starting], num_returns=1, timeout=min(max(0.0, patience), _FOLLOW_SECONDS))
-        if not ended:
-            self._kill_hanging(busy)
+        patience = min((call.deadline for call in self._busy.values()), default=math.inf) - time.monotonic()
+        timeout = min(max(0.0, patience), _FOLLOW_SECONDS)
+        ended, _ = ray.wait([*self._busy, *self._starting], num_returns=1, timeout=timeout)
+        if ended:
+            self._end(ended[0])
+        else:
+            self._kill_hanging()
             self._follow_cluster()
-            return None
-        call = busy.pop(ended[0], None)
-        slot = call.slot if call else self._starting.pop(ended[0])
+        self._dispatch()
+
+    def _end(self, reference: ray.ObjectRef) -> None:
+        call = self._busy.pop(reference, None)
+        slot = call.slot if call else self._starting.pop(reference)
         try:
-            result = ray.get(ended[0])
+            result = ray.get(reference)
             self._idle.append(slot)
             if call:
-                call.pace.note(call.work, time.monotonic() - call.start)
+                call.work.job.pace.note(call.work.amount, time.monotonic() - call.start)
         except RayTaskError as error:
             self._idle.append(slot)
             result = error
         except RayError as error:
             self._replace(slot, error, started=call is not None)
             result = error
-        return None if call is None else (call.what, result)
+        if call:
+            call.work.job.accept(call.work, result)
 
-    def _kill_hanging(self, busy: dict[ray.ObjectRef, _Call]) -> None:
-        for call in busy.values():
+    def _kill_hanging(self) -> None:
+        for call in self._busy.values():
             if call.deadline <= time.monotonic():
                 ray.kill(call.slot.actor)
                 call.deadline = math.inf

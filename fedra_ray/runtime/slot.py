@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.errors import RunFailedError
 from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.reduction import PartialRound
+from fedra_ray.shards import Shard
 
 if TYPE_CHECKING:
     from fedra_ray.backbone import FrozenWeights
@@ -34,20 +36,18 @@ class ClientSlot:
         self._number = number
         self._site = Site(blueprint, weights, "cuda" if on_gpu else "cpu")
 
-    def train(
-        self, tasks: list[tuple[ClientTask, int]], values: NDArray[np.float32]
-    ) -> list[ClientUpdate | ClientFailure]:
+    def train(self, tasks: list[tuple[ClientTask, int]], values: NDArray[np.float32]) -> PartialRound:
         """Train a batch of (task, attempt) from the global adapter; an error of one client leaves the others alone."""
-        results: list[ClientUpdate | ClientFailure] = []
-        for task, attempt in tasks:
-            try:
-                results.append(replace(self._site.train_one(task, values), slot=self._number, attempt=attempt))
-            except RunFailedError:  # another attempt would end the same
-                raise
-            except Exception:  # whatever a method or data set raises belongs to this client's failure
-                results.append(ClientFailure(task, traceback.format_exc()))
-        return results
+        return self._site.reduce((self._answer(task, attempt, values) for task, attempt in tasks), values)
 
-    def evaluate(self, domain: str, values: NDArray[np.float32]) -> Score:
-        """Score of the global adapter on one domain."""
-        return self._site.evaluate_one(domain, values)
+    def evaluate(self, shard: Shard, values: NDArray[np.float32]) -> Score:
+        """Score of the global adapter on a shard of a domain."""
+        return self._site.evaluate_one(shard, values)
+
+    def _answer(self, task: ClientTask, attempt: int, values: NDArray[np.float32]) -> ClientUpdate | ClientFailure:
+        try:
+            return replace(self._site.train_one(task, values), slot=self._number, attempt=attempt)
+        except RunFailedError:  # another attempt would end the same
+            raise
+        except Exception:  # whatever a method or data set raises belongs to this client's failure
+            return ClientFailure(task, traceback.format_exc())

@@ -24,7 +24,7 @@ from fedra_ray.config import (
 )
 from fedra_ray.errors import SettingError
 from fedra_ray.experiment import Outcome
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.messages import ClientReport, ClientTask, Score
 from fedra_ray.records import Missing, Records, to_parquet
 from fedra_ray.run_dir import prepare
 from fedra_ray.storage import Folder
@@ -237,7 +237,7 @@ def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> 
     prepare(Folder(folder), config)
     blueprint, _ = draw_up(config)
     records = Records(Folder(folder))
-    update = ClientUpdate(ClientTask(1, 0, (0,), ("head",), 0.5), np.zeros(10, np.float32), 8, 1, 0.5, 0.1)
+    update = ClientReport(ClientTask(1, 0, (0,), ("head",), 0.5), 40, 8, 1, 0.5, 0.1)
     records.add_round(1, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
     Folder(folder).write("partition.parquet", to_parquet(blueprint.division().table()))

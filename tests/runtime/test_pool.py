@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 
@@ -11,7 +12,8 @@ from analysis.chaos.disturbed import wait_for
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
-from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate
+from fedra_ray.messages import ClientReport, ClientTask
+from fedra_ray.reduction import PartialRound
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
@@ -27,8 +29,19 @@ def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, S
     return blueprint, SlotPool(blueprint, ray.put(weights), lambda: specs)
 
 
-def by_client(updates: Iterable[ClientUpdate]) -> dict[int, ClientUpdate]:
-    return {update.task.client: update for update in updates}
+def gather(parts: Iterable[PartialRound]) -> PartialRound:
+    total = PartialRound()
+    for part in parts:
+        total.merge(part)
+    return total
+
+
+def by_client(total: PartialRound) -> dict[int, ClientReport]:
+    return {report.task.client: report for report in total.reports}
+
+
+def bits(total: PartialRound, values: np.ndarray) -> bytes:
+    return total.sums[0].mean(values).tobytes()
 
 
 def process_of(actor: "ray.actor.ActorHandle[object]") -> int:
@@ -46,14 +59,14 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
     blueprint, alone = start(config, [WHOLE])
     _, both = start(config, [WHOLE, WHOLE])
     values = blueprint.layout.initial(0)
-    one, two = by_client(alone.train(TASKS, values)), by_client(both.train(TASKS, values))
+    one, two = gather(alone.train(TASKS, values)), gather(both.train(TASKS, values))
     for task in TASKS:
         expected = blueprint.layout.pack(values, blueprint.layout.held(task.layers, task.heads))
-        assert one[task.client].values.shape == expected.shape
-        assert one[task.client].values.tobytes() != expected.tobytes()
-        assert one[task.client].values.tobytes() == two[task.client].values.tobytes()
-    scores = alone.evaluate(values)
-    assert scores == both.evaluate(values)
+        assert by_client(one)[task.client].traffic == by_client(two)[task.client].traffic == expected.nbytes
+    assert one.sums[0].weights.tolist() == two.sums[0].weights.tolist() == [1, 2, 2, 2, 3]
+    assert bits(one, values) == bits(two, values) != values.tobytes()
+    scores = alone.evaluate(values)()
+    assert scores == both.evaluate(values)()
     assert [score.domain for score in scores] == ["dark", "light", "noisy"]
 
 
@@ -63,23 +76,20 @@ def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str
     faulty.runtime.task_timeout = 12.0 if how == "hang" else None
     blueprint, pool = start(faulty, [WHOLE])
     values = blueprint.layout.initial(0)
-    disturbed = by_client(pool.train(TASKS, values))
+    disturbed = gather(pool.train(TASKS, values))
     assert Path(faulty.method.options["marker"]).exists()
-    assert disturbed[1].attempt == 2
-    undisturbed = by_client(pool.train(TASKS, values))
-    assert {client: update.values.tobytes() for client, update in disturbed.items()} == {
-        client: update.values.tobytes() for client, update in undisturbed.items()
-    }
+    assert by_client(disturbed)[1].attempt == 2
+    assert bits(disturbed, values) == bits(gather(pool.train(TASKS, values)), values)
 
 
 def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> None:
     blueprint, pool = start(config, [WHOLE])
     values = blueprint.layout.initial(0)
-    before = pool.evaluate(values)
+    before = pool.evaluate(values)()
     os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
-    assert pool.evaluate(values) == before
+    assert pool.evaluate(values)() == before
     os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
-    assert len(by_client(pool.train(TASKS, values))) == 3
+    assert len(by_client(gather(pool.train(TASKS, values)))) == 3
 
 
 def test_an_actor_killed_while_it_evaluates_is_replaced_with_the_same_scores(
@@ -89,11 +99,11 @@ def test_an_actor_killed_while_it_evaluates_is_replaced_with_the_same_scores(
     config.dataset.target = "slow.Slow"  # half a second a domain, in which to be killed
     blueprint, pool = start(config, [WHOLE])
     values = blueprint.layout.initial(0)
-    expected = pool.evaluate(values)
+    expected = pool.evaluate(values)()
     first = process_of(pool._slots[0].actor)
     killer = threading.Thread(target=lambda: wait_for("ClientSlot.evaluate").kill())
     killer.start()
-    assert pool.evaluate(values) == expected
+    assert pool.evaluate(values)() == expected
     killer.join()
     assert process_of(pool._slots[0].actor) != first
 
@@ -105,11 +115,11 @@ def test_a_client_that_never_works_is_answered_by_its_failure_and_harms_no_other
     faulty.method.options = {"how": how}
     faulty.runtime.max_attempts = 2
     blueprint, pool = start(faulty, [WHOLE])
-    answers = list(pool.train(TASKS, blueprint.layout.initial(0)))
-    (failure,) = [answer for answer in answers if isinstance(answer, ClientFailure)]
+    total = gather(pool.train(TASKS, blueprint.layout.initial(0)))
+    (failure,) = total.failures
     assert failure.task.client == 1
     assert message in failure.error
-    assert {answer.task.client for answer in answers} == {0, 1, 2}
+    assert by_client(total).keys() == {0, 2}
 
 
 def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients(config: ExperimentConfig) -> None:
@@ -117,7 +127,7 @@ def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients
     blueprint, pool = start(config, specs)
     ray.get([slot.actor.__ray_ready__.remote() for slot in pool._slots])
     assert ray.available_resources()["GPU"] == pytest.approx(2 - 1.75)
-    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    updates = by_client(gather(pool.train(TASKS, blueprint.layout.initial(0))))
     assert updates[0].slot == 0
     assert updates[1].slot in (0, 1)
     assert len(updates) == 3
@@ -125,13 +135,13 @@ def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients
 
 def test_an_actor_without_room_in_the_cluster_holds_up_nobody(config: ExperimentConfig) -> None:
     blueprint, pool = start(config, [WHOLE, SlotSpec(4, 64.0, 0.0)])
-    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    updates = by_client(gather(pool.train(TASKS, blueprint.layout.initial(0))))
     assert {update.slot for update in updates.values()} == {0}
 
 
 def test_a_labelled_slot_is_on_a_node_with_that_label_or_waits_for_one(config: ExperimentConfig) -> None:
     blueprint, pool = start(config, [SlotSpec(4, 1.0, 0.0, "small"), SlotSpec(4, 1.0, 0.0, "large")])
-    updates = by_client(pool.train(TASKS, blueprint.layout.initial(0)))
+    updates = by_client(gather(pool.train(TASKS, blueprint.layout.initial(0))))
     assert {update.slot for update in updates.values()} == {1}
     assert [node.label for node in nodes()] == ["large"]
 
@@ -140,17 +150,15 @@ def test_slots_follow_the_plan_while_work_goes_on(config: ExperimentConfig) -> N
     wanted = [WHOLE]
     blueprint, pool = start(config, wanted)
     values = blueprint.layout.initial(0)
-    expected = by_client(pool.train(TASKS, values))
+    expected = bits(gather(pool.train(TASKS, values)), values)
     wanted.append(WHOLE)
     seen = set()
     while seen != {0, 1}:
-        found = by_client(pool.train(TASKS, values))
-        assert {client: each.values.tobytes() for client, each in found.items()} == {
-            client: each.values.tobytes() for client, each in expected.items()
-        }
-        seen = {update.slot for update in found.values()}
+        found = gather(pool.train(TASKS, values))
+        assert bits(found, values) == expected
+        seen = {report.slot for report in found.reports}
     wanted.pop()
-    assert len(by_client(pool.train(TASKS, values))) == 3
+    assert len(by_client(gather(pool.train(TASKS, values)))) == 3
     assert pool.size == 1
 
 
@@ -162,7 +170,7 @@ def test_the_frozen_weights_are_mapped_not_copied(config: ExperimentConfig) -> N
 
 def owns_memory(slot: object) -> dict[str, bool]:
     """Whether the actor could write to the memory behind a frozen weight: not if the object store owns it."""
-    weight = slot._site._model.backbone.norm.weight  # type: ignore[attr-defined]
+    weight = slot._site._trained.backbone.norm.weight  # type: ignore[attr-defined]
     with open("/proc/self/maps", encoding="ascii") as maps:
         for line in maps:
             bounds, rights = line.split()[:2]
