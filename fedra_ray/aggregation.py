@@ -23,7 +23,7 @@ LARGEST_SUM = 2.0 ** (62 - FRACTION_BITS)
 # there, and the bits of the result, read as an integer, are those of the middle plus the value in fixed point: one
 # pass over memory instead of three (scaling, rounding, conversion).
 _MIDDLE = 1.5 * 2.0 ** (52 - FRACTION_BITS)
-_MIDDLE_BITS = np.float64(_MIDDLE).view(np.int64)
+_MIDDLE_BITS = int(np.float64(_MIDDLE).view(np.int64))
 _LARGEST_FAST = 2.0 ** (51 - FRACTION_BITS)
 _SMALL_NORM = 64.0
 
@@ -38,7 +38,9 @@ class MaskedSum:
     def __init__(self, segments: Sequence[slice]) -> None:
         self.segments = segments
         self.weights = np.zeros(len(segments), dtype=np.int64)
+        # Modulo 2**64 a total is that of the fixed-point numbers plus so many times the bits of the middle.
         self._totals: dict[int, NDArray[np.int64]] = {}
+        self._middles = [0] * len(segments)
         self._magnitude = 0.0
 
     def add(self, held: Iterable[int], values: Vector, weight: int = 1) -> None:
@@ -56,14 +58,19 @@ class MaskedSum:
         if not np.isfinite(largest):
             raise ValueError("an update holds values that are not finite")
         self._reserve(largest * weight)
-        held = list(held)
-        buffer = np.empty(max((_length(self.segments[index]) for index in held), default=0))
+        fast = largest * weight < _LARGEST_FAST
+        buffer = np.empty(max((each.stop - each.start for each in self.segments), default=0))
         start = 0
         for index in held:
-            length = _length(self.segments[index])
-            if index not in self._totals:
-                self._totals[index] = np.zeros(length, dtype=np.int64)
-            self._totals[index] += _fixed(values[start : start + length], weight, largest, buffer[:length])
+            length = self.segments[index].stop - self.segments[index].start
+            weighted = buffer[:length]
+            weighted[:] = values[start : start + length]
+            if weight != 1:
+                weighted *= weight
+            if fast:
+                weighted += _MIDDLE
+                self._middles[index] += 1
+            self._accumulate(index, weighted.view(np.int64) if fast else np.rint(weighted * _SCALE).astype(np.int64))
             self.weights[index] += weight
             start += length
 
@@ -75,18 +82,24 @@ class MaskedSum:
         """
         self._reserve(other._magnitude)
         for index, total in other._totals.items():
-            if index in self._totals:
-                self._totals[index] += total
-            else:
-                self._totals[index] = total.copy()
+            self._accumulate(index, total)
+            self._middles[index] += other._middles[index]
         self.weights += other.weights
 
     def mean(self, previous: Vector) -> Vector:
         """The weighted mean of each segment over its holders; a segment without a holder keeps its previous value."""
         result = previous.copy()
         for index, total in self._totals.items():
-            result[self.segments[index]] = (total / (_SCALE * self.weights[index])).astype(np.float32)
+            middles = (self._middles[index] * _MIDDLE_BITS + 2**63) % 2**64 - 2**63
+            exact = total - np.int64(middles)
+            result[self.segments[index]] = (exact / (_SCALE * self.weights[index])).astype(np.float32)
         return result
+
+    def _accumulate(self, index: int, fixed: NDArray[np.int64]) -> None:
+        if index in self._totals:
+            self._totals[index] += fixed
+        else:
+            self._totals[index] = fixed.copy()
 
     def _reserve(self, magnitude: float) -> None:
         """Make sure, before anything is added, that no coordinate can leave the range."""
@@ -105,20 +118,3 @@ def magnitude(values: Vector) -> float:
     if squares < _SMALL_NORM**2:
         return math.sqrt(squares)
     return float(max(values.max(), -values.min()))
-
-
-def _length(segment: slice) -> int:
-    return int(segment.stop - segment.start)
-
-
-def _fixed(values: Vector, weight: int, largest: float, buffer: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Weight times values in fixed point, rounded to the nearest, and to even if two are; it may lie in the buffer."""
-    buffer[:] = values
-    if weight != 1:
-        buffer *= weight
-    if largest * weight < _LARGEST_FAST:
-        buffer += _MIDDLE
-        fixed: NDArray[np.int64] = buffer.view(np.int64)
-        fixed -= _MIDDLE_BITS
-        return fixed
-    return np.rint(buffer * _SCALE).astype(np.int64)

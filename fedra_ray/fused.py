@@ -64,11 +64,17 @@ class FusedLinear(LoraLinear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
-        return cast(Tensor, _lora(inputs, False, *self.arguments(inputs)))
+        if self.training or torch.is_grad_enabled():
+            return cast(Tensor, _lora(inputs, False, *self.arguments(inputs)))
+        factors = (self.lora_B.to(inputs.dtype), self.lora_A.to(inputs.dtype))
+        merged = torch.addmm(self.base.weight, *factors, alpha=self.scaling)  # less work than the low-rank way
+        return functional.linear(inputs, merged, self.base.bias)
 
     def after_gelu(self, inputs: Tensor) -> Tensor:
         """Map (..., in_features), of which the exact GELU is still to be taken, to (..., out_features)."""
-        return cast(Tensor, _lora(inputs, True, *self.arguments(inputs)))
+        if self.training or torch.is_grad_enabled():
+            return cast(Tensor, _lora(inputs, True, *self.arguments(inputs)))
+        return self(functional.gelu(inputs))
 
     def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
         """Weights, factors and dropout of this call, as `_Lora` takes them."""

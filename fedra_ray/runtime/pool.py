@@ -59,13 +59,21 @@ class SlotPool:
         blueprint: The experiment.
         weights: Reference to the frozen weights in the object store.
         plan: The actors that the experiment calls for on the cluster as it is at the time.
+        actor: Their class.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: ray.ObjectRef, plan: Callable[[], list[SlotSpec]]) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        weights: ray.ObjectRef,
+        plan: Callable[[], list[SlotSpec]],
+        actor: type[ClientSlot] = ClientSlot,
+    ) -> None:
         self._config = blueprint.config
         self._shared = ray.put(blueprint)
         self._weights = weights
         self._plan = plan
+        self._actor = actor
         self._numbers = itertools.count()
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
@@ -193,7 +201,7 @@ class SlotPool:
         self._start(slot)
 
     def _start(self, slot: _Slot) -> None:
-        remote: Any = ray.remote(ClientSlot)
+        remote: Any = ray.remote(self._actor)
         spec = slot.spec
         labels = {"label_selector": {"tier": spec.label}} if spec.label else {}
         actor = remote.options(num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=0, **labels)

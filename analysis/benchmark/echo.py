@@ -1,0 +1,101 @@
+"""Rounds of clients that train nothing and send 600 kB back: what is left is the cost of coordination."""
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from analysis.benchmark.processes import cpu_seconds, memory_mb
+from fedra_ray.adapter import Entry, Layout
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.data.dataset import open_dataset
+from fedra_ray.experiment import RoundReport, run
+from fedra_ray.journal import Journal
+from fedra_ray.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.reduction import PartialRound, reduce
+from fedra_ray.runtime.placement import SlotSpec
+from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.runtime.slot import ClientSlot
+from fedra_ray.shards import Shard
+from fedra_ray.storage import Folder
+
+NUM_LAYERS = 12
+VALUES = 153_600  # of float32 from every client: 614,400 bytes
+_HEAD = 9_600
+_IGNORED = 5  # rounds before the first that counts: actors start in them
+
+
+class EchoSlot(ClientSlot):
+    """A client actor that sends back what it got."""
+
+    def __init__(self, number: int, blueprint: Blueprint, weights: object) -> None:
+        self._blueprint, self._method = blueprint, blueprint.method()
+
+    def train(self, tasks: list[tuple[ClientTask, int]], values: NDArray[np.float32]) -> PartialRound:
+        return reduce((self._echo(task, values) for task, _ in tasks), self._blueprint, self._method, values)
+
+    def evaluate(self, shard: Shard, values: NDArray[np.float32]) -> Score:
+        return Score(shard.domain, "test", shard.stop - shard.start, 0, 0, 0.0)
+
+    def _echo(self, task: ClientTask, values: NDArray[np.float32]) -> ClientUpdate:
+        layout = self._blueprint.layout
+        echoed = layout.pack(values, layout.held(task.layers, task.heads))
+        return ClientUpdate(task, echoed.nbytes, examples=1, steps=0, loss=0.0, seconds=0.0, values=echoed)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Medians over rounds.
+
+    Attributes:
+        seconds: Wall time of a round.
+        cpu_seconds: CPU time a round of the process and all that it started, Ray's own included.
+        memory_mb: Memory of these at the end, in 10^6 bytes.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+
+
+def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> Echo:
+    """Run an experiment of echoing clients on the Ray instance that this process is connected to.
+
+    Args:
+        cohort: Clients a round.
+        rounds: How many count.
+        fleet: Clients in all; by default as many as a round has.
+        slots: Client actors.
+    """
+    config = ExperimentConfig(rounds=rounds + _IGNORED)
+    config.fleet.depths = [NUM_LAYERS]
+    config.fleet.num_clients, config.fleet.clients_per_round = fleet or cohort, cohort
+    config.partition.scheme = "lazy"
+    config.partition.examples_per_client = 1
+    config.evaluation.every = config.checkpoint.every = config.rounds
+    dataset = open_dataset(config.dataset, 32)
+    layers = tuple((Entry(f"{number}", ((VALUES - _HEAD) // NUM_LAYERS,)),) for number in range(NUM_LAYERS))
+    layout = Layout(layers, ((Entry("head", (_HEAD,)),),), ("head",))
+    blueprint = Blueprint(config, layout, (), 32, dataset.domains, dataset.classes)
+    pool = SlotPool(blueprint, ray.put({}), lambda: [SlotSpec(NUM_LAYERS, 1.0, 0.0)] * slots, EchoSlot)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, cpu = _follow(blueprint, pool, Path(folder))
+        return Echo(seconds, cpu, memory_mb())
+
+
+def _follow(blueprint: Blueprint, pool: SlotPool, folder: Path) -> tuple[float, float]:
+    """Median wall time, and mean CPU time, of the rounds that count."""
+    ends, cpu_start = [], 0.0
+    for event in run(blueprint, pool, Journal(Folder(folder), 1)):
+        if isinstance(event, RoundReport):
+            ends.append(time.perf_counter())
+            if event.round == _IGNORED:
+                cpu_start = cpu_seconds()
+    cpu = (cpu_seconds() - cpu_start) / (len(ends) - _IGNORED)
+    return statistics.median(np.diff(ends[_IGNORED - 1 :]).tolist()), cpu
