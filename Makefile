@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-HALF_MADE := $(VENV)/.half-made
+FLOWER := .venv-flower
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 # Name another interpreter with `make PYTHON=/path/to/python3.11`.
@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 # Local Ray neither reports usage nor prints that it does.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help run test heavy chaos soak lint format bench study clean
+.PHONY: help run test heavy chaos soak lint format bench study flower clean
 
 help: ## Show this list.
 	@echo 'make TARGET [ARGS="..."]'
@@ -50,18 +50,21 @@ bench: $(READY) ## Measure how fast images are loaded, against training (about t
 study: $(READY) ## Compare all methods on the embedded data (about half an hour).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
-clean: ## Remove the environment, caches and built packages; keep runs.
-	rm -rf $(VENV) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+flower: $(FLOWER)/.ready ## Set up Flower's own environment for the benchmark.
+
+clean: ## Remove the environments, caches and built packages; keep runs.
+	rm -rf $(VENV) $(FLOWER) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A usable .venv is updated in place. One that is broken, or that an interrupted set-up left half made, is made
-# anew; the mark goes away when the installer ends by itself, because it then leaves no package half written.
-$(READY): pyproject.toml constraints.txt
-	@echo 'Setting up $(VENV) (a few minutes the first time)'
+# $(call environment,WHAT PIP INSTALLS) sets up the environment whose .ready is the target. A usable one is updated in
+# place. One that is broken, or that an interrupted set-up left half made, is made anew; the mark .half-made goes away
+# when the installer ends by itself, because it then leaves no package half written.
+define environment
+	@echo 'Setting up $(@D) (a few minutes the first time)'
 	@uv=$$(command -v uv || true); \
 	usable() { \
-		[ ! -e $(HALF_MADE) ] && $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null && \
-		{ [ -n "$$uv" ] || $(BIN)/python -m pip --version >/dev/null 2>&1; }; \
+		[ ! -e $(@D)/.half-made ] && $(@D)/bin/python -c '$(SUPPORTED)' 2>/dev/null && \
+		{ [ -n "$$uv" ] || $(@D)/bin/python -m pip --version >/dev/null 2>&1; }; \
 	}; \
 	create() { \
 		if [ -z "$$uv" ] && ! $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null; then \
@@ -69,16 +72,23 @@ $(READY): pyproject.toml constraints.txt
 				"Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 			return 1; \
 		fi; \
-		rm -rf $(VENV) && mkdir $(VENV) && touch $(HALF_MADE) || return 1; \
-		if [ -n "$$uv" ]; then uv venv --quiet --allow-existing --python '>=3.11,<3.14' $(VENV); \
-		else $(PYTHON) -m venv $(VENV); fi; \
+		rm -rf $(@D) && mkdir $(@D) && touch $(@D)/.half-made || return 1; \
+		if [ -n "$$uv" ]; then uv venv --quiet --allow-existing --python '>=3.11,<3.14' $(@D); \
+		else $(PYTHON) -m venv $(@D); fi; \
 	}; \
 	install() { \
-		if [ -n "$$uv" ]; then uv pip install --quiet --python $(BIN)/python "$$@"; \
-		else $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$@"; fi; \
+		if [ -n "$$uv" ]; then uv pip install --quiet --python $(@D)/bin/python "$$@"; \
+		else $(@D)/bin/python -m pip install --quiet --disable-pip-version-check "$$@"; fi; \
 	}; \
 	usable || create || exit 1; \
-	touch $(HALF_MADE); \
-	install -c constraints.txt -e '.[dev]'; status=$$?; \
-	rm -f $(HALF_MADE); \
+	touch $(@D)/.half-made; \
+	install $(1); status=$$?; \
+	rm -f $(@D)/.half-made; \
 	[ $$status -eq 0 ] && touch $@
+endef
+
+$(READY): pyproject.toml constraints.txt
+	$(call environment,-c constraints.txt -e '.[dev]')
+
+$(FLOWER)/.ready: analysis/benchmark/flower.txt
+	$(call environment,-r $<)

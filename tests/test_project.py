@@ -139,7 +139,7 @@ def test_embedded_assets_stay_small() -> None:
     assert too_large == {}
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "bench", "study", "clean"])
+@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "bench", "study", "flower", "clean"])
 def test_make_describes_its_target(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(rf"^{target}:.*## \S", makefile, re.MULTILINE)

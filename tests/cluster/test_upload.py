@@ -34,6 +34,7 @@ def test_environments_histories_results_and_tests_stay_at_home(include_gitignore
     shutil.copy(ROOT / ".gitignore", tmp_path)
     home = [
         ".venv/bin/python",
+        ".venv-flower/bin/python",
         ".git/HEAD",
         ".ci/run",
         "runs/first/config.yaml",
