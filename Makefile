@@ -44,8 +44,8 @@ format: $(READY) ## Format the code and apply the safe fixes.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Measure how fast images are loaded, against training (about three minutes).
-	@$(BIN)/python -m analysis.benchmark.loading $(ARGS)
+bench: $(READY) ## Measure speed against other ways to do the same (about half an hour; `make flower` first).
+	@$(BIN)/python -m analysis.benchmark $(ARGS)
 
 study: $(READY) ## Compare all methods on the embedded data (about half an hour).
 	@$(BIN)/python -m analysis.study $(ARGS)

@@ -220,7 +220,7 @@ class AggregationConfig:
 class EvaluationConfig:
     """Evaluate the global model on `split` every `every` rounds and after the last one."""
 
-    every: int = 10
+    every: int = 20
     batch_size: int = 256
     split: str = "test"
 

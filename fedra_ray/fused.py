@@ -74,7 +74,7 @@ class FusedLinear(LoraLinear):
         """Map (..., in_features), of which the exact GELU is still to be taken, to (..., out_features)."""
         if self.training or torch.is_grad_enabled():
             return cast(Tensor, _lora(inputs, True, *self.arguments(inputs)))
-        return self(functional.gelu(inputs))
+        return self.forward(functional.gelu(inputs))
 
     def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
         """Weights, factors and dropout of this call, as `_Lora` takes them."""

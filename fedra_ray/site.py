@@ -35,6 +35,8 @@ class Site:
     def __init__(self, blueprint: Blueprint, weights: FrozenWeights, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # the number of threads changes the order of sums, and so the bits
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False  # the fastest algorithm may be another one in every process
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
         self._blueprint, self._config = blueprint, blueprint.config
         self._device = torch.device(device)
         self._trained = self._evaluated = adapted_model(blueprint, weights.evaluation).to(self._device)

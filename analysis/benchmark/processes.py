@@ -20,7 +20,7 @@ def cpu_seconds() -> float:
     for process in tree():
         with suppress(psutil.Error):
             times = process.cpu_times()
-            total += times.user + times.system
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

@@ -58,8 +58,13 @@ class Examples:
                 images, labels = ahead.pop().result()
                 ahead = [pool.submit(self._batch, positions) for positions in order[number + 1 : number + 2]]
                 if len(labels):
-                    pixels = torch.from_numpy(images).to(self.mean.device)
-                    yield (pixels.float() / 255 - self.mean) / self.std, torch.from_numpy(labels).to(self.mean.device)
+                    pixels = self._copied(torch.from_numpy(images))
+                    yield (pixels.float() / 255 - self.mean) / self.std, self._copied(torch.from_numpy(labels))
+
+    def _copied(self, values: Tensor) -> Tensor:
+        """The values on the device: for a GPU from pinned memory, so that the copy runs beside computation."""
+        device = self.mean.device
+        return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
     def _batch(self, positions: Indices) -> tuple[Pixels, Indices]:
         """Pixels and labels, from one domain after another, in the order of positions."""

@@ -70,6 +70,18 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
     assert [score.domain for score in scores] == ["dark", "light", "noisy"]
 
 
+def test_evaluation_and_the_next_training_share_the_actors(config: ExperimentConfig) -> None:
+    blueprint, pool = start(config, [WHOLE])
+    values = blueprint.layout.initial(0)
+    expected, alone = pool.evaluate(values)(), bits(gather(pool.train(TASKS, values)), values)
+    scores, parts = pool.evaluate(values), pool.train(TASKS, values)
+    assert bits(gather(parts), values) == alone
+    assert scores() == expected
+    parts, scores = pool.train(TASKS, values), pool.evaluate(values)
+    assert scores() == expected
+    assert bits(gather(parts), values) == alone
+
+
 @pytest.mark.parametrize("how", ["kill", "hang", "raise", "memory"])
 def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str, faulty: ExperimentConfig) -> None:
     faulty.method.options["how"] = how

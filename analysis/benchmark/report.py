@@ -1,0 +1,65 @@
+"""How benchmarks measure in turns, and show their numbers: a table on the screen, and the same as Parquet."""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from rich.console import Console
+from rich.table import Table
+
+
+def parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """Arguments that all benchmarks have."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--repeats", type=int, default=7)
+    found.add_argument("--out", type=Path, default=Path(f"benchmarks/{name}.parquet"))
+    return found
+
+
+def show(title: str, rows: list[dict[str, Any]], out: Path) -> None:
+    """Print rows of equal keys as a table, and write them with the date and the machine."""
+    table = Table(title=title)
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    Console(width=140).print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    measured = {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    pq.write_table(pa.Table.from_pylist([measured | row for row in rows]), out)
+
+
+def machine() -> str:
+    """The processor, as the system calls it, with torch's version."""
+    names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
+    return f"{len(names)} x {names[0] if names else platform.machine()}, torch {torch.__version__}"
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def take_turns(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median seconds of each, after one call that does not count."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats + 1):
+        for function, found in zip(functions, seconds, strict=True):
+            start = time.perf_counter()
+            function()
+            found.append(time.perf_counter() - start)
+    return [statistics.median(found[1:]) for found in seconds]

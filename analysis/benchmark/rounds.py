@@ -1,0 +1,170 @@
+"""A round of real training by this project and by two other ways to simulate it, on two CPUs.
+
+    python -m analysis.benchmark.rounds
+
+Six clients with depths 12, 10, 8, 6, 4, 3 take two steps of 32 images with ViT-Tiny at 64 pixels and LoRA dropout 0.1.
+The rivals take turns, each in processes of its own:
+
+- fedra-ray: two client actors on Ray, data set, records and all;
+- plain: timm and PEFT, one client after another on two threads, a sub-model copied for each; no data is read;
+- all resident: in the way of the authors' code, a model for every client stays in memory, and whole blocks are copied
+  to and from it each round.
+"""
+
+import copy
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from analysis.benchmark import plain
+from analysis.benchmark.processes import cpu_seconds, memory_mb
+from analysis.benchmark.report import parser, show
+from fedra_ray.allocation import uniform
+from fedra_ray.backbone import build
+from fedra_ray.config import BackboneConfig, ExperimentConfig, LoraConfig
+from fedra_ray.seeding import Purpose, generator
+
+DEPTHS = [12, 10, 8, 6, 4, 3]
+MODEL = BackboneConfig("vit_tiny", "vit_tiny_patch16_224", {"img_size": 64, "patch_size": 8})
+LORA = LoraConfig(rank=8, alpha=8.0, dropout=0.1)
+CLASSES, BATCH, STEPS = 36, 32, 2
+
+
+def layers(number: int) -> list[list[int]]:
+    """Who holds which layers in a round."""
+    matrix = uniform(DEPTHS, 12, generator(0, Purpose.ALLOCATION, number))
+    return [row.nonzero()[0].tolist() for row in matrix]
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """A batch of noise for every client."""
+    return [(torch.randn(BATCH, 3, 64, 64), torch.randint(0, CLASSES, (BATCH,))) for _ in DEPTHS]
+
+
+def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """A client's local steps."""
+    take = plain.step(model, images, labels)
+    for _ in range(STEPS):
+        take()
+
+
+def one_after_another() -> Iterator[None]:
+    """Rounds of the plain loop."""
+    torch.set_num_threads(2)
+    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    for number in range(10**9):
+        updates = []
+        for chosen, (images, labels) in zip(layers(number), data, strict=True):
+            part = plain.sub_model(model, chosen)
+            train(part, images, labels)
+            updates.append({layer: block.state_dict() for layer, block in zip(chosen, part.blocks, strict=True)})
+        average(model, updates, "lora_")
+        yield
+
+
+def all_resident() -> Iterator[None]:
+    """Rounds in the way of the authors' code."""
+    torch.set_num_threads(2)
+    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    clients = [plain.sub_model(model, range(depth)) for depth in DEPTHS]
+    for number in range(10**9):
+        updates = []
+        for client, chosen, (images, labels) in zip(clients, layers(number), data, strict=True):
+            for block, layer in zip(client.blocks, chosen, strict=True):
+                block.load_state_dict(model.blocks[layer].state_dict())
+            train(client, images, labels)
+            parts = zip(chosen, client.blocks, strict=True)
+            updates.append({layer: copy.deepcopy(block.state_dict()) for layer, block in parts})
+        average(model, updates, "")
+        yield
+
+
+def average(model: nn.Module, updates: list[dict[int, dict[str, torch.Tensor]]], which: str) -> None:
+    """The mean of each block's values with `which` in their name over the clients that held it."""
+    for layer, block in enumerate(model.blocks):
+        held = [update[layer] for update in updates if layer in update]
+        for name, value in block.state_dict().items():
+            if held and which in name:
+                value.copy_(torch.stack([each[name] for each in held]).mean(0))
+
+
+def on_ray() -> Iterator[None]:
+    """Rounds of this project."""
+    from fedra_ray.runtime.environment import declare
+
+    declare("local")
+    import ray
+
+    from fedra_ray.assembly import draw_up
+    from fedra_ray.experiment import run
+    from fedra_ray.journal import Journal
+    from fedra_ray.runtime.placement import SlotSpec
+    from fedra_ray.runtime.pool import SlotPool
+    from fedra_ray.storage import Folder
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = ExperimentConfig(backbone=copy.deepcopy(MODEL), lora=LORA, rounds=999_999)
+        config.backbone.mean = config.backbone.std = [0.5, 0.5, 0.5]
+        config.backbone.checkpoint = f"{folder}/vit.safetensors"
+        save_file(build(MODEL).state_dict(), config.backbone.checkpoint)
+        config.training.batch_size, config.training.max_steps = BATCH, STEPS
+        config.evaluation.every = config.checkpoint.every = config.rounds
+        blueprint, weights = draw_up(config)
+        ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
+        pool = SlotPool(blueprint, ray.put(weights), lambda: [SlotSpec(12, 1.0, 0.0)] * 2)
+        for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), 1)):
+            yield
+
+
+RIVALS: dict[str, Callable[[], Iterator[None]]] = {
+    "fedra-ray": on_ray,
+    "plain": one_after_another,
+    "all resident": all_resident,
+}
+
+
+def serve(name: str, caller: Connection) -> None:
+    """Carry out a round for every message, and answer with its seconds, CPU seconds and memory after it."""
+    rounds = RIVALS[name]()
+    while caller.recv():
+        start, cpu = time.perf_counter(), cpu_seconds()
+        next(rounds)
+        caller.send((time.perf_counter() - start, cpu_seconds() - cpu, memory_mb()))
+    rounds.close()
+
+
+def main() -> None:
+    """Measure, print and write."""
+    settings = parser(__doc__, "rounds").parse_args()
+    context = multiprocessing.get_context("spawn")
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RIVALS}
+    lines = {}
+    for name in RIVALS:
+        lines[name], other = context.Pipe()
+        context.Process(target=serve, args=(name, other)).start()
+    for _ in range(settings.repeats + 2):
+        for name, line in lines.items():
+            line.send(True)
+            found[name].append(line.recv())
+    for line in lines.values():
+        line.send(False)
+    rows: list[dict[str, Any]] = []
+    for name, measured in found.items():
+        seconds, cpu, memory = (statistics.median(column) for column in zip(*measured[2:], strict=True))
+        rows.append({"simulation": name, "round, s": seconds, "CPU s": cpu, "memory, MB": memory})
+    for row in rows:
+        row["fedra-ray is times as fast"] = row["round, s"] / rows[0]["round, s"]
+    show("A round of six clients", rows, settings.out)
+
+
+if __name__ == "__main__":
+    main()
