@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FLOWER := .venv-flower
+PROJECT := -c constraints.txt -e '.[analysis,dev]'
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 # Name another interpreter with `make PYTHON=/path/to/python3.11`.
@@ -88,7 +89,7 @@ define environment
 endef
 
 $(READY): pyproject.toml constraints.txt
-	$(call environment,-c constraints.txt -e '.[dev]')
+	$(call environment,$(PROJECT))
 
 $(FLOWER)/.ready: analysis/benchmark/flower.txt
 	$(call environment,-r $<)

@@ -45,11 +45,15 @@ DEPTHS = {0: [12, 10, 8, 6, 4, 3], 1: [3, 4, 6, 8, 10, 12], 2: [8, 3, 12, 4, 6, 
 
 def run_here(overrides: list[str]) -> dict[str, Any]:
     """Run one experiment in this process, unless its directory holds it already; returns its summary."""
+    return carry_out(compose("config", ExperimentConfig, overrides))
+
+
+def carry_out(config: ExperimentConfig) -> dict[str, Any]:
+    """The same, of a configuration."""
     from fedra_ray import experiment
     from fedra_ray.assembly import draw_up
     from fedra_ray.site import Site
 
-    config = compose("config", ExperimentConfig, overrides)
     folder = Folder(config.run_dir)
     blueprint, weights = draw_up(config)
     finished = claim(folder, config)

@@ -24,6 +24,25 @@ def prefix(depths: list[int], num_layers: int) -> Matrix:
     return np.arange(num_layers) < np.asarray(depths)[:, None]
 
 
+def balanced(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
+    """Layers are dealt in turn, in an order drawn anew each round: their numbers of holders differ by at most one.
+
+    Every layer is equally likely for a client, as in `uniform`; no layer is left over while another has two holders.
+
+    Raises:
+        ValueError: if a depth exceeds the number of layers.
+    """
+    if max(depths) > num_layers:
+        raise ValueError(f"depths {depths} name a client larger than the {num_layers} layers")
+    order = rng.permutation(num_layers)
+    matrix = np.zeros((len(depths), num_layers), dtype=bool)
+    start = 0
+    for row, depth in zip(matrix, depths, strict=True):
+        row[order[np.arange(start, start + depth) % num_layers]] = True
+        start += depth
+    return matrix
+
+
 def covering(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
     """A draw of `uniform` given that no layer is left without a holder.
 

@@ -84,9 +84,9 @@ def _check_split(dataset: Dataset, split: str) -> None:
 
 
 def _check_cover(blueprint: Blueprint) -> None:
-    """Refuse `allocation.cover` if some round's cohort could be too shallow to hold every layer."""
+    """Refuse `allocation.draw=covering` if some round's cohort could be too shallow to hold every layer."""
     config = blueprint.config
     least = sum(blueprint.fleet().shallowest_cohort())
-    if config.allocation.cover and least < blueprint.num_layers:
+    if config.allocation.draw == "covering" and least < blueprint.num_layers:
         allowed = f"the shallowest cohort holds {least} layers, fewer than the model's {blueprint.num_layers}"
-        raise SettingError("allocation.cover", True, f"{allowed}; add clients or depth, or set it to false")
+        raise SettingError("allocation.draw", "covering", f"{allowed}; add clients or depth, or set it to uniform")

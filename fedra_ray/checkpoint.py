@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 from safetensors.numpy import save as serialise
 
+from fedra_ray.errors import RunFailedError
 from fedra_ray.storage import Folder
 
 FOLDER = "checkpoints"
@@ -42,30 +43,59 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
 
 def newest(folder: Folder) -> Checkpoint | None:
     """The newest restart point whose bytes are those of its checksum, or None."""
-    found = _newest_whole(folder.below(FOLDER))
+    points = folder.below(FOLDER)
+    found = _newest_whole(points, _files(points))
     if found is None:
         return None
-    tensors = load(found[1])
-    return Checkpoint(int(tensors["round"]), tensors["values"])
+    return _parse(found[1])
+
+
+def saved_rounds(folder: Folder) -> list[int]:
+    """The rounds that restart points are kept of, ascending."""
+    return sorted({_round(name) for name in _files(folder.below(FOLDER))})
+
+
+def of_round(folder: Folder, number: int) -> Checkpoint:
+    """The restart point of a round.
+
+    Raises:
+        RunFailedError: if none is kept, or none whose bytes are those of its checksum.
+    """
+    points = folder.below(FOLDER)
+    found = _newest_whole(points, [name for name in _files(points) if _round(name) == number])
+    if found is None:
+        raise RunFailedError(
+            f"{folder} keeps no whole restart point of round {number}: checkpoint.every, checkpoint.keep"
+        )
+    return _parse(found[1])
 
 
 def last_saved(folder: Folder) -> tuple[int, datetime | None]:
     """The round of the newest restart point, 0 if there is none, and when it was written if the file system tells."""
     points = folder.below(FOLDER)
-    found = _newest_whole(points)
+    found = _newest_whole(points, _files(points))
     if found is None:
         return 0, None
     name = found[0]
-    return int(name.removeprefix(_PREFIX)[:6]), points.modified(name)
+    return _round(name), points.modified(name)
 
 
-def _newest_whole(points: Folder) -> tuple[str, bytes] | None:
-    """Name and content of the newest file whose bytes are those of its checksum."""
-    for name in reversed(_files(points)):
+def _newest_whole(points: Folder, names: list[str]) -> tuple[str, bytes] | None:
+    """Name and content of the newest of the files whose bytes are those of its checksum."""
+    for name in reversed(names):
         content = points.read(name) or b""
         if hashlib.sha256(content).hexdigest()[:16] == name.removesuffix(_SUFFIX)[-16:]:
             return name, content
     return None
+
+
+def _parse(content: bytes) -> Checkpoint:
+    tensors = load(content)
+    return Checkpoint(int(tensors["round"]), tensors["values"])
+
+
+def _round(name: str) -> int:
+    return int(name.removeprefix(_PREFIX)[:6])
 
 
 def _files(points: Folder) -> list[str]:

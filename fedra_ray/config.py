@@ -198,9 +198,9 @@ class LoraConfig:
 
 @dataclass
 class AllocationConfig:
-    """`cover` draws only allocation matrices in which every layer has a holder (FedRA)."""
+    """How FedRA draws its allocation matrix: `draw` is uniform, covering, balanced or prefix (methods/fedra.py)."""
 
-    cover: bool = False
+    draw: str = "uniform"
 
 
 @dataclass

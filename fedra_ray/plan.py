@@ -227,9 +227,11 @@ def draw_plan(config: PlannedExperiment) -> Plan:
 
 
 def coverage(method: Method, depths: list[int], matrix: Matrix) -> Coverage:
-    """Exact where the method allocates as FedRA does; elsewhere that of the drawn matrix."""
-    if isinstance(method, FedRA):
-        return Coverage(0, 0) if method.cover else Coverage(*expected_uncovered(depths, method.num_layers))
+    """Exact where the method allocates as FedRA's paper does; elsewhere that of the drawn matrix."""
+    if isinstance(method, FedRA) and method.draw == "uniform":
+        return Coverage(*expected_uncovered(depths, method.num_layers))
+    if isinstance(method, FedRA) and method.draw == "covering":
+        return Coverage(0, 0)
     holders = matrix.sum(axis=0)[list(method.evaluated_layers)]
     return Coverage(int(np.count_nonzero(holders == 0)), None)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.allocation import Matrix, covering, expected_uncovered, prefix, uniform
+from fedra_ray.allocation import Matrix, balanced, covering, expected_uncovered, prefix, uniform
 
 Draw = Callable[[list[int], int, np.random.Generator], Matrix]
 Choice = tuple[tuple[int, ...], ...]
@@ -58,7 +58,7 @@ def test_prefix_holds_the_first_layers() -> None:
     assert prefix([4, 2, 1, 0], 4).tolist() == np.array(expected, dtype=bool).tolist()
 
 
-@pytest.mark.parametrize("draw", [uniform, covering])
+@pytest.mark.parametrize("draw", [uniform, covering, balanced])
 def test_full_depth_leaves_no_choice(draw: Draw) -> None:
     assert draw([3, 3], 3, np.random.default_rng(0)).tolist() == [[True] * 3] * 2
 
@@ -69,7 +69,7 @@ def test_two_clients_that_only_just_cover_never_overlap() -> None:
         assert (matrix.sum(axis=0) == 1).all()
 
 
-@pytest.mark.parametrize("draw", [uniform, covering])
+@pytest.mark.parametrize("draw", [uniform, covering, balanced])
 @given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
 def test_every_client_holds_exactly_its_depth(draw: Draw, fleet: tuple[list[int], int], seed: int) -> None:
@@ -82,12 +82,25 @@ def test_every_client_holds_exactly_its_depth(draw: Draw, fleet: tuple[list[int]
 
 @given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=100, deadline=None)
+def test_balanced_layers_have_equally_many_holders_give_or_take_one(fleet: tuple[list[int], int], seed: int) -> None:
+    depths, num_layers = fleet
+    holders = balanced(depths, num_layers, np.random.default_rng(seed)).sum(axis=0)
+    assert holders.max() - holders.min() <= 1
+
+
+def test_balanced_refuses_a_client_larger_than_the_model() -> None:
+    with pytest.raises(ValueError, match="larger than the 3 layers"):
+        balanced([4], 3, np.random.default_rng(0))
+
+
+@given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
 def test_covering_leaves_no_layer_without_holder(fleet: tuple[list[int], int], seed: int) -> None:
     depths, num_layers = fleet
     assert covering(depths, num_layers, np.random.default_rng(seed)).any(axis=0).all()
 
 
-@pytest.mark.parametrize("draw", [uniform, covering])
+@pytest.mark.parametrize("draw", [uniform, covering, balanced])
 def test_equal_seeds_draw_equal_matrices(draw: Draw) -> None:
     first, again, other = (draw([4, 3, 2, 6], 12, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()
@@ -128,7 +141,7 @@ def test_covering_refuses_depths_that_cannot_cover() -> None:
         covering([2, 1], 4, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("draw", [uniform, covering])
+@pytest.mark.parametrize("draw", [uniform, covering, balanced])
 def test_a_depth_beyond_the_model_is_refused(draw: Draw) -> None:
     with pytest.raises(ValueError, match="larger"):
         draw([5, 1], 4, np.random.default_rng(0))

@@ -67,16 +67,16 @@ def test_every_part_of_the_configuration_is_checked(
 
 
 @pytest.mark.parametrize(("cohort", "refused"), [(None, False), (3, False), (2, True)])
-def test_cover_is_refused_if_some_cohort_is_too_shallow(
+def test_covering_is_refused_if_some_cohort_is_too_shallow(
     cohort: int | None, refused: bool, config: ExperimentConfig
 ) -> None:
-    config.allocation.cover, config.fleet.clients_per_round = True, cohort
+    config.allocation.draw, config.fleet.clients_per_round = "covering", cohort
     if not refused:
         draw_up(config)
         return
     with pytest.raises(SettingError, match="the shallowest cohort holds 3 layers, fewer than the model's 4") as refusal:
         draw_up(config)
-    assert refusal.value.args[:2] == ("allocation.cover", True)
+    assert refusal.value.args[:2] == ("allocation.draw", "covering")
 
 
 def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:

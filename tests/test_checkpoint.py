@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedra_ray import checkpoint
 from fedra_ray.checkpoint import Checkpoint
+from fedra_ray.errors import RunFailedError
 from fedra_ray.storage import Folder
 
 
@@ -84,3 +85,12 @@ def test_nothing_to_restart_from_is_none(tmp_path: Path) -> None:
     assert checkpoint.newest(Folder(tmp_path)) is None
     (tmp_path / "checkpoints" / "round_000001-0123456789abcdef.safetensors").write_bytes(b"")
     assert checkpoint.newest(Folder(tmp_path)) is None
+
+
+def test_a_restart_point_is_found_by_its_round(tmp_path: Path) -> None:
+    for number in (2, 10):
+        checkpoint.save(Folder(tmp_path), state(number), keep=5)
+    assert checkpoint.saved_rounds(Folder(tmp_path)) == [2, 10]
+    assert checkpoint.of_round(Folder(tmp_path), 2).values.tobytes() == state(2).values.tobytes()
+    with pytest.raises(RunFailedError, match="round 3"):
+        checkpoint.of_round(Folder(tmp_path), 3)

@@ -147,7 +147,7 @@ def test_a_client_that_trains_no_block_runs_them_all() -> None:
 def test_coverage_is_exact_for_fedra_and_counted_for_others() -> None:
     nobody_has_the_last = np.array([[1, 1, 0, 0], [1, 0, 1, 0]], bool)
     assert coverage(FedRA(4, [2]), [2, 2], nobody_has_the_last) == Coverage(4 / 4, 5 / 6)
-    assert coverage(FedRA(4, [2], cover=True), [2, 2], nobody_has_the_last) == Coverage(0, 0)
+    assert coverage(FedRA(4, [2], draw="covering"), [2, 2], nobody_has_the_last) == Coverage(0, 0)
     assert coverage(DepthFL(4, [4, 2]), [2, 2], nobody_has_the_last) == Coverage(1, None)
     assert coverage(AllSmall(4, [4, 2]), [2, 4], nobody_has_the_last) == Coverage(0, None)
 

@@ -19,9 +19,9 @@ def refusal_of(target: str, kind: type = Method, **arguments: Any) -> SettingErr
 
 
 def test_a_class_is_made_with_its_arguments() -> None:
-    method = instantiate(FEDRA, "method", Method, ARGUMENTS | {"cover": True})
+    method = instantiate(FEDRA, "method", Method, ARGUMENTS | {"draw": "covering"})
     assert type(method) is FedRA
-    assert method.cover
+    assert method.draw == "covering"
 
 
 @pytest.mark.parametrize("target", ["", "FedRA", "no.such.module.FedRA", "fedra_ray.methods.fedra.Missing", ".FedRA"])

@@ -82,12 +82,13 @@ def create_method(config: ExperimentConfig, num_layers: int) -> Method:
         raise SettingError("fleet.depths", depths, allowed)
     present = depths if config.fleet.dynamic else depths[: config.fleet.num_clients]
     arguments = {"num_layers": num_layers, "depths": present, **config.method.options}
-    if config.allocation.cover:
-        arguments["cover"] = True
+    draw = config.allocation.draw
+    if draw != "uniform":
+        arguments["draw"] = draw
     try:
         return instantiate(config.method.target, "method", Method, arguments)
     except SettingError as error:
-        if config.allocation.cover and error.args[0] == "method.options.cover":
-            allowed = f"{config.method.target} does not draw its allocation; set it to false"
-            raise SettingError("allocation.cover", True, allowed) from error
+        if draw != "uniform" and error.args[0] == "method.options.draw":
+            allowed = f"{config.method.target} does not draw its allocation; set it to uniform"
+            raise SettingError("allocation.draw", draw, allowed) from error
         raise

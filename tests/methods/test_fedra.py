@@ -16,21 +16,21 @@ def test_a_full_client_holds_everything() -> None:
     assert FedRA(4, [4, 1]).allocate([4], np.random.default_rng(0)).all()
 
 
-def test_without_cover_a_layer_may_be_nobody_s() -> None:
+def test_of_a_uniform_draw_a_layer_may_be_nobody_s() -> None:
     matrix = FedRA(4, [1, 1]).allocate([1, 1], np.random.default_rng(0))
     assert not matrix.any(axis=0).all()
 
 
-def test_with_cover_every_layer_has_a_holder() -> None:
-    method = FedRA(4, [2, 1, 1], cover=True)
+def test_of_a_covering_draw_every_layer_has_a_holder() -> None:
+    method = FedRA(4, [2, 1, 1], draw="covering")
     for seed in range(20):
         assert method.allocate([2, 1, 1], np.random.default_rng(seed)).any(axis=0).all()
 
 
-def test_cover_refuses_a_cohort_that_is_too_shallow() -> None:
-    with pytest.raises(SettingError, match="set it to false") as refusal:
-        FedRA(4, [2, 1], cover=True).allocate([2, 1], np.random.default_rng(0))
-    assert refusal.value.args[:2] == ("allocation.cover", True)
+def test_covering_refuses_a_cohort_that_is_too_shallow() -> None:
+    with pytest.raises(SettingError, match="set it to uniform") as refusal:
+        FedRA(4, [2, 1], draw="covering").allocate([2, 1], np.random.default_rng(0))
+    assert refusal.value.args[:2] == ("allocation.draw", "covering")
 
 
 def test_the_whole_model_is_evaluated() -> None:
@@ -38,3 +38,14 @@ def test_the_whole_model_is_evaluated() -> None:
     assert method.evaluated_layers == (0, 1, 2, 3)
     assert method.held_heads((1, 3)) == ("head",)
     assert method.eligible(1)
+
+
+def test_a_prefix_draw_is_that_of_the_depth_wise_methods() -> None:
+    matrix = FedRA(4, [2, 3], draw="prefix").allocate([2, 3], np.random.default_rng(0))
+    assert matrix.tolist() == [[True, True, False, False], [True, True, True, False]]
+
+
+def test_an_unknown_draw_is_refused() -> None:
+    with pytest.raises(SettingError, match="uniform, covering, balanced, prefix") as refusal:
+        FedRA(4, [2], draw="greedy")
+    assert refusal.value.args[:2] == ("allocation.draw", "greedy")

@@ -65,21 +65,21 @@ def test_a_depth_beyond_the_model_is_refused() -> None:
     assert refusal.value.args[:2] == ("fleet.depths", [4, 2, 1])
 
 
-def test_cover_reaches_fedra() -> None:
+def test_the_draw_reaches_fedra() -> None:
     config = configured("fedra")
-    config.allocation.cover = True
+    config.allocation.draw = "balanced"
     method = create_method(config, 4)
     assert isinstance(method, FedRA)
-    assert method.cover
+    assert method.draw == "balanced"
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"fedra"}))
-def test_cover_is_refused_by_methods_that_do_not_draw(name: str) -> None:
+def test_a_draw_is_refused_by_methods_that_do_not_draw(name: str) -> None:
     config = configured(name)
-    config.allocation.cover = True
+    config.allocation.draw = "balanced"
     with pytest.raises(SettingError, match=METHODS[name]) as refusal:
         create_method(config, 4)
-    assert refusal.value.args[:2] == ("allocation.cover", True)
+    assert refusal.value.args[:2] == ("allocation.draw", "balanced")
 
 
 def test_depths_that_no_client_has_do_not_count() -> None:
