@@ -1,32 +1,26 @@
-"""Compare the methods on the embedded benchmark: tune each alike on validation, then measure three seeds on test.
+"""Run the experiments behind every table and figure on the embedded benchmark, and draw them.
 
     python -m analysis.study [--backbone glyph_vit] [--out studies/glyph_vit] [--processes 2]
 
-Every method gets the same grid of learning rates, judged by mean validation accuracy at seed 0 after a few rounds. The
-best setting then runs once a seed, each seed with another assignment of depths to domains, and is measured on the test
-split. Every run is an ordinary run directory; finished ones are kept, so an interrupted study goes on where it stopped.
-Runs share the machine's cores as whole processes: their results are those of the Ray runtime, bit for bit.
+1. tune: every method gets the same grid of learning rates, judged by mean validation accuracy at seed 0;
+2. methods: each at its best setting, three seeds, every seed with another assignment of depths to domains;
+3. extreme: all clients at 1, 2, 3, 4 and 6 blocks, drawn uniformly and as prefixes;
+4. convergence: FedRA's four draws on fleets of the same total depth, from equal clients to very unequal ones.
+
+Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
+goes on where it stopped. Runs share the machine's cores as whole processes.
 """
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.progress import Progress
 
-from fedra_ray import results
-from fedra_ray.cli import compose
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.journal import Journal
-from fedra_ray.run_dir import claim, prepare
-from fedra_ray.storage import Folder
+from analysis.in_process import run_all
 
 METHODS = {
     "AllLarge": ["method=alllarge"],
@@ -41,40 +35,15 @@ METHODS = {
 GRID = [[f"training.lr={lr}", f"training.head_lr={lr}"] for lr in (0.01, 0.03, 0.1)]
 TUNING_ROUNDS = 15
 DEPTHS = {0: [12, 10, 8, 6, 4, 3], 1: [3, 4, 6, 8, 10, 12], 2: [8, 3, 12, 4, 6, 10]}
+#: Of the same total depth; by seed, the domains change places as they do in DEPTHS.
+FLEETS = {"equal": [8, 7, 7, 7, 7, 7], "mild": [9, 8, 7, 7, 6, 6], "paper": [12, 10, 8, 6, 4, 3]}
+DRAWS = ("uniform", "covering", "balanced", "prefix")
+SHALLOW = (1, 2, 3, 4, 6)
+#: What a client of each of the paper's depths might be; it changes no result, and gives every round a simulated time.
+DEVICES = {12: "workstation", 10: "workstation", 8: "edge_gpu", 6: "edge_gpu", 4: "laptop", 3: "phone"}
+RECORDED = ["evaluation.every=5", "checkpoint.every=10", "checkpoint.keep=100"]
 
-
-def run_here(overrides: list[str]) -> dict[str, Any]:
-    """Run one experiment in this process, unless its directory holds it already; returns its summary."""
-    return carry_out(compose("config", ExperimentConfig, overrides))
-
-
-def carry_out(config: ExperimentConfig) -> dict[str, Any]:
-    """The same, of a configuration."""
-    from fedra_ray import experiment
-    from fedra_ray.assembly import draw_up
-    from fedra_ray.site import Site
-
-    folder = Folder(config.run_dir)
-    blueprint, weights = draw_up(config)
-    finished = claim(folder, config)
-    if finished is not None:
-        return finished
-    prepare(folder, config)
-    for event in experiment.run(blueprint, Site(blueprint, weights), Journal(folder, config.checkpoint.keep)):
-        if isinstance(event, experiment.Outcome):
-            return results.write(folder, blueprint, event)
-    raise RuntimeError(f"{folder}: the experiment ended without an outcome")
-
-
-def run_all(runs: dict[str, list[str]], processes: int, title: str) -> dict[str, dict[str, Any]]:
-    """Run experiments side by side; returns the summary of each, by its key."""
-    context = multiprocessing.get_context("spawn")
-    with Progress() as progress, ProcessPoolExecutor(processes, mp_context=context) as pool:
-        bar = progress.add_task(title, total=len(runs))
-        futures = {key: pool.submit(run_here, overrides) for key, overrides in runs.items()}
-        for future in futures.values():
-            future.add_done_callback(lambda _: progress.advance(bar))
-        return {key: future.result() for key, future in futures.items()}
+Runs = dict[str, list[str]]
 
 
 def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
@@ -86,7 +55,7 @@ def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
             *setting,
             f"rounds={TUNING_ROUNDS}",
             "evaluation.split=validation",
-            f"run_dir={out / 'tune' / f'{_slug(method)}-{index}'}",
+            f"run_dir={out / 'tune' / f'{slug(method)}-{index}'}",
         ]
         for method in METHODS
         for index, setting in enumerate(GRID)
@@ -99,26 +68,60 @@ def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
     return best
 
 
-def measure(out: Path, common: list[str], best: dict[str, list[str]], processes: int) -> pa.Table:
-    """A row per method and seed: the setting, and test accuracy per domain and mean."""
-    runs = {
+def methods(out: Path, best: dict[str, list[str]]) -> Runs:
+    """Every method at its best setting, with every seed."""
+    return {
         f"{method}/{seed}": [
-            *common,
             *METHODS[method],
             *best[method],
-            f"seed={seed}",
-            f"fleet.depths={depths}".replace(" ", ""),
-            f"run_dir={out / 'test' / f'{_slug(method)}-{seed}'}",
+            *_fleet(seed, depths),
+            f"fleet.devices={_listed(DEVICES[depth] for depth in depths)}",
+            f"run_dir={out / 'test' / f'{slug(method)}-{seed}'}",
         ]
-        for method in METHODS
         for seed, depths in DEPTHS.items()
+        for method in METHODS
     }
-    summaries = run_all(runs, processes, "measuring")
+
+
+def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
+    """Fleets in which nobody is deep, with every seed."""
+    return {
+        f"{draw} {depth}/{seed}": [
+            *best["FedRA"],
+            *_fleet(seed, [depth] * 6),
+            f"allocation.draw={draw}",
+            f"run_dir={out / 'extreme' / f'{draw}-{depth}-{seed}'}",
+        ]
+        for seed in DEPTHS
+        for depth in SHALLOW
+        for draw in ("uniform", "prefix")
+    }
+
+
+def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
+    """FedRA's draws on fleets of one total depth, with every seed; those of `methods` are not run twice."""
+    return {
+        f"{draw} {fleet}/{seed}": [
+            *best["FedRA"],
+            *_fleet(seed, _permuted(depths, seed)),
+            f"allocation.draw={draw}",
+            f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
+        ]
+        for seed in DEPTHS
+        for fleet, depths in FLEETS.items()
+        for draw in DRAWS
+        if (draw, fleet) != ("uniform", "paper")
+    }
+
+
+def results(summaries: dict[str, dict[str, object]], best: dict[str, list[str]]) -> pa.Table:
+    """A row per method and seed: the setting, and test accuracy per domain and mean."""
     rows = []
-    for key, summary in summaries.items():
-        method, seed = key.rsplit("/", 1)
-        accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}
-        rows.append({"method": method, "seed": int(seed), "setting": " ".join(best[method]), **accuracy})
+    for method in METHODS:
+        for seed in DEPTHS:
+            summary = summaries[f"{method}/{seed}"]
+            accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}  # type: ignore[dict-item]
+            rows.append({"method": method, "seed": seed, "setting": " ".join(best[method]), **accuracy})
     return pa.Table.from_pylist(rows)
 
 
@@ -133,18 +136,34 @@ def markdown(table: pa.Table) -> str:
     return "\n".join(lines)
 
 
+def slug(method: str) -> str:
+    """A method's name as part of a folder's."""
+    return method.lower().replace(",", "").replace(" ", "-")
+
+
+def _fleet(seed: int, depths: list[int]) -> list[str]:
+    return [f"seed={seed}", f"fleet.depths={_listed(depths)}"]
+
+
+def _permuted(depths: list[int], seed: int) -> list[int]:
+    """Depths in the places that the paper's have with this seed: the largest where 12 is, and so on."""
+    return [sorted(depths, reverse=True)[sorted(DEPTHS[seed], reverse=True).index(place)] for place in DEPTHS[seed]]
+
+
+def _listed(values: Iterable[object]) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
 def _cell(values: Iterable[float]) -> str:
     percent = 100 * np.array(list(values))
     return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
 
 
-def _slug(method: str) -> str:
-    return method.lower().replace(",", "").replace(" ", "-")
-
-
 def main() -> None:
     """Run the study and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.study", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
@@ -153,7 +172,9 @@ def main() -> None:
     out = (arguments.out or Path("studies") / arguments.backbone).resolve()
     common = [f"backbone={arguments.backbone}", *arguments.overrides]
     best = tune(out, common, arguments.processes)
-    table = measure(out, common, best, arguments.processes)
+    runs = methods(out, best) | extreme(out, best) | convergence(out, best)
+    recorded = {key: [*common, *RECORDED, *own] for key, own in runs.items()}
+    table = results(run_all(recorded, arguments.processes, "measuring"), best)
     pq.write_table(table, out / "results.parquet")
     settings = "\n".join(f"- {method}: `{' '.join(setting)}`" for method, setting in best.items())
     text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"

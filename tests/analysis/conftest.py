@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.study import carry_out
+from analysis.in_process import carry_out
 from fedra_ray.config import ExperimentConfig
 
 

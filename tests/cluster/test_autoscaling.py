@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nodes import LocalCluster
 
-from analysis.study import run_here
+from analysis.in_process import run_here
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1"]
 CONFIG = {

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from nodes import RAY, LocalCluster
 
-from analysis.study import run_here
+from analysis.in_process import run_here
 from fedra_ray.runtime import metrics
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "checkpoint.every=2", "fleet.dropout=0.2"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.study import run_here
+from analysis.in_process import run_here
 from fedra_ray.cli import main
 
 LENGTH = ["rounds=25", "training.max_steps=2"]
