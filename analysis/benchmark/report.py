@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from rich.console import Console
 from rich.table import Table
+
+_START = psutil.cpu_times()
 
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
@@ -31,10 +34,18 @@ def show(title: str, rows: list[dict[str, Any]], out: Path) -> None:
         table.add_column(name, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
+    table.caption = f"{machine()}; other machines took {stolen():.0%} of its time meanwhile"
     Console(width=140).print(table)
     out.parent.mkdir(parents=True, exist_ok=True)
-    measured = {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    measured = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "stolen": stolen()}
     pq.write_table(pa.Table.from_pylist([measured | row for row in rows]), out)
+
+
+def stolen() -> float:
+    """The part of the processors' time since the start that other machines on the same host took; 0 on a bare one."""
+    now = psutil.cpu_times()
+    spent = sum(now) - sum(_START)
+    return (getattr(now, "steal", 0.0) - getattr(_START, "steal", 0.0)) / spent if spent else 0.0
 
 
 def machine() -> str:

@@ -77,6 +77,7 @@ def test_numbers_are_written_with_date_and_machine(tmp_path: Path) -> None:
     assert (row["what"], row["seconds"]) == ("x", 0.5)
     assert row["date"][:2] == "20"
     assert "torch" in row["machine"]
+    assert 0 <= row["stolen"] <= 1
 
 
 def test_the_tree_counts_what_its_children_take() -> None:
