@@ -183,10 +183,15 @@ class TrainingConfig:
 
 @dataclass
 class LoraConfig:
-    """The adapter. `targets` are module paths inside a block; null takes the usual ones of the model's family.
+    """The adapter.
 
-    `patch_embedding` adapts the patch embedding's projection too, averaged only in rounds that have client 0 (an
-    oddity of the authors' code).
+    Attributes:
+        rank: Of both factors.
+        alpha: The product of the factors counts alpha / rank times.
+        dropout: Probability that a value before the factors is left out, to the nearest multiple of 2^-16.
+        targets: Module paths inside a block; null takes the usual ones of the model's family.
+        patch_embedding: Adapt the patch embedding's projection too, averaged only in rounds that have client 0 (an
+            oddity of the authors' code).
     """
 
     rank: int = 8
