@@ -41,7 +41,7 @@ DRAWS = ("uniform", "covering", "balanced", "prefix")
 SHALLOW = (1, 2, 3, 4, 6)
 #: What a client of each of the paper's depths might be; it changes no result, and gives every round a simulated time.
 DEVICES = {12: "workstation", 10: "workstation", 8: "edge_gpu", 6: "edge_gpu", 4: "laptop", 3: "phone"}
-RECORDED = ["evaluation.every=5", "checkpoint.every=10", "checkpoint.keep=100"]
+RECORDED = ["checkpoint.every=10", "checkpoint.keep=100"]
 
 Runs = dict[str, list[str]]
 
@@ -75,6 +75,7 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
             *METHODS[method],
             *best[method],
             *_fleet(seed, depths),
+            f"evaluation.every={5 if method == 'FedRA' else 10}",  # FedRA's runs are those of `convergence` too
             f"fleet.devices={_listed(DEVICES[depth] for depth in depths)}",
             f"run_dir={out / 'test' / f'{slug(method)}-{seed}'}",
         ]
@@ -104,6 +105,7 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
         f"{draw} {fleet}/{seed}": [
             *best["FedRA"],
             *_fleet(seed, _permuted(depths, seed)),
+            "evaluation.every=5",
             f"allocation.draw={draw}",
             f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
         ]
