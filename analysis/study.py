@@ -34,6 +34,7 @@ METHODS = {
 }
 GRID = [[f"training.lr={lr}", f"training.head_lr={lr}"] for lr in (0.01, 0.03, 0.1)]
 TUNING_ROUNDS = 15
+GRID_ROUNDS = 20  # of the stages after the methods
 DEPTHS = {0: [12, 10, 8, 6, 4, 3], 1: [3, 4, 6, 8, 10, 12], 2: [8, 3, 12, 4, 6, 10]}
 #: Of the same total depth; by seed, the domains change places as they do in DEPTHS.
 FLEETS = {"equal": [8, 7, 7, 7, 7, 7], "mild": [9, 8, 7, 7, 6, 6], "paper": [12, 10, 8, 6, 4, 3]}
@@ -75,7 +76,7 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
             *METHODS[method],
             *best[method],
             *_fleet(seed, depths),
-            f"evaluation.every={5 if method == 'FedRA' else 10}",  # FedRA's runs are those of `convergence` too
+            "evaluation.every=10",
             f"fleet.devices={_listed(DEVICES[depth] for depth in depths)}",
             f"run_dir={out / 'test' / f'{slug(method)}-{seed}'}",
         ]
@@ -91,6 +92,7 @@ def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
             *best["FedRA"],
             *_fleet(seed, [depth] * 6),
             f"allocation.draw={draw}",
+            f"rounds={GRID_ROUNDS}",
             f"run_dir={out / 'extreme' / f'{draw}-{depth}-{seed}'}",
         ]
         for seed in DEPTHS
@@ -100,11 +102,12 @@ def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
 
 
 def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
-    """FedRA's draws on fleets of one total depth, with every seed; those of `methods` are not run twice."""
+    """FedRA's draws on fleets of one total depth, with every seed."""
     return {
         f"{draw} {fleet}/{seed}": [
             *best["FedRA"],
             *_fleet(seed, _permuted(depths, seed)),
+            f"rounds={GRID_ROUNDS}",
             "evaluation.every=5",
             f"allocation.draw={draw}",
             f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
@@ -112,7 +115,6 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
         for seed in DEPTHS
         for fleet, depths in FLEETS.items()
         for draw in DRAWS
-        if (draw, fleet) != ("uniform", "paper")
     }
 
 
