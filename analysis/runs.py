@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from safetensors.numpy import load
 
 from fedra_ray import checkpoint
 from fedra_ray.config import ExperimentConfig
@@ -81,6 +82,18 @@ class Run:
     def num_layers(self) -> int:
         """Layers of the full model."""
         return len(self.table("rounds")["layer_holders"].iloc[0])
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Classes that the head tells apart, as the saved adapter has it.
+
+        Raises:
+            SettingError: if there is none.
+        """
+        content = self.folder.below("adapter").read("adapter_model.safetensors")
+        if content is None:
+            raise SettingError("RUN_DIR", str(self.folder), "has no adapter; name the directory of a finished run")
+        return len(load(content)["base_model.model.head.bias"])
 
     @cached_property
     def saved_rounds(self) -> list[int]:
@@ -182,7 +195,10 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         prog=f"python -m analysis.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     found.add_argument(
-        "runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI; unfinished ones are left out"
+        "runs",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="directory of a finished run, local or a URI; unfinished ones are left out",
     )
     found.add_argument("--out", default="figures", metavar="FOLDER", help="where to write (default: %(default)s)")
     return found

@@ -26,15 +26,11 @@ import yaml
 
 from analysis import runs
 from analysis.formats import FORMATS, MEAN, Row, Table
+from analysis.settings import apart, shaping
 from fedra_ray.errors import SettingError
 from fedra_ray.storage import Folder
 
 PUBLISHED = Path(__file__).parent / "published"
-#: Settings in which averaged runs may differ: which run it is, where its files are, and what never changes a result.
-_FREE = (
-    *("seed", "run_dir", "runtime.", "checkpoint.", "evaluation.every", "evaluation.batch_size"),
-    *("dataset.root", "dataset.cache", "dataset.memory_mb", "backbone.checkpoint", "backbone.pretrained"),
-)
 #: Settings that have a column of their own.
 _SHOWN = ("fleet.depths", "partition.name", "partition.alpha", "rounds")
 
@@ -94,24 +90,13 @@ def read_run(where: str | Path) -> Run:
         SettingError: if it is not the directory of a finished run.
     """
     folder, written, summary = runs.read_files(where)
-    settings = _flat(written)
+    settings = shaping(written)
     if "fleet.depths" not in settings:
         raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
     depths = settings["fleet.depths"]
     largest_first = depths if settings.get("fleet.dynamic") else sorted(depths, reverse=True)
     settings |= {"domains": sorted(summary["accuracy"]), "fleet.depths": largest_first}
     return Run(folder, summary, settings, depths != largest_first)
-
-
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that shape a result, by dotted name."""
-    settings: dict[str, Any] = {}
-    for section, value in config.items():
-        if isinstance(value, dict):
-            settings.update({f"{section}.{name}": inner for name, inner in value.items()})
-        else:
-            settings[section] = value
-    return {name: value for name, value in settings.items() if not name.startswith(_FREE)}
 
 
 def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
@@ -198,8 +183,7 @@ def _check_seeds(group: list[Run]) -> None:
 def _label(run: Run, rivals: list[Run]) -> str:
     """The method's name, with the settings that tell its rows apart."""
     same = [rival.settings for rival in rivals if rival.summary["method"] == run.summary["method"]]
-    apart = {n: v for n, v in run.settings.items() if n not in _SHOWN and any(other.get(n) != v for other in same)}
-    return " ".join([run.summary["method"], *(f"{name}={json.dumps(value)}" for name, value in apart.items())])
+    return " ".join([run.summary["method"], *apart(run.settings, same, _SHOWN)])
 
 
 def _fleet(settings: dict[str, Any], fleets: dict[str, list[int]]) -> str:
