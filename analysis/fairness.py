@@ -65,7 +65,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set(xlabel="accuracy in %, mean over seeds", ylim=(len(means) - 0.5, -0.5))
         axes.set_yticks(places, means.index)
         axes.grid(axis="x", linewidth=0.4, alpha=0.5)
-        legend(figure, [axes], columns=4)
+        legend(figure, [axes])
     return figure
 
 

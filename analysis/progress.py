@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter
 
 from analysis.curves import curve
 from analysis.groups import collect, over_seeds
-from analysis.lines import WIDTH, band, legend, looks, series
+from analysis.lines import WIDTH, Look, band, legend, looks, percent, series
 from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.assembly import cost_model
@@ -93,11 +93,11 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame, column: str, styles: dict) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]) -> None:
     for name, rows in table.dropna(subset=column).groupby("series", sort=False):
-        found = over_seeds(rows, ["round"], "accuracy").sort_values("round")
+        found = over_seeds(rows, ["round"], "accuracy").sort_values("round", ignore_index=True)
         x = rows.groupby("round")[column].mean().loc[found["round"]]
-        band(axes, x.reset_index(drop=True), found.reset_index(drop=True), styles[name], name)
+        band(axes, x.reset_index(drop=True), percent(found), styles[name], name)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Run:
         depths, dynamic = self.config.fleet.depths, self.config.fleet.dynamic
         if dynamic:
             return f"{' '.join(map(str, depths))}, dynamic"
+        if len(set(depths)) == 1:
+            return f"all {depths[0]}"
         counts = Counter(depths)
         each = math.gcd(*counts.values())
         return " ".join(str(depth) for depth in sorted(counts, reverse=True) for _ in range(counts[depth] // each))

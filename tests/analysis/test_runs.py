@@ -31,7 +31,7 @@ def test_the_draw_is_part_of_the_label(fedra_run: str) -> None:
     ("depths", "dynamic", "fleet"),
     [
         ([3, 12, 6], False, "12 6 3"),
-        ([3, 3, 3], False, "3"),
+        ([3, 3, 3], False, "all 3"),
         ([6, 3, 3, 6, 3, 3], False, "6 3 3"),
         ([3, 12], True, "3 12, dynamic"),
     ],
