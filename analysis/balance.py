@@ -132,8 +132,11 @@ def draw_layers(table: pd.DataFrame) -> Figure:
         for each, (column, title) in zip(axes, titles.items(), strict=True):
             for name, rows in table.groupby("series", sort=False):
                 found = over_seeds(rows, ["layer"], column)
+                found["low"] = found["low"].clip(lower=0)
+                found["high"] = found["high"].clip(upper=None if column == "held" else 1)
                 band(each, found["layer"], found, styles[name], name)
-            each.set(title=title, xlabel="layer")
+            each.set(title=title, xlabel="layer", ylim=(0, None))
+            each.locator_params(axis="x", integer=True)
         legend(figure, axes)
     return figure
 

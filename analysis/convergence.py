@@ -78,6 +78,7 @@ def draw(table: pd.DataFrame, target: float) -> Figure:
             each.axhline(100 * target, color=INK, linestyle=":", linewidth=1, label="target")
             seeds = sorted(set(rows.groupby("label")["seed"].nunique()))
             each.set(title=f"depths: {fleet}\nn = {', '.join(map(str, seeds))}", xlabel="round")
+            each.locator_params(axis="x", integer=True)
             each.sharey(axes[0])
         for each in axes:
             each.set_ylabel("accuracy in %")

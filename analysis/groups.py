@@ -32,10 +32,11 @@ def labels(runs: Sequence[Run]) -> list[str]:
         rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]
         names = (text.removeprefix("method.options.") for text in apart(own, rivals, ["fleet.depths"]))
         label = ", ".join([run.label, *names])
-        other = seen.setdefault((label, run.fleet, run.config.seed), run)
-        if other is not run:
-            allowed = f"is the same run as {other.folder}, seed included; name one"
+        key = label, run.fleet, run.config.seed
+        if key in seen:
+            allowed = f"is the same run as {seen[key].folder}, seed included; name one"
             raise SettingError("RUN_DIR", str(run.folder), allowed)
+        seen[key] = run
         found.append(label)
     return found
 
