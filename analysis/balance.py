@@ -128,14 +128,14 @@ def draw_layers(table: pd.DataFrame) -> Figure:
         "entropy_clients": "balance over clients",
     }
     styles = looks(table["series"])
-    with panels(3, 2.9) as (figure, axes):
+    with panels(3, 2.3, names=styles) as (figure, axes):
         for each, (column, title) in zip(axes, titles.items(), strict=True):
             for name, rows in table.groupby("series", sort=False):
                 found = over_seeds(rows, ["layer"], column)
                 found["low"] = found["low"].clip(lower=0)
                 found["high"] = found["high"].clip(upper=None if column == "held" else 1)
                 band(each, found["layer"], found, styles[name], name)
-            each.set(title=title, xlabel="layer", ylim=(0, None))
+            each.set(title=title, xlabel="layer", ylim=(0, None) if column == "held" else (-0.05, 1.05))
             each.locator_params(axis="x", integer=True)
         legend(figure, axes)
     return figure

@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame, target: float) -> Figure:
     """Accuracy against rounds, a panel per fleet, from the table of `curves`; the target is a dotted line."""
     styles = looks(table["label"])
     fleets = table.groupby("fleet", sort=False)
-    with panels(len(fleets), 2.7) as (figure, axes):
+    with panels(len(fleets), 2.4, names=[*styles, "target"]) as (figure, axes):
         for each, (fleet, rows) in zip(axes, fleets, strict=True):
             for label, group in rows.groupby("label", sort=False):
                 found = over_seeds(group, ["round"], "accuracy").sort_values("round", ignore_index=True)

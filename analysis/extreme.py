@@ -8,6 +8,7 @@ such a fleet, and those with a head only, whatever their fleet, are its referenc
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,12 +16,13 @@ from matplotlib.figure import Figure
 
 from analysis import coverage, fairness
 from analysis.groups import GROUP, collect, over_seeds
-from analysis.lines import WIDTH, Look, legend, looks
+from analysis.lines import Look, legend, looks, panels
 from analysis.output import main, write
 from analysis.runs import NAMES, Run, parser, read_runs
 from fedra_ray.errors import SettingError
-from fedra_ray.report.style import INK, LINES, drawing
+from fedra_ray.report.style import INK, LINES
 
+WORST, EXPECTED = "worst domain", "expected of uniform draws"
 _WITHOUT_DEPTH = NAMES["headonly"]
 
 
@@ -57,17 +59,19 @@ def draw(table: pd.DataFrame) -> Figure:
     """Accuracy, mean and worst domain, against depth with reference lines; beside it, uncovered layers a round."""
     extreme = table[table["depth"].notna()].sort_values("depth")
     styles = looks(extreme["label"])
-    with drawing(WIDTH, 3.8, 1, 2) as (figure, (left, right)):
+    references = _references(table)
+    names = [_group(row) for row in references.itertuples()]
+    with panels(2, 3.1, names=[*styles, *names, WORST, EXPECTED]) as (figure, (left, right)):
         for label, rows in extreme.groupby("label", sort=False):
-            look = styles[label]
-            _accuracy(left, rows, look, f"{label}, n = {_counts(rows)}")
-            _whiskers(right, rows, ("uncovered", "uncovered_low", "uncovered_high"), look)
+            _accuracy(left, rows, styles[label], f"{label}, n = {_counts(rows)}")
+            _whiskers(right, rows, ("uncovered", "uncovered_low", "uncovered_high"), styles[label])
+        left.plot([], [], "o", color=INK, fillstyle="none", linestyle=":", label=WORST)
+        for index, (accuracy, name) in enumerate(zip(references["accuracy"], names, strict=True)):
+            left.axhline(100 * accuracy, color=INK, linestyle=LINES[1:][index % 3], linewidth=1, label=name)
         theory = extreme.drop_duplicates("depth")
-        right.plot(theory["depth"], theory["expected"], "x", color=INK, markersize=8, label="expected of uniform draws")
-        _references(left, table, set(extreme["label"]))
+        right.plot(theory["depth"], theory["expected"], "x", color=INK, markersize=8, label=EXPECTED)
         left.set(xlabel="depth of every client", ylabel="accuracy in %")
-        right.set(xlabel="depth of every client", ylabel="layers without a holder a round")
-        right.set_ylim(bottom=0)
+        right.set(xlabel="depth of every client", ylabel="uncovered layers a round")
         for axes in (left, right):
             axes.set_xticks(sorted(set(extreme["depth"])))
         legend(figure, (left, right))
@@ -78,23 +82,24 @@ def _accuracy(axes: Axes, rows: pd.DataFrame, look: Look, name: str) -> None:
     percent = rows[["accuracy", "low", "high", "worst"]].clip(0, 1).mul(100).assign(depth=rows["depth"])
     _whiskers(axes, percent, ("accuracy", "low", "high"), look, name)
     axes.plot(rows["depth"], percent["worst"], look.marker, color=look.colour, fillstyle="none", linestyle=":")
-    axes.plot([], [], "o", color=INK, fillstyle="none", linestyle=":", label="its worst domain")
 
 
 def _whiskers(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str, str], look: Look, name: str = "") -> None:
     middle, low, high = (rows[column] for column in columns)
     sides = [(middle - low).fillna(0), (high - middle).fillna(0)]
-    style = {"color": look.colour, "marker": look.marker, "linestyle": look.line, "label": name or None}
-    axes.errorbar(rows["depth"].astype(int), middle, yerr=sides, capsize=3, **style)
+    axes.plot(rows["depth"], middle, color=look.colour, marker=look.marker, linestyle=look.line, label=name)
+    axes.errorbar(rows["depth"].astype(int), middle, yerr=sides, fmt="none", capsize=3, ecolor=look.colour)
 
 
-def _references(axes: Axes, table: pd.DataFrame, labels: set[str]) -> None:
+def _references(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of other fleets that have a label of the rows of one depth, or train a head only."""
     head = table["label"].str.startswith(_WITHOUT_DEPTH)
-    shown = table[table["depth"].isna() & (head | table["label"].isin(labels))]
-    for index, row in enumerate(shown.itertuples()):
-        line = LINES[1:][index % 3]
-        name = f"{row.label} ({row.fleet}), n = {row.n}"
-        axes.axhline(100 * row.accuracy, color=INK, linestyle=line, linewidth=1, label=name)
+    extreme = table["depth"].notna()
+    return table[~extreme & (head | table["label"].isin(table.loc[extreme, "label"]))]
+
+
+def _group(row: Any) -> str:
+    return f"{row.label} ({row.fleet}), n = {row.n}"
 
 
 def _counts(rows: pd.DataFrame) -> str:

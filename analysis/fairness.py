@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.groups import GROUP, KEY, collect, over_seeds
-from analysis.lines import WIDTH, legend, looks, series
+from analysis.lines import legend, looks, panels, series
 from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
-from fedra_ray.report.style import INK, drawing
+from fedra_ray.report.style import INK
 
 #: What a summary states of each group; accuracies and differences of accuracies, fractions.
 MEASURES = ("mean", "worst", "best", "spread", "over_domains")
@@ -56,7 +56,7 @@ def draw(table: pd.DataFrame) -> Figure:
     table = table.assign(series=series(table), percent=100 * table["accuracy"])
     means = table.groupby(["series", "domain"], sort=False)["percent"].mean().unstack("domain")
     styles = looks(table["domain"])
-    with drawing(WIDTH, 1.6 + 0.38 * len(means), 1, 1) as (figure, (axes,)):
+    with panels(1, 0.8 + 0.36 * len(means), names=["mean", *styles]) as (figure, (axes,)):
         places = range(len(means))
         axes.hlines(places, means.min(axis=1), means.max(axis=1), color=INK, linewidth=0.8, zorder=1)
         axes.plot(means.mean(axis=1), places, "|", color=INK, markersize=14, markeredgewidth=2, label="mean")

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from analysis.groups import GROUP
 from fedra_ray.report.style import COLOURS, LINES, MARKERS, colour, drawing
 
 WIDTH = 6.8  # inches of a figure as wide as the text of a page
-_LINE, _HANDLE = 90, 8  # characters across a figure of that width, and of a legend's handle with its space
+_HANDLE = 46.0  # points of a legend's handle with the space around it
+_TYPE = 9.0  # points, the size of a legend's type
+_ROW = 0.19  # inches of a legend's row
+_MARKERS = 12  # more on a curve than about this hide it
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ def band(axes: Axes, x: "pd.Series[float]", found: pd.DataFrame, look: Look, nam
         look: Of the group.
         name: Of the group, for the legend.
     """
-    axes.plot(x, found["mean"], color=look.colour, marker=look.marker, linestyle=look.line, label=name)
+    style = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
+    axes.plot(x, found["mean"], markevery=math.ceil(len(x) / _MARKERS), label=name, **style)
     axes.fill_between(x.astype(float), found["low"], found["high"], color=look.colour, alpha=0.15, linewidth=0)
 
 
@@ -67,16 +73,36 @@ def legend(figure: Figure, axes: Iterable[Axes]) -> None:
         handles, names = each.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))
     if entries:
-        columns = _LINE // (max(map(len, entries)) + _HANDLE)
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(4, max(1, columns)))
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=_columns(entries))
+
+
+def legend_height(names: Iterable[str]) -> float:
+    """Inches that a legend of these names takes."""
+    different = set(names)
+    return _ROW * math.ceil(len(different) / _columns(different))
 
 
 @contextmanager
-def panels(count: int, height: float, most: int = 3) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure of so many panels, each so many inches high, at most so many beside each other, in the house style."""
+def panels(
+    count: int, height: float, most: int = 3, names: Iterable[str] = ("",)
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure in the house style, with room for a legend.
+
+    Args:
+        count: Its panels.
+        height: Of each, in inches.
+        most: Beside each other.
+        names: Of the series.
+    """
     columns = min(most, count)
     rows = math.ceil(count / columns)
-    with drawing(WIDTH, height * rows, rows, columns) as (figure, axes):
+    with drawing(WIDTH, height * rows + legend_height(names), rows, columns) as (figure, axes):
         for unused in axes[count:]:
             unused.remove()
         yield figure, axes[:count]
+
+
+def _columns(names: Iterable[str]) -> int:
+    font = FontProperties(size=_TYPE)
+    widths = [text_to_path.get_text_width_height_descent(name, font, False)[0] for name in names]
+    return min(4, max(1, int(72 * WIDTH / (max(widths) + _HANDLE))))

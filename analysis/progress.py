@@ -17,14 +17,13 @@ from matplotlib.ticker import EngFormatter
 
 from analysis.curves import curve
 from analysis.groups import collect, over_seeds
-from analysis.lines import WIDTH, Look, band, legend, looks, percent, series
+from analysis.lines import Look, band, legend, looks, panels, percent, series
 from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.assembly import cost_model
 from fedra_ray.backbone import build
 from fedra_ray.cost import CostModel
 from fedra_ray.methods.method import create_method
-from fedra_ray.report.style import drawing
 from fedra_ray.workload import describe
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
@@ -76,10 +75,13 @@ def training_flops(run: Run, cost: CostModel) -> "pd.Series[float]":
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Four panels: mean accuracy of each group of runs against `PANELS`, at the mean cost of a round's seeds."""
+    """Four panels: mean accuracy of each group of runs against `PANELS`, at the mean cost of a round's seeds.
+
+    A panel has the runs for which its cost is known.
+    """
     table = table.assign(series=series(table))
     styles = looks(table["series"])
-    with drawing(WIDTH, 5.6, 2, 2) as (figure, axes):
+    with panels(len(PANELS), 2.4, most=2, names=styles) as (figure, axes):
         for each, (column, (name, unit)) in zip(axes, PANELS.items(), strict=True):
             _panel(each, table, column, styles)
             each.set(xlabel=name, ylabel="accuracy in %")
@@ -88,7 +90,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 each.locator_params(axis="x", nbins=5)
             if table[column].isna().all():
                 each.text(0.5, 0.5, "no simulated devices", ha="center", transform=each.transAxes)
-                each.set(xticks=[], yticks=[])
+                each.set(xticks=[], yticks=[], ylabel="")
         legend(figure, axes)
     return figure
 

@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 from analysis.lines import legend, looks, panels, percent, series
 from fedra_ray.report.style import png, svg
@@ -20,10 +21,11 @@ def test_no_interval_leaves_the_range_of_a_share() -> None:
     assert found.to_dict("records") == [{"n": 2, "mean": 50.0, "low": 0.0, "high": 100.0}]
 
 
-def test_a_legend_of_long_names_is_not_cut_off() -> None:
+@pytest.mark.parametrize("length", [1, 5, 9, 14, 22])
+def test_a_legend_of_long_names_is_not_cut_off(length: int) -> None:
     with panels(4, 2.0) as (figure, axes):
         for index, each in enumerate(axes):
-            each.plot([1, 2], label=f"{'long name ' * 4}{index}")
+            each.plot([1, 2], label=f"{'MW' * length}{index}")
         legend(figure, axes)
     png(figure)  # lays it out
     assert len(axes) == 4
