@@ -27,10 +27,10 @@ def carry_out(config: ExperimentConfig) -> dict[str, Any]:
 
     folder = Folder(config.run_dir)
     blueprint, weights = draw_up(config)
-    finished = claim(folder, config)
+    finished = claim(folder, blueprint.config)
     if finished is not None:
         return finished
-    prepare(folder, config)
+    prepare(folder, blueprint.config)
     for event in experiment.run(blueprint, Site(blueprint, weights), Journal(folder, config.checkpoint.keep)):
         if isinstance(event, experiment.Outcome):
             return results.write(folder, blueprint, event)

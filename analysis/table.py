@@ -4,7 +4,8 @@
 
 Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
 where the paper's data set, backbone, method and fleet are the run's; its difference is the measured mean minus its own.
-An empty place is something that the paper, or a run of an older version, does not state.
+An empty place is something that the paper, or a run of an older version, does not state. Runs that are not finished are
+left out, and stderr says which.
 
 A file of analysis/published is a paper: its `fleets` (the clients' depths) and its `tables` of `cells`, in percent. In
 a cell, `accuracy` is per domain, where known, and null stands for what is not stated: the `backbone`, the `setting`
@@ -16,23 +17,20 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from analysis import runs
 from analysis.formats import FORMATS, MEAN, Row, Table
+from analysis.settings import apart, shaping
 from fedra_ray.errors import SettingError
+from fedra_ray.storage import Folder
 
 PUBLISHED = Path(__file__).parent / "published"
-_SUMMARY = ("method", "dataset", "backbone", "seed", "rounds", "split", "accuracy", "mean_accuracy")
-#: Settings in which averaged runs may differ: which run it is, where its files are, and what never changes a result.
-_FREE = (
-    *("seed", "run_dir", "runtime.", "checkpoint.", "evaluation.every", "evaluation.batch_size"),
-    *("dataset.root", "dataset.cache", "dataset.memory_mb", "backbone.checkpoint", "backbone.pretrained"),
-)
 #: Settings that have a column of their own.
 _SHOWN = ("fleet.depths", "partition.name", "partition.alpha", "rounds")
 
@@ -64,7 +62,7 @@ class Run:
         permuted: Whether the depths of the run itself are in another order.
     """
 
-    folder: Path
+    folder: Folder
     summary: dict[str, Any]
     settings: dict[str, Any]
     permuted: bool
@@ -85,49 +83,27 @@ def read_published() -> tuple[list[Cell], dict[str, list[int]]]:
     return cells, fleets
 
 
-def read_run(folder: Path) -> Run:
-    """The run in a directory.
+def read_run(where: str | Path) -> Run:
+    """The run in a directory, a path or a URI.
 
     Raises:
         SettingError: if it is not the directory of a finished run.
     """
-    summary = _load(folder / "summary.json", json.loads, _SUMMARY)
-    settings = _load(folder / "config.yaml", lambda text: _flat(yaml.safe_load(text)), ("fleet.depths",))
+    folder, written, summary = runs.read_files(where)
+    settings = shaping(written)
+    if "fleet.depths" not in settings:
+        raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
     depths = settings["fleet.depths"]
     largest_first = depths if settings.get("fleet.dynamic") else sorted(depths, reverse=True)
     settings |= {"domains": sorted(summary["accuracy"]), "fleet.depths": largest_first}
     return Run(folder, summary, settings, depths != largest_first)
 
 
-def _load(path: Path, parse: Callable[[str], Any], needed: Sequence[str]) -> dict[str, Any]:
-    if not path.is_file():
-        raise SettingError("RUN_DIR", path.parent, f"must be the folder of a finished run; it has no {path.name}")
-    try:
-        found = dict(parse(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingError("RUN_DIR", path.parent, f"its {path.name} cannot be read: {reason}") from error
-    if missing := [name for name in needed if name not in found]:
-        raise SettingError("RUN_DIR", path.parent, f"its {path.name} does not state {', '.join(missing)}")
-    return found
-
-
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that shape a result, by dotted name."""
-    settings: dict[str, Any] = {}
-    for section, value in config.items():
-        if isinstance(value, dict):
-            settings.update({f"{section}.{name}": inner for name, inner in value.items()})
-        else:
-            settings[section] = value
-    return {name: value for name, value in settings.items() if not name.startswith(_FREE)}
-
-
-def tabulate(runs: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
+def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
     """A table for every data set, backbone and split.
 
     Args:
-        runs: What was measured.
+        measured: The runs.
         dataset: Whose published cells to print beside it; None is the runs' own.
         backbone: The same.
 
@@ -136,7 +112,7 @@ def tabulate(runs: Iterable[Run], dataset: str | None = None, backbone: str | No
     """
     cells, fleets = read_published()
     panels: dict[tuple[str, str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
+    for run in measured:
         panel = run.summary["dataset"], run.summary["backbone"], run.summary["split"]
         panels[panel][json.dumps(run.settings, sort_keys=True)].append(run)
     tables = []
@@ -199,14 +175,15 @@ def _check_seeds(group: list[Run]) -> None:
     for run in group:
         other = first.setdefault(run.summary["seed"], run)
         if other is not run:
-            raise SettingError("RUN_DIR", run.folder, f"is the same run as {other.folder}, seed included; name one")
+            raise SettingError(
+                "RUN_DIR", str(run.folder), f"is the same run as {other.folder}, seed included; name one"
+            )
 
 
 def _label(run: Run, rivals: list[Run]) -> str:
     """The method's name, with the settings that tell its rows apart."""
     same = [rival.settings for rival in rivals if rival.summary["method"] == run.summary["method"]]
-    apart = {n: v for n, v in run.settings.items() if n not in _SHOWN and any(other.get(n) != v for other in same)}
-    return " ".join([run.summary["method"], *(f"{name}={json.dumps(value)}" for name, value in apart.items())])
+    return " ".join([run.summary["method"], *apart(run.settings, same, _SHOWN)])
 
 
 def _fleet(settings: dict[str, Any], fleets: dict[str, list[int]]) -> str:
@@ -232,13 +209,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables; returns the exit code: 0 done, 2 a directory that is not one of a finished run."""
     cells, _ = read_published()
     parser = argparse.ArgumentParser(prog="python -m analysis.table", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR", help="directory of a finished run")
+    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
     parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
     parser.add_argument("--backbone", choices=sorted({c.backbone for c in cells if c.backbone}), help="the same")
     given = parser.parse_args(arguments)
     try:
-        tables = tabulate(map(read_run, given.runs), given.dataset, given.backbone)
+        tables = tabulate(runs.finished(given.runs, read_run), given.dataset, given.backbone)
     except SettingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -47,9 +47,7 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
     dataset = open_dataset(config.dataset, image_size)
     cost = None
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:
-        plain = from_weights(config.backbone, weights.training)
-        measured = SubModel(plain, targets, config.lora, ("head",), len(dataset.classes), fused=False)
-        cost = measure(measured, image_size, config)
+        cost = cost_model(from_weights(config.backbone, weights.training), config, len(dataset.classes))
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
     model = SubModel(backbone, targets, config.lora, method.head_names, len(dataset.classes))
@@ -66,6 +64,19 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
     config = blueprint.config
     backbone = from_weights(config.backbone, weights)
     return SubModel(backbone, blueprint.targets, config.lora, blueprint.layout.head_names, len(blueprint.classes))
+
+
+def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> CostModel:
+    """What sub-models of a backbone cost in an experiment; the values of its weights do not matter.
+
+    Args:
+        backbone: In the precision of training; it gets LoRA.
+        config: The experiment.
+        classes: Classes that the head tells apart.
+    """
+    image_size, targets = input_size(backbone), find_targets(backbone, config.lora.targets)
+    model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
+    return measure(model, image_size, config)
 
 
 def with_depths(config: C, cost: CostModel) -> C:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedra_ray.allocation import Matrix, expected_uncovered
-from fedra_ray.assembly import with_depths
-from fedra_ray.backbone import build, find_targets, input_size, normalisation
+from fedra_ray.assembly import cost_model, with_depths
+from fedra_ray.backbone import build, input_size, normalisation
 from fedra_ray.checks import check
 from fedra_ray.config import ExperimentConfig
-from fedra_ray.cost import CostModel, measure
+from fedra_ray.cost import CostModel
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.data.fleet import Fleet
@@ -27,7 +27,6 @@ from fedra_ray.runtime.placement import gpu_share
 from fedra_ray.seeding import Purpose, generator
 from fedra_ray.stack import check_stack
 from fedra_ray.steps import step_bound
-from fedra_ray.submodel import SubModel
 from fedra_ray.workload import Workload, describe
 
 GIGABYTE = 10**9
@@ -203,10 +202,7 @@ def draw_plan(config: PlannedExperiment) -> Plan:
     classes = config.plan.classes or len(dataset.classes if dataset else ())
     if config.training.precision == "bf16":
         backbone = backbone.bfloat16()
-    model = SubModel(
-        backbone, find_targets(backbone, config.lora.targets), config.lora, ("head",), classes, fused=False
-    )
-    cost = measure(model, image_size, config)
+    cost = cost_model(backbone, config, classes)
     config = with_depths(config, cost)
     method = create_method(config, cost.num_layers)
     # without a data set there is a domain for every depth, as the paper has it

@@ -7,12 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from fedra_ray.assembly import adapted_model, draw_up
+from fedra_ray.assembly import adapted_model, cost_model, draw_up
 from fedra_ray.backbone import from_weights
 from fedra_ray.config import ExperimentConfig, LoraConfig, MethodConfig
-from fedra_ray.cost import measure
 from fedra_ray.errors import SettingError
-from fedra_ray.submodel import SubModel
 
 
 def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
@@ -94,8 +92,7 @@ def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:
 def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
     blueprint, weights = draw_up(config)
     backbone = from_weights(config.backbone, weights.training)
-    plain = SubModel(backbone, blueprint.targets, config.lora, ("head",), len(blueprint.classes), fused=False)
-    cost = measure(plain, blueprint.image_size, config)
+    cost = cost_model(backbone, config, len(blueprint.classes))
     config.fleet.memory_mb = [cost.memory(depth, config.training.batch_size) / 1e6 for depth in (2, 4, 1)]
     config.fleet.memory_mb.append(1000.0)
     assert draw_up(config)[0].config.fleet.depths == [2, 4, 1, 4]

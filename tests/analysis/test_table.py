@@ -290,6 +290,20 @@ def test_what_is_no_finished_run_ends_in_one_line(
     assert printed.err.count("\n") == 1
 
 
+def test_an_unfinished_run_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(write_run(tmp_path / "0", seed=0)), str(write_run(tmp_path / "1", seed=1))]
+    (tmp_path / "0" / "summary.json").unlink()
+    assert main([*runs, "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"left out: RUN_DIR={runs[0]}: must be the folder of a finished run; it has no summary.json\n"
+    assert len(printed.out.splitlines()) == 1 + 1 + 1  # names, the finished run, and what is published
+
+
+def test_a_uri_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"file://{write_run(tmp_path / '0')}"]) == 0
+    assert "60.00" in capsys.readouterr().out
+
+
 def test_a_missing_directory_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere")]) == 2
     assert "must be the folder of a finished run" in capsys.readouterr().err
