@@ -170,17 +170,18 @@ def _clients(run: Run) -> pd.DataFrame:
     return found.assign(share=found["held"] / found["rounds"])
 
 
+def leave(runs: Sequence[Run], out: str) -> None:
+    """Write the table and the figure of these runs into a folder or URI."""
+    runs = tuning(runs)
+    table, by_round, covered = analyse(runs), holders(runs), coverage.analyse(runs)
+    by_layer = layers(table)
+    write(out, "balance", table, draw(table))
+    write(out, "balance_holders", by_round, draw_holders(by_round))
+    write(out, "balance_domains", domains(table))
+    write(out, "balance_layers", by_layer, draw_layers(by_layer))
+    write(out, "balance_coverage", covered, coverage.draw(covered))
+
+
 if __name__ == "__main__":
     arguments = parser("balance", __doc__).parse_args()
-
-    def _analyse() -> None:
-        runs, out = tuning(read_runs(arguments.runs)), arguments.out
-        table, by_round, covered = analyse(runs), holders(runs), coverage.analyse(runs)
-        by_layer = layers(table)
-        write(out, "balance", table, draw(table))
-        write(out, "balance_holders", by_round, draw_holders(by_round))
-        write(out, "balance_domains", domains(table))
-        write(out, "balance_layers", by_layer, draw_layers(by_layer))
-        write(out, "balance_coverage", covered, coverage.draw(covered))
-
-    sys.exit(main(_analyse))
+    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))

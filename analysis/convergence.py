@@ -101,15 +101,15 @@ def _to_target(table: pd.DataFrame, target: float) -> pd.DataFrame:
     return result.assign(target=target).reset_index()
 
 
+def leave(runs: Sequence[Run], out: str, target: float | None = None) -> None:
+    """Write the table and the figure of these runs into a folder or URI."""
+    found, table = analyse(runs, target), curves(runs)
+    write(out, "convergence_curves", table)
+    write(out, "convergence", found, draw(table, found["target"].iloc[0]))
+
+
 if __name__ == "__main__":
     _parser = parser("convergence", __doc__)
     _parser.add_argument("--target", type=float, metavar="ACCURACY", help="between 0 and 1")
     arguments = _parser.parse_args()
-
-    def _analyse() -> None:
-        runs = read_runs(arguments.runs)
-        found, table = analyse(runs, arguments.target), curves(runs)
-        write(arguments.out, "convergence_curves", table)
-        write(arguments.out, "convergence", found, draw(table, found["target"].iloc[0]))
-
-    sys.exit(main(_analyse))
+    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out, arguments.target)))

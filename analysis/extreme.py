@@ -106,11 +106,12 @@ def _counts(rows: pd.DataFrame) -> str:
     return ", ".join(map(str, sorted(set(rows["n"]))))
 
 
+def leave(runs: Sequence[Run], out: str) -> None:
+    """Write the table and the figure of these runs into a folder or URI."""
+    table = analyse(runs)
+    write(out, "extreme", table, draw(table))
+
+
 if __name__ == "__main__":
     arguments = parser("extreme", __doc__).parse_args()
-
-    def _analyse() -> None:
-        table = analyse(read_runs(arguments.runs))
-        write(arguments.out, "extreme", table, draw(table))
-
-    sys.exit(main(_analyse))
+    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))

@@ -69,12 +69,13 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def leave(runs: Sequence[Run], out: str) -> None:
+    """Write the table and the figure of these runs into a folder or URI."""
+    table = analyse(runs)
+    write(out, "fairness", table, draw(table))
+    write(out, "fairness_summary", summarise(table))
+
+
 if __name__ == "__main__":
     arguments = parser("fairness", __doc__).parse_args()
-
-    def _analyse() -> None:
-        table = analyse(read_runs(arguments.runs))
-        write(arguments.out, "fairness", table, draw(table))
-        write(arguments.out, "fairness_summary", summarise(table))
-
-    sys.exit(main(_analyse))
+    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))

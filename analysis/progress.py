@@ -102,11 +102,12 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]
         band(axes, x.reset_index(drop=True), percent(found), styles[name], name)
 
 
+def leave(runs: Sequence[Run], out: str) -> None:
+    """Write the table and the figure of these runs into a folder or URI."""
+    table = analyse(runs)
+    write(out, "progress", table, draw(table))
+
+
 if __name__ == "__main__":
     arguments = parser("progress", __doc__).parse_args()
-
-    def _analyse() -> None:
-        table = analyse(read_runs(arguments.runs))
-        write(arguments.out, "progress", table, draw(table))
-
-    sys.exit(main(_analyse))
+    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))
