@@ -14,18 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fedra_ray import checkpoint
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
+from fedra_ray.report.names import method_label
 from fedra_ray.run_dir import CONFIG, read_summary
 from fedra_ray.storage import Folder
-
-NAMES = {
-    "alllarge": "AllLarge",
-    "allsmall": "AllSmall",
-    "depthfl": "DepthFL",
-    "exclusive": "Exclusive",
-    "fedra": "FedRA",
-    "headonly": "Head only",
-    "inclusivefl": "InclusiveFL",
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +36,7 @@ class Run:
     @property
     def label(self) -> str:
         """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-        name, draw = self.config.method.name, self.config.allocation.draw
-        return NAMES.get(name, name) + ("" if draw == "uniform" else f", {draw}")
+        return method_label(self.config.method.name, self.config.allocation.draw)
 
     @property
     def domains(self) -> list[str]:
