@@ -50,7 +50,7 @@ def test_several_runs_have_a_page_where_one_is_asked_for(finished: Path, tmp_pat
     written = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(written.replace("batch_size: 8", "batch_size: 4"))
     assert main(["report", f"file://{finished}", str(other), "--out", str(tmp_path / "pages" / "both.html")]) == 0
-    assert "FedRA, training.batch_size=4" in (tmp_path / "pages" / "both.html").read_text()
+    assert "FedRA, batch_size=4" in (tmp_path / "pages" / "both.html").read_text()
 
 
 def test_without_a_place_several_runs_have_theirs_here(

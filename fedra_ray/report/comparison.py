@@ -12,7 +12,7 @@ from fedra_ray.report.facts import Facts
 from fedra_ray.run_dir import FREE, SETTING
 
 _TOLD = ("method.name", "method.target", "allocation.draw", "seed")  # by a method's label and a run's name
-_SHORT = 24  # letters of a setting that may be part of a name
+_SHORT = 16  # letters of a setting that may be part of a name
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,21 @@ def _labels(runs: Sequence[Facts]) -> list[str]:
     labels = []
     for place, run in enumerate(runs):
         alike = [each for each in runs if each.method == run.method]
-        apart = _apart(run, alike)
+        apart = [_shortened(_apart(other, alike)) for other in alike]
+        own = _shortened(_apart(run, alike))
         if len(alike) == 1:
             labels.append(run.method)
-        elif len(apart) == 1 and max(len(each) for other in alike for each in _apart(other, alike)) <= _SHORT:
-            labels.append(f"{run.method}, {apart[0]}")
+        elif all(len(each) == 1 and len(each[0]) <= _SHORT for each in apart):
+            labels.append(f"{run.method}, {own[0]}")
         else:
             labels.append(f"{run.method} {1 + sum(each.method == run.method for each in runs[:place])}")
     return labels
+
+
+def _shortened(settings: Iterable[str]) -> list[str]:
+    """training.lr=0.1 as lr=0.1, and partition.name=iid as partition=iid."""
+    found = []
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        found.append(f"{name.removesuffix('.name').rpartition('.')[2]}={value}")
+    return found

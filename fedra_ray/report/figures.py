@@ -23,6 +23,7 @@ MOST_POINTS = 200  # of a curve
 MOST_SPANS = 80  # columns of a picture over rounds
 MOST_CURVES = 12  # of several runs; a legend of more cannot be read
 MOST_ROWS = 40  # of a picture with a name for every row
+_LEGEND = 310  # points
 _WIDTH, _HEIGHT = 4.4, 2.9  # inches: narrow, so that type can be read on a phone; two stand side by side elsewhere
 _METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
 _IDENTIFIER = re.compile(r' id="([^"]+)"')
@@ -103,7 +104,7 @@ def holders(facts: Facts) -> str:
         _heat(axes, values, max(1.0, values.max()), "clients that held it", extent)
         axes.set(xlabel="round", ylabel="layer")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         return _page_ready(svg(figure, "holders"))
 
 
@@ -136,7 +137,7 @@ def _rows(names: Sequence[str], values: Values, highest: float, label: str, salt
         _heat(axes, values, highest, label)
         axes.set_yticks(range(len(names)), [short(name) for name in names], fontsize=9 if len(names) <= 12 else 7)
         axes.set(xlabel="layer")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         return _page_ready(svg(figure, salt))
 
 
@@ -156,7 +157,9 @@ def _heat(axes: Axes, values: Values, highest: float, label: str, extent: Extent
         origin="lower" if extent else "upper",
         extent=extent,
     )
-    bar = axes.figure.colorbar(image, ax=axes, label=label, pad=0.02, aspect=24)
+    bar = axes.figure.colorbar(
+        image, ax=axes, label=label, pad=0.02, aspect=8 * axes.figure.bbox.height / axes.figure.dpi
+    )
     bar.outline.set_visible(False)
     if highest > 1:
         bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -165,8 +168,12 @@ def _heat(axes: Axes, values: Values, highest: float, label: str, extent: Extent
 
 
 def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = False) -> str:
-    with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
-        for curve in curves:
+    drawn = list(curves)
+    names = [short(curve.label) for curve in drawn if curve.label]
+    columns = max(1, int(_LEGEND / (32 + 5.5 * max(map(len, names), default=0))))
+    height = _HEIGHT + 0.17 * (math.ceil(len(names) / columns) - 2)  # two rows of names fit into the usual height
+    with drawing(_WIDTH, max(_HEIGHT, height)) as (figure, (axes,)):
+        for curve in drawn:
             span = spans(len(curve.x), MOST_POINTS)
             x, y = (binned(values, span) for values in (curve.x, curve.y)) if span > 1 else (curve.x, curve.y)
             marker = curve.marker if len(x) <= 25 else ""
@@ -174,12 +181,10 @@ def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = Fals
             axes.plot(x, y, curve.line, color=curve.colour, marker=marker, linewidth=curve.width, label=name)
         axes.set(xlabel="round", ylabel=label)
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         if percent:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-        names = axes.get_legend_handles_labels()[1]
         if names:
-            columns = max(1, int(310 / (32 + 5.5 * max(map(len, names)))))
             figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5, handlelength=2.2, columnspacing=1.2)
         return _page_ready(svg(figure, salt))
 

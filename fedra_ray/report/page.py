@@ -1,6 +1,5 @@
 """The page: facts of one finished run, or of several, as one HTML file that needs no other."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from fedra_ray.report import panels, tables
 from fedra_ray.report.command import command
 from fedra_ray.report.comparison import Group, compare
 from fedra_ray.report.facts import Facts
-from fedra_ray.report.wording import count, gaps, result
+from fedra_ray.report.wording import count, gaps, gaps_of, result
 
 FILE = "report.html"
 _TEMPLATE = "page.html.j2"
@@ -56,17 +55,13 @@ def _of_several(groups: Sequence[Group]) -> dict[str, Any]:
     """What the page of several runs has of its own."""
     runs = [run for group in groups for run in group.runs]
     datasets, backbones = (", ".join(sorted({getattr(run, name) for run in runs})) for name in ("dataset", "backbone"))
-    covered: dict[str, list[str]] = defaultdict(list)
-    for group in groups:
-        for run in group.runs:
-            covered[gaps(run)].append(group.name(run))
     return {
         "title": f"{count(len(runs), 'run')} on {datasets}",
         "kicker": f"{datasets} · {backbones}",
         "setting": f"{count(len(runs), 'run')}, the best first",
         "accuracy": tables.by_run(groups),
         "curves": panels.curves_of(groups),
-        "coverage": [f"{', '.join(names)}: {sentence}" for sentence, names in covered.items()],
+        "coverage": gaps_of(groups),
         "pictures": panels.coverage(groups),
         "tiles": [],
         "costs": tables.costs(groups),

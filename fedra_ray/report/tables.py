@@ -61,14 +61,16 @@ def by_run(groups: Sequence[Group]) -> Table:
     note = "; ± is the sample standard deviation over seeds" if any(len(group.runs) > 1 for group in groups) else ""
     table = Table(f"Top-1 accuracy of the global model after the last round{note}", ["run", "mean", *domains])
     for group in groups:
-        apart = " ".join(group.apart)
+        apart = " ".join(each for each in group.apart if each not in group.label)
         if len(group.runs) > 1:
             cells = [percent(group.mean), *(percent(group.accuracy(domain)) for domain in domains)]
             table.rows.append(Row(group.label, cells, apart, strong=True))
         for run in group.runs:
             cells = [percent(run.mean), *(percent(run.accuracy.get(domain)) for domain in domains)]
-            alone = len(group.runs) == 1
-            table.rows.append(Row(group.name(run), cells, f"{apart} in {run.where}" if alone and apart else run.where))
+            if len(group.runs) > 1:
+                table.rows.append(Row(f"seed {run.seed}", cells, run.where))
+            else:
+                table.rows.append(Row(group.label, cells, f"{apart} in {run.where}" if apart else run.where))
     return table
 
 

@@ -1,5 +1,6 @@
 """What a page says in words: results, coverage, quantities."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from fedra_ray.report.comparison import Group, Measure, boards
 from fedra_ray.report.facts import Facts
 
-_MOST_NAMED = 6  # layers that a sentence lists
+_MOST_NAMED = 6  # layers or runs that a sentence lists
 
 
 def percent(measure: Measure | float | None) -> str:
@@ -16,7 +17,7 @@ def percent(measure: Measure | float | None) -> str:
         return ""
     if isinstance(measure, float):
         return f"{100 * measure:.1f}\u00a0%"
-    deviation = "" if measure.deviation is None else f" ± {100 * measure.deviation:.1f}"
+    deviation = "" if measure.deviation is None else f"\u00a0±\u00a0{100 * measure.deviation:.1f}"
     return f"{100 * measure.mean:.1f}{deviation}\u00a0%"
 
 
@@ -74,6 +75,26 @@ def gaps(facts: Facts) -> str:
     if not missed:
         told.append("Every layer had a holder in every round.")
     return " ".join(told)
+
+
+def gaps_of(groups: Sequence[Group]) -> list[str]:
+    """The same of several runs, a sentence for all that have the same to tell."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for group in groups:
+        told = [gaps(run) for run in group.runs]
+        if len(set(told)) == 1:
+            found[told[0]].append(group.label)
+        else:
+            for run, sentence in zip(group.runs, told, strict=True):
+                found[sentence].append(group.name(run))
+    if len(found) == 1:
+        return [f"All runs: {sentence}" for sentence in found]
+    return [f"{_listed(names)}: {sentence}" for sentence, names in found.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    others = len(names) - _MOST_NAMED
+    return "; ".join(names[:_MOST_NAMED]) + (f"; {count(others, 'other')}" if others > 0 else "")
 
 
 def _often(rounds: dict[int, int]) -> str:

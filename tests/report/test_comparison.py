@@ -45,8 +45,13 @@ def test_settings_that_never_change_a_result_tell_nothing_apart(variant: Any) ->
 def test_the_best_is_first_and_labels_are_short(variant: Any) -> None:
     other = {"method__name": "depthfl", "method__target": "elsewhere"}
     groups = compare([variant(0.4), variant(0.5, training__lr=0.3), variant(0.6, **other)])
-    assert [group.label for group in groups] == ["DepthFL", "FedRA, training.lr=0.3", "FedRA, training.lr=0.1"]
+    assert [group.label for group in groups] == ["DepthFL", "FedRA, lr=0.3", "FedRA, lr=0.1"]
     assert groups[0].apart == ["training.lr=0.1"]
+
+
+def test_a_named_section_is_called_by_its_name(variant: Any) -> None:
+    groups = compare([variant(0.4, partition__name="lazy"), variant(0.5, partition__name="iid")])
+    assert [group.label for group in groups] == ["FedRA, partition=iid", "FedRA, partition=lazy"]
 
 
 def test_runs_that_differ_in_much_are_numbered(variant: Any) -> None:

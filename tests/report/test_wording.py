@@ -5,7 +5,7 @@ import pytest
 
 from fedra_ray.report.comparison import Measure, compare
 from fedra_ray.report.facts import Facts
-from fedra_ray.report.wording import count, duration, gaps, percent, result
+from fedra_ray.report.wording import count, duration, gaps, gaps_of, percent, result
 
 
 def with_holders(facts: Facts, rows: list[list[int]], evaluated: tuple[int, ...] = (0, 1, 2, 3)) -> Facts:
@@ -14,7 +14,7 @@ def with_holders(facts: Facts, rows: list[list[int]], evaluated: tuple[int, ...]
 
 def test_quantities() -> None:
     assert percent(0.8) == "80.0\u00a0%"
-    assert percent(Measure(0.8, 0.0123)) == "80.0 ± 1.2\u00a0%"
+    assert percent(Measure(0.8, 0.0123)) == "80.0\u00a0±\u00a01.2\u00a0%"
     assert percent(None) == ""
     assert (count(1, "round"), count(2000, "round")) == ("1 round", "2,000 rounds")
 
@@ -38,7 +38,7 @@ def test_the_result_of_seeds_has_a_deviation(facts: Facts) -> None:
         replace(facts, mean=mean, seed=seed, settings=facts.settings | {"seed": seed})
         for seed, mean in ((0, 0.5), (1, 0.7))
     ]
-    assert "FedRA reached 60.0 ± 14.1\u00a0% mean" in result(compare(runs))
+    assert "FedRA reached 60.0\u00a0±\u00a014.1\u00a0% mean" in result(compare(runs))
     assert result(compare(runs)).endswith("after 2 rounds (2 seeds).")
 
 
@@ -83,3 +83,15 @@ def test_many_gaps_are_not_all_listed(facts: Facts) -> None:
     np.fill_diagonal(rows, 0)
     found = gaps(replace(facts, holders=rows, evaluated=list(range(9))))
     assert found.endswith("layer 5 in 1 round, 3 others less often.")
+
+
+def test_runs_with_the_same_to_tell_share_a_sentence(facts: Facts) -> None:
+    full, gap = [[1, 1, 1, 1]] * 2, [[1, 1, 1, 0], [1, 1, 1, 1]]
+    runs = []
+    for seed, rows, rounds in ((0, full, 2), (1, full, 2), (0, full, 3), (1, gap, 3)):
+        settings = facts.settings | {"seed": seed, "rounds": rounds}
+        runs.append(replace(with_holders(facts, rows), seed=seed, settings=settings))
+    assert gaps_of(compare(runs[:2])) == ["All runs: Every layer had a holder in every round."]
+    first, second = gaps_of(compare(runs))
+    assert first == "FedRA, rounds=2; FedRA, rounds=3, seed 0: Every layer had a holder in every round."
+    assert second.startswith("FedRA, rounds=3, seed 1: In 1 of 2 rounds")
