@@ -21,20 +21,12 @@ from safetensors.numpy import load
 from fedra_ray import checkpoint
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
+from fedra_ray.report.names import method_label
 from fedra_ray.run_dir import CONFIG, SUMMARY
 from fedra_ray.storage import Folder
 
 R = TypeVar("R")
 
-NAMES = {
-    "alllarge": "AllLarge",
-    "allsmall": "AllSmall",
-    "depthfl": "DepthFL",
-    "exclusive": "Exclusive",
-    "fedra": "FedRA",
-    "headonly": "Head only",
-    "inclusivefl": "InclusiveFL",
-}
 #: What a summary.json must state.
 NEEDED = ("method", "dataset", "backbone", "seed", "rounds", "split", "accuracy", "mean_accuracy")
 
@@ -60,8 +52,7 @@ class Run:
     @property
     def label(self) -> str:
         """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-        name, draw = self.config.method.name, self.config.allocation.draw
-        return NAMES.get(name, name) + ("" if draw == "uniform" else f", {draw}")
+        return method_label(self.config.method.name, self.config.allocation.draw)
 
     @property
     def fleet(self) -> str:

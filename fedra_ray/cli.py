@@ -101,11 +101,19 @@ def status(run_dirs: list[str]) -> None:
     report(run_dirs)
 
 
+def report(arguments: list[str]) -> None:
+    """Write the page of finished runs: their results, curves, allocation and cost."""
+    from fedra_ray.report.verb import report as write
+
+    write(arguments)
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "run": run,
     "sweep": sweep,
     "submit": submit,
     "status": status,
+    "report": report,
     "plan": plan,
     "prepare": prepare,
     "pretrain": pretrain,
@@ -206,6 +214,7 @@ usage: fedra-ray [VERB] [SETTING=VALUE ...]
        fedra-ray submit [--wait] -- [VERB] [SETTING=VALUE ...]
        fedra-ray --multirun SETTING=VALUE,VALUE,...   (Hydra's own, one after another)
        fedra-ray status RUN_DIR ...
+       fedra-ray report RUN_DIR ... [--out report.html]
 
 verbs:
 {verbs}

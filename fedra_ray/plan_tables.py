@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fedra_ray.plan import Coverage, Plan, PlanConfig, PlannedExperiment
 from fedra_ray.plan_devices import Simulation
+from fedra_ray.units import scaled
 
 
 def show(plan: Plan, config: PlannedExperiment) -> None:
@@ -29,10 +30,10 @@ def _clients(plan: Plan) -> Table:
             str(tier.layers),
             str(tier.clients),
             f"{tier.parameters:,}",
-            _scaled(tier.traffic, "B"),
+            scaled(tier.traffic, "B"),
             f"{tier.steps:,.4g}",
-            _scaled(tier.flops, "FLOP"),
-            _scaled(tier.memory, "B"),
+            scaled(tier.flops, "FLOP"),
+            scaled(tier.memory, "B"),
         )
     return table
 
@@ -43,7 +44,7 @@ def _slots(plan: Plan, settings: PlanConfig) -> Table:
     for tier in plan.tiers:
         fits = "yes" if tier.fits else "no"
         table.add_row(
-            str(tier.layers), _scaled(tier.slot_memory, "B"), f"{tier.gpu_share:.3g}", str(tier.slots_per_gpu), fits
+            str(tier.layers), scaled(tier.slot_memory, "B"), f"{tier.gpu_share:.3g}", str(tier.slots_per_gpu), fits
         )
     return table
 
@@ -53,7 +54,7 @@ def _devices(simulation: Simulation) -> Table:
     table = _table("seconds of a simulated device's round", header)
     for share in simulation.devices:
         seconds = (share.slowest.download, share.slowest.training, share.slowest.upload)
-        memory = (_scaled(share.memory, "B"), _scaled(share.budget, "B"), "yes" if share.fits else "no")
+        memory = (scaled(share.memory, "B"), scaled(share.budget, "B"), "yes" if share.fits else "no")
         table.add_row(share.device, str(share.clients), *map(_number, seconds), *memory)
     return table
 
@@ -61,13 +62,13 @@ def _devices(simulation: Simulation) -> Table:
 def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     settings, rounds = config.plan, config.rounds
     devices = "1 device" if settings.devices == 1 else f"{settings.devices} devices"
-    evaluation = _scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
-    per_hour, time = _scaled(3600 * rounds / plan.seconds), timedelta(seconds=math.ceil(plan.seconds))
+    evaluation = scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
+    per_hour, time = scaled(3600 * rounds / plan.seconds), timedelta(seconds=math.ceil(plan.seconds))
     table = Table(title=f"{config.method.name} with {config.backbone.name}, {rounds} rounds", show_header=False)
-    table.add_row("data moved a round", _scaled(plan.round_bytes, "B"))
-    table.add_row("data moved", _scaled(rounds * plan.round_bytes, "B"))
-    table.add_row("training a round", _scaled(plan.round_flops, "FLOP"))
-    table.add_row("training", _scaled(rounds * plan.round_flops, "FLOP"))
+    table.add_row("data moved a round", scaled(plan.round_bytes, "B"))
+    table.add_row("data moved", scaled(rounds * plan.round_bytes, "B"))
+    table.add_row("training a round", scaled(plan.round_flops, "FLOP"))
+    table.add_row("training", scaled(rounds * plan.round_flops, "FLOP"))
     table.add_row(f"evaluation, {plan.evaluations} times", evaluation)
     table.add_row(f"{devices} of {settings.tflops:g} TFLOP/s", f"at best {per_hour} rounds an hour, {time} in all")
     if plan.simulation:
@@ -91,11 +92,3 @@ def _table(title: str, header: list[str]) -> Table:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _scaled(value: float, unit: str = "") -> str:
-    """Three significant digits with a decimal prefix: 1.85 GB."""
-    power = 0
-    while value >= 999.5 and power < 6:
-        value, power = value / 1000, power + 1
-    return f"{value:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()

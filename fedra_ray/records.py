@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import ClientLostError
 from fedra_ray.messages import ClientReport, Score
-from fedra_ray.reduction import PartialRound
 from fedra_ray.storage import Folder
+
+if TYPE_CHECKING:  # torch comes with it, which reading a table does not need
+    from fedra_ray.reduction import PartialRound
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients. `simulated_s` is
 #: the time on simulated devices, in seconds: null unless `fleet.devices` names some.
@@ -90,7 +92,7 @@ class Missing:
     late: list[int] = field(default_factory=list)
     rejected: dict[int, str] = field(default_factory=dict)
 
-    def note(self, part: PartialRound, config: ExperimentConfig) -> None:
+    def note(self, part: "PartialRound", config: ExperimentConfig) -> None:
         """Take in who is missing from a part of the round.
 
         Raises:
@@ -223,13 +225,17 @@ def to_parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_table(folder: Folder, name: str) -> pa.Table:
-    """The table NAME.parquet of a run.
+def read_table(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
+    """The table NAME.parquet of a run, or columns of it, which then have the types of `SCHEMAS`.
 
     Raises:
         FileNotFoundError: if it is not there.
+        LookupError, pa.ArrowException: if it lacks a column, or has one of another type.
     """
     content = folder.read(f"{name}.parquet")
     if content is None:
         raise FileNotFoundError(f"{folder}/{name}.parquet")
-    return pq.read_table(pa.BufferReader(content))
+    found = pq.read_table(pa.BufferReader(content), columns=columns)
+    if columns is None:
+        return found
+    return found.select(columns).cast(pa.schema([SCHEMAS[name].field(column) for column in columns]))

@@ -1,17 +1,20 @@
-"""What a finished run leaves besides its records: the adapter in PEFT's format and summary.json."""
+"""What a finished run leaves besides its records: the adapter in PEFT's format, its page and summary.json."""
 
 import json
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fedra_ray.adapter import save_peft
 from fedra_ray.blueprint import Blueprint
+from fedra_ray.errors import one_line
 from fedra_ray.experiment import Outcome
-from fedra_ray.figures import draw_partition
 from fedra_ray.records import hours, read_table, times
+from fedra_ray.report.facts import read
+from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir import SUMMARY
 from fedra_ray.storage import Folder
 
@@ -19,7 +22,10 @@ _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core
 
 
 def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
-    """Write adapter/ and, last of all, summary.json, which marks the run as finished; returns the summary."""
+    """Write adapter/, report.html and, last of all, summary.json, which marks the run as finished.
+
+    Returns the summary. A page that cannot be drawn is left out with a warning: the results are whole without it.
+    """
     rounds = read_table(folder, "rounds")
     save_peft(folder.below("adapter"), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
@@ -45,8 +51,22 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
+    _write_page(folder, summary)
     folder.write(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
+
+
+def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
+    from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, which only a run's end spends
+
+    try:
+        page = render([read(folder, summary)])
+    except Exception as error:  # nothing that a picture meets is worth the results
+        reason = one_line(f"{type(error).__name__}: {error}")
+        again = f"`fedra-ray report {folder}` tries again"
+        print(f"warning: {FILE} was not written ({reason}); the results are complete, and {again}", file=sys.stderr)
+        return
+    folder.write(FILE, page.encode())
 
 
 def _versions() -> dict[str, str]:

@@ -3,18 +3,21 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.storage import Folder
 
+SETTING = "RUN_DIR"  # what names such a folder in errors
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 #: Settings that never change a result; a run may be taken up again with others.
-_FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
+FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
 
 
 def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
@@ -48,20 +51,36 @@ def read_summary(folder: Folder) -> dict[str, Any] | None:
     return None if content is None else json.loads(content)
 
 
+@contextmanager
+def reading(folder: Folder, name: str) -> Iterator[None]:
+    """Tell what is wrong with a file of a run, whatever its content makes of a reader.
+
+    Raises:
+        SettingError: in place of what was raised inside.
+    """
+    try:
+        yield
+    except (yaml.YAMLError, pa.ArrowException, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        kind = type(error).__name__
+        allowed = f"its {name} is damaged, or not that of a run ({kind}: {error})"
+        raise SettingError(SETTING, str(folder), allowed) from error
+
+
 def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
     """Refuse a configuration that differs from the one in the folder in what decides the result."""
-    found = dict(_flat(yaml.safe_load(folder.read(CONFIG) or b"")))
-    wanted = dict(_flat(dataclasses.asdict(config)))
+    found = dict(flat(yaml.safe_load(folder.read(CONFIG) or b"")))
+    wanted = dict(flat(dataclasses.asdict(config)))
     for setting in wanted | found:
-        if found.get(setting) != wanted.get(setting) and not setting.startswith(_FREE):
+        if found.get(setting) != wanted.get(setting) and not setting.startswith(FREE):
             way_out = "choose another run_dir" + ("" if finished else ", or go on with the new value by resume=force")
             allowed = f"{folder} holds a run with {setting}={found.get(setting)}; {way_out}"
             raise SettingError(setting, wanted.get(setting), allowed)
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted name, and their values."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, value
+            yield f"{prefix}{name}", value  # keys of runtime.tier_labels are numbers

@@ -1,22 +1,18 @@
 """Where a run is, from its folder alone: what its last save has left there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean, median
 
-import pyarrow as pa
 import yaml
 
 from fedra_ray import checkpoint
 from fedra_ray.data.division import FILE
 from fedra_ray.errors import SettingError
-from fedra_ray.records import SCHEMAS, Row, hours, read_table, times
-from fedra_ray.run_dir import CONFIG, SUMMARY, read_summary
+from fedra_ray.records import Row, hours, read_table, times
+from fedra_ray.run_dir import CONFIG, SETTING, SUMMARY, read_summary, reading
 from fedra_ray.storage import Folder
 
-SETTING = "RUN_DIR"
 #: Columns that are read; those that list whole cohorts would take long.
 _COLUMNS = {
     "rounds": ["round", "seconds", "train_loss", "dropped", "late", "rejected", "simulated_s"],
@@ -83,13 +79,13 @@ def where(folder: Folder) -> Status:
         raise SettingError(SETTING, str(folder), "is a file; name the folder of a run") from error
     if CONFIG not in names:
         raise SettingError(SETTING, str(folder), f"holds no run: there is no {CONFIG}")
-    with _reading(folder, CONFIG):
+    with reading(folder, CONFIG):
         config = yaml.safe_load(folder.read(CONFIG) or b"")
         rounds = int(config["rounds"])
         method, backbone, dataset = (str(config[part]["name"]) for part in ("method", "backbone", "dataset"))
-    with _reading(folder, SUMMARY):
+    with reading(folder, SUMMARY):
         finished = read_summary(folder) is not None
-    with _reading(folder, checkpoint.FOLDER):
+    with reading(folder, checkpoint.FOLDER):
         done, saved = checkpoint.last_saved(folder)
     done = rounds if finished else done
     history = [row for row in _rows(folder, "rounds", names) if row["round"] <= done]
@@ -118,18 +114,6 @@ def _rows(folder: Folder, name: str, names: list[str]) -> list[Row]:
     file = f"{name}.parquet"
     if file not in names:
         return []
-    schema = pa.schema([SCHEMAS[name].field(column) for column in _COLUMNS[name]])
-    with _reading(folder, file):
-        rows: list[Row] = read_table(folder, name).select(schema.names).cast(schema).to_pylist()
+    with reading(folder, file):
+        rows: list[Row] = read_table(folder, name, _COLUMNS[name]).to_pylist()
     return rows
-
-
-@contextmanager
-def _reading(folder: Folder, name: str) -> Iterator[None]:
-    """Tell what is wrong with a file, whatever its content makes of a reader."""
-    try:
-        yield
-    except (yaml.YAMLError, pa.ArrowException, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        kind = type(error).__name__
-        allowed = f"its {name} is damaged, or not that of a run ({kind}: {error})"
-        raise SettingError(SETTING, str(folder), allowed) from error

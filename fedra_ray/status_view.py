@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedra_ray.errors import SettingError, one_line
-from fedra_ray.status import SETTING, Status, where
+from fedra_ray.run_dir import SETTING
+from fedra_ray.status import Status, where
 from fedra_ray.storage import Folder
 
 #: Columns of the table, and how narrow a terminal may make them; the texts of the others stay on one line.

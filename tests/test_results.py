@@ -10,7 +10,7 @@ from fedra_ray.config import ExperimentConfig
 from fedra_ray.experiment import Outcome
 from fedra_ray.messages import ClientReport, ClientTask, Score
 from fedra_ray.records import Missing, Records, to_parquet
-from fedra_ray.run_dir import read_summary
+from fedra_ray.run_dir import prepare, read_summary
 from fedra_ray.storage import Folder
 
 
@@ -22,6 +22,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
         update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
         records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
     records.save()
+    prepare(Folder(tmp_path), config)
     Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))
     assert read_summary(Folder(tmp_path)) is None
     scores = [Score("dark", "test", 8, 2, 8, 1.0), Score("light", "test", 4, 3, 4, 1.0)]
@@ -39,7 +40,8 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     }
     assert (summary["depths"], summary["partition"], summary["skipped_images"]) == ([4, 2, 1], "feature_skew", 0)
     assert Image.open(tmp_path / "partition.png").format == "PNG"
-    assert not list(tmp_path.glob(".*.part"))
+    assert "FedRA reached 50.0\u00a0% mean test accuracy over 2 domains" in (tmp_path / "report.html").read_text()
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConfig, tmp_path: Path) -> None:

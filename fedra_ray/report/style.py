@@ -22,6 +22,7 @@ INK = "#1a1a1b"
 
 _STYLE: Any = {
     "text.color": INK,
+    "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,

@@ -1,11 +1,11 @@
-"""Pictures that a run leaves behind."""
-
-import io
+"""The picture of a partition, partition.png."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from fedra_ray.report.names import short
 
 _MOST_NAMES = 40  # more labels than this on an axis cannot be read
 _MOST_CLIENTS = 2000  # more rows than this are finer than the figure's pixels, and take memory
@@ -21,7 +21,7 @@ def class_counts(partition: pa.Table, num_classes: int) -> NDArray[np.int64]:
 
 def draw_partition(partition: pa.Table, classes: tuple[str, ...]) -> bytes:
     """A PNG of clients against classes, coloured by the number of images; of a large fleet the first 2,000 clients."""
-    from matplotlib.figure import Figure  # takes half a second, which only the end of a run spends
+    from fedra_ray.report.style import SEQUENTIAL, drawing, png  # takes half a second, which only a run's end spends
 
     partition = partition.filter(pc.less(partition["client"], _MOST_CLIENTS))
     counts = class_counts(partition, len(classes))
@@ -31,16 +31,13 @@ def draw_partition(partition: pa.Table, classes: tuple[str, ...]) -> bytes:
     names = [
         f"{client}  {'/'.join(sorted(owners[client])) if len(owners[client]) < 3 else 'mixed'}" for client in owners
     ]
-    height = 1.6 + 0.2 * min(len(counts), _MOST_NAMES)
-    figure = Figure(figsize=(8, height), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(counts, aspect="auto", cmap="cividis", interpolation="nearest", vmin=0)
-    figure.colorbar(image, label="training images")
-    axes.set(title=f"Training images of {len(counts)} clients", xlabel="class", ylabel="client and domain")
-    if len(counts) <= _MOST_NAMES:
-        axes.set_yticks(range(len(names)), names, fontsize=7)
-    if len(classes) <= _MOST_NAMES:
-        axes.set_xticks(range(len(classes)), classes, fontsize=7, rotation=90 if max(map(len, classes)) > 2 else 0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    with drawing(8, 1.6 + 0.2 * min(len(counts), _MOST_NAMES)) as (figure, (axes,)):
+        image = axes.imshow(counts, aspect="auto", cmap=SEQUENTIAL, interpolation="nearest", vmin=0)
+        figure.colorbar(image, label="training images")
+        axes.set(title=f"Training images of {len(counts)} clients", xlabel="class", ylabel="client and domain")
+        if len(counts) <= _MOST_NAMES:
+            axes.set_yticks(range(len(names)), [*map(short, names)], fontsize=7)
+        if len(classes) <= _MOST_NAMES:
+            rotation = 90 if max(map(len, classes)) > 2 else 0
+            axes.set_xticks(range(len(classes)), [*map(short, classes)], fontsize=7, rotation=rotation)
+        return png(figure)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fedra_ray.data.division import TABLE
-from fedra_ray.figures import class_counts, draw_partition
+from fedra_ray.report.partition import class_counts, draw_partition
 
 
 def partition(*rows: tuple[int, str, int, int]) -> pa.Table:

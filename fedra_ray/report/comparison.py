@@ -1,0 +1,147 @@
+"""Several runs beside each other: which differ only in their seed, what tells the others apart, and who is ahead."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedra_ray.errors import SettingError
+from fedra_ray.report.facts import Facts
+from fedra_ray.run_dir import FREE, SETTING
+
+_TOLD = ("method.name", "method.target", "allocation.draw", "seed")  # by a method's label and a run's name
+_SHORT = 16  # letters of a setting that may be part of a name
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An accuracy from 0 to 1 and, of several runs, its sample standard deviation."""
+
+    mean: float
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but their seed, and which domain gets which of the depths.
+
+    Attributes:
+        label: Method, with what tells it from groups of the same method.
+        apart: Every setting that tells it from the other groups, as SETTING=VALUE.
+        runs: By seed.
+    """
+
+    label: str
+    apart: list[str]
+    runs: list[Facts]
+
+    @property
+    def board(self) -> tuple[str, str]:
+        """The data set and split: accuracies can be compared where they are the same."""
+        return self.runs[0].dataset, self.runs[0].split
+
+    @property
+    def mean(self) -> Measure:
+        """Mean accuracy over domains."""
+        return _measure([run.mean for run in self.runs])
+
+    def accuracy(self, domain: str) -> Measure | None:
+        """Accuracy on a domain; None if the data set has no such domain."""
+        found = [run.accuracy[domain] for run in self.runs if domain in run.accuracy]
+        return _measure(found) if found else None
+
+    def name(self, run: Facts) -> str:
+        """What one of its runs is called; a run that is alone has the group's name."""
+        return f"{self.label}, seed {run.seed}" if len(self.runs) > 1 else self.label
+
+
+def compare(runs: Sequence[Facts]) -> list[Group]:
+    """The runs in groups, the best ones of each data set and split first.
+
+    Raises:
+        SettingError: if two of them are the same, seed included.
+    """
+    _check_differ(runs)
+    found: dict[str, list[Facts]] = defaultdict(list)
+    for run in runs:
+        settings = _deciding(run)
+        if not settings.get("fleet.dynamic"):
+            settings["fleet.depths"] = sorted(settings["fleet.depths"])
+        found[_key({name: value for name, value in settings.items() if name != "seed"})].append(run)
+    groups = [Group(own[0].method, [], sorted(own, key=lambda run: run.seed)) for own in found.values()]
+    ordered = sorted(groups, key=lambda group: (group.board, -group.mean.mean))
+    firsts = [group.runs[0] for group in ordered]
+    apart = [_apart(run, firsts) for run in firsts]
+    labels = _labels(firsts)
+    return [Group(*each) for each in zip(labels, apart, (group.runs for group in ordered), strict=True)]
+
+
+def boards(groups: Iterable[Group]) -> list[list[Group]]:
+    """Groups by data set and split, in which they can be compared; best first."""
+    found: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        found[group.board].append(group)
+    return list(found.values())
+
+
+def _measure(values: Sequence[float]) -> Measure:
+    return Measure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _deciding(run: Facts) -> dict[str, Any]:
+    """The settings that decide a run's result."""
+    return {name: value for name, value in run.settings.items() if not name.startswith(FREE)}
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _check_differ(runs: Iterable[Facts]) -> None:
+    """Refuse a run that is named twice: means and deviations would be wrong."""
+    known: dict[str, Facts] = {}
+    for run in runs:
+        other = known.setdefault(_key(_deciding(run)), run)
+        if other is not run:
+            raise SettingError(SETTING, run.where, f"is the same run as {other.where}, seed included; name one")
+
+
+def _apart(run: Facts, others: Sequence[Facts]) -> list[str]:
+    """The settings that tell a run from others, but for those that its method's label tells.
+
+    Of two methods, data sets or backbones the names do: further settings of theirs count among runs of one name.
+    """
+    found = []
+    for name, value in _deciding(run).items():
+        named = f"{name.partition('.')[0]}.name"
+        alike = [each for each in others if name == named or each.settings.get(named) == run.settings.get(named)]
+        if name not in _TOLD and any(each.settings.get(name) != value for each in alike):
+            found.append(f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}")
+    return found
+
+
+def _labels(runs: Sequence[Facts]) -> list[str]:
+    """A short name for each: its method; among runs of one method with their one short difference, or a number."""
+    labels = []
+    for place, run in enumerate(runs):
+        alike = [each for each in runs if each.method == run.method]
+        apart = [_shortened(_apart(other, alike)) for other in alike]
+        own = _shortened(_apart(run, alike))
+        if len(alike) == 1:
+            labels.append(run.method)
+        elif all(len(each) == 1 and len(each[0]) <= _SHORT for each in apart):
+            labels.append(f"{run.method}, {own[0]}")
+        else:
+            labels.append(f"{run.method} {1 + sum(each.method == run.method for each in runs[:place])}")
+    return labels
+
+
+def _shortened(settings: Iterable[str]) -> list[str]:
+    """training.lr=0.1 as lr=0.1, and partition.name=iid as partition=iid."""
+    found = []
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        found.append(f"{name.removesuffix('.name').rpartition('.')[2]}={value}")
+    return found

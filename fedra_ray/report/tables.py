@@ -1,0 +1,119 @@
+"""The tables of a page, and the numbers that stand alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fedra_ray.report.comparison import Group
+from fedra_ray.report.facts import REASONS, Cost, Facts
+from fedra_ray.report.wording import count, duration, percent
+from fedra_ray.units import scaled
+
+_MOST_CLIENTS = 8  # that a note names
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its head with a note below, its cells, and the share of the bar in the first one, if any."""
+
+    head: str
+    cells: list[str]
+    note: str = ""
+    bar: float | None = None
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `columns` begins with that of the heads."""
+
+    caption: str
+    columns: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that stands alone, and a note below it."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def by_domain(run: Facts) -> Table:
+    """Accuracy of a run on every domain, with what else its last evaluation found."""
+    last = {row["domain"]: row for row in run.scores}
+    table = Table(
+        f"The global model on the {run.split} split after {count(run.rounds, 'round')}",
+        ["domain", "top-1 accuracy", "top-5", "loss", "images"],
+    )
+    for domain, accuracy in run.accuracy.items():
+        score = last.get(domain)
+        others = [percent(score["top5"]), f"{score['loss']:.3f}", f"{score['examples']:,}"] if score else [""] * 3
+        table.rows.append(Row(domain, [percent(accuracy), *others], bar=accuracy))
+    table.rows.append(Row("mean", [percent(run.mean), "", "", ""], bar=run.mean, strong=True))
+    return table
+
+
+def by_run(groups: Sequence[Group]) -> Table:
+    """Accuracy of every run, and the mean of runs that differ in their seed; empty cells for domains of other data."""
+    domains = list(dict.fromkeys(domain for group in groups for run in group.runs for domain in run.accuracy))
+    note = "; ± is the sample standard deviation over seeds" if any(len(group.runs) > 1 for group in groups) else ""
+    table = Table(f"Top-1 accuracy of the global model after the last round{note}", ["run", "mean", *domains])
+    for group in groups:
+        apart = " ".join(each for each in group.apart if each not in group.label)
+        if len(group.runs) > 1:
+            cells = [percent(group.mean), *(percent(group.accuracy(domain)) for domain in domains)]
+            table.rows.append(Row(group.label, cells, apart, strong=True))
+        for run in group.runs:
+            cells = [percent(run.mean), *(percent(run.accuracy.get(domain)) for domain in domains)]
+            if len(group.runs) > 1:
+                table.rows.append(Row(f"seed {run.seed}", cells, run.where))
+            else:
+                table.rows.append(Row(group.label, cells, f"{apart} in {run.where}" if apart else run.where))
+    return table
+
+
+def tiles(cost: Cost) -> list[Tile]:
+    """What a run took, a number each."""
+    simulated = [] if cost.simulated_hours is None else [Tile("Simulated time", duration(3600 * cost.simulated_hours))]
+    return [
+        Tile("Wall time of the rounds", duration(cost.seconds)),
+        *simulated,
+        Tile("Sent by clients", scaled(cost.bytes_up, "B")),
+        Tile("Sent to clients", scaled(cost.bytes_down, "B")),
+        *(
+            Tile(f"Updates {reason}", f"{sum(cost.missing[reason].values()):,}", _of(cost, reason))
+            for reason in REASONS
+        ),
+        Tile("Images skipped", f"{cost.skipped:,}"),
+    ]
+
+
+def costs(groups: Sequence[Group]) -> Table:
+    """What each of several runs took."""
+    table = Table(
+        "Wall and simulated time of the rounds, bytes of adapter values, updates not averaged, and images skipped",
+        ["run", "wall time", "simulated", "sent by clients", "sent to clients", *REASONS, "skipped"],
+    )
+    for group in groups:
+        for run in group.runs:
+            cost = run.cost
+            cells = [
+                duration(cost.seconds),
+                "" if cost.simulated_hours is None else duration(3600 * cost.simulated_hours),
+                scaled(cost.bytes_up, "B"),
+                scaled(cost.bytes_down, "B"),
+                *(f"{sum(cost.missing[reason].values()):,}" for reason in REASONS),
+                f"{cost.skipped:,}",
+            ]
+            table.rows.append(Row(group.name(run), cells))
+    return table
+
+
+def _of(cost: Cost, reason: str) -> str:
+    """Whose updates were missing, those of most rounds first."""
+    found = sorted(cost.missing[reason].items(), key=lambda each: -each[1])
+    named = ", ".join(client if times == 1 else f"{client} ({times})" for client, times in found[:_MOST_CLIENTS])
+    others = f" and {len(found) - _MOST_CLIENTS:,} others" if len(found) > _MOST_CLIENTS else ""
+    return f"client{'s' if len(found) > 1 else ''} {named}{others}" if found else ""

@@ -1,0 +1,63 @@
+"""Finished runs of the miniature world, whose pages are written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.in_process import carry_out
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.report.facts import Facts, read
+from fedra_ray.storage import Folder
+
+
+@pytest.fixture(scope="session")
+def make_run(
+    make_config: Callable[[Path], ExperimentConfig], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """make_run(change=None): the directory of a finished run; `change(config)` may alter the configuration."""
+
+    def make(change: Callable[[ExperimentConfig], None] = lambda config: None) -> str:
+        config = make_config(tmp_path_factory.mktemp("reported") / "run")
+        config.evaluation.every = 1
+        change(config)
+        carry_out(config)
+        return config.run_dir
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fedra_run(make_run: Callable[..., str]) -> str:
+    """A run of FedRA. Read it; change nothing in it."""
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def facts(fedra_run: str) -> Facts:
+    return read(Folder(fedra_run))
+
+
+@pytest.fixture(scope="session")
+def script() -> str:
+    return "<script>console.error('x')</script>"
+
+
+@pytest.fixture(scope="session")
+def hostile_run(
+    make_run: Callable[..., str], world: Path, script: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A run on a data set that has a script for a domain and for a class."""
+    table = pq.read_table(world / "shapes.parquet")
+    for column, name in (("domain", "dark"), ("label_name", "cross")):
+        renamed = [script if each == name else each for each in table[column].to_pylist()]
+        table = table.set_column(table.schema.get_field_index(column), column, pa.array(renamed))
+    path = tmp_path_factory.mktemp("hostile") / "shapes.parquet"
+    pq.write_table(table, path)
+
+    def change(config: ExperimentConfig) -> None:
+        config.dataset.root, config.dataset.name, config.method.name = str(path), "<b>shapes</b>", "fedra&co"
+
+    return make_run(change)
