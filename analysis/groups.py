@@ -12,8 +12,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.runs import Run
-from analysis.settings import apart, shaping
+from analysis.settings import apart
 from fedra_ray.errors import SettingError
+from fedra_ray.run_dir import flat, shaping
 
 GROUP = ["label", "fleet"]
 KEY = [*GROUP, "seed"]
@@ -26,7 +27,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     Raises:
         SettingError: if two are the same, seed included.
     """
-    settings = [shaping(asdict(run.config)) for run in runs]
+    settings = [shaping(dict(flat(asdict(run.config)))) for run in runs]
     found, seen = [], dict[tuple[str, str, int], Run]()
     for run, own in zip(runs, settings, strict=True):
         rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]

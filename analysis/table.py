@@ -26,8 +26,9 @@ import yaml
 
 from analysis import runs
 from analysis.formats import FORMATS, MEAN, Row, Table
-from analysis.settings import apart, shaping
+from analysis.settings import apart
 from fedra_ray.errors import SettingError
+from fedra_ray.run_dir import flat, shaping
 from fedra_ray.storage import Folder
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -90,7 +91,7 @@ def read_run(where: str | Path) -> Run:
         SettingError: if it is not the directory of a finished run.
     """
     folder, written, summary = runs.read_files(where)
-    settings = shaping(written)
+    settings = shaping(dict(flat(written)))
     if "fleet.depths" not in settings:
         raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
     depths = settings["fleet.depths"]

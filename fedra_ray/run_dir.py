@@ -18,6 +18,12 @@ CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 #: Settings that never change a result; a run may be taken up again with others.
 FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
+_ELSEWHERE = (
+    *FREE,
+    *("seed", "evaluation.every", "evaluation.batch_size"),
+    *("dataset.root", "backbone.checkpoint", "backbone.pretrained"),
+)
+_DEVICES = ("fleet.devices", "fleet.profiles.")  # times on them decide nothing but who is too late
 
 
 def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
@@ -75,6 +81,12 @@ def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
             way_out = "choose another run_dir" + ("" if finished else ", or go on with the new value by resume=force")
             allowed = f"{folder} holds a run with {setting}={found.get(setting)}; {way_out}"
             raise SettingError(setting, wanted.get(setting), allowed)
+
+
+def shaping(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the flat settings of a run that shape its result: all but which run it is, and where and how it ran."""
+    free = _ELSEWHERE if settings.get("fleet.round_deadline") else _ELSEWHERE + _DEVICES
+    return {name: value for name, value in settings.items() if not name.startswith(free)}
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

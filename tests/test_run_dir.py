@@ -7,7 +7,7 @@ import yaml
 
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
-from fedra_ray.run_dir import claim, prepare
+from fedra_ray.run_dir import claim, prepare, shaping
 from fedra_ray.storage import Folder
 
 
@@ -105,3 +105,10 @@ def test_another_setting_goes_on_with_an_unfinished_run_only_if_forced(
     (tmp_path / "summary.json").write_text(json.dumps({"mean_accuracy": 0.5}))
     with pytest.raises(SettingError, match=r"rounds=9: .* choose another run_dir$"):
         claim(Folder(tmp_path), config)
+
+
+def test_devices_shape_a_result_only_by_a_deadline() -> None:
+    settings = {"fleet.devices": ["phone"], "fleet.round_deadline": None, "seed": 3, "rounds": 5}
+    assert shaping(settings) == {"fleet.round_deadline": None, "rounds": 5}
+    settings["fleet.round_deadline"] = 2.0
+    assert shaping(settings)["fleet.devices"] == ["phone"]

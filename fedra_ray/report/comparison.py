@@ -9,9 +9,9 @@ from typing import Any
 
 from fedra_ray.errors import SettingError
 from fedra_ray.report.facts import Facts
-from fedra_ray.run_dir import FREE, SETTING
+from fedra_ray.run_dir import SETTING, shaping
 
-_TOLD = ("method.name", "method.target", "allocation.draw", "seed")  # by a method's label and a run's name
+_TOLD = ("method.name", "method.target", "allocation.draw")  # by a method's label and a run's name
 _SHORT = 16  # letters of a setting that may be part of a name
 
 
@@ -66,10 +66,10 @@ def compare(runs: Sequence[Facts]) -> list[Group]:
     _check_differ(runs)
     found: dict[str, list[Facts]] = defaultdict(list)
     for run in runs:
-        settings = _deciding(run)
+        settings = shaping(run.settings)
         if not settings.get("fleet.dynamic"):
             settings["fleet.depths"] = sorted(settings["fleet.depths"])
-        found[_key({name: value for name, value in settings.items() if name != "seed"})].append(run)
+        found[_key(settings)].append(run)
     groups = [Group(own[0].method, [], sorted(own, key=lambda run: run.seed)) for own in found.values()]
     ordered = sorted(groups, key=lambda group: (group.board, -group.mean.mean))
     firsts = [group.runs[0] for group in ordered]
@@ -90,11 +90,6 @@ def _measure(values: Sequence[float]) -> Measure:
     return Measure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _deciding(run: Facts) -> dict[str, Any]:
-    """The settings that decide a run's result."""
-    return {name: value for name, value in run.settings.items() if not name.startswith(FREE)}
-
-
 def _key(settings: dict[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
@@ -103,7 +98,7 @@ def _check_differ(runs: Iterable[Facts]) -> None:
     """Refuse a run that is named twice: means and deviations would be wrong."""
     known: dict[str, Facts] = {}
     for run in runs:
-        other = known.setdefault(_key(_deciding(run)), run)
+        other = known.setdefault(_key(shaping(run.settings) | {"seed": run.settings.get("seed")}), run)
         if other is not run:
             raise SettingError(SETTING, run.where, f"is the same run as {other.where}, seed included; name one")
 
@@ -114,7 +109,7 @@ def _apart(run: Facts, others: Sequence[Facts]) -> list[str]:
     Of two methods, data sets or backbones the names do: further settings of theirs count among runs of one name.
     """
     found = []
-    for name, value in _deciding(run).items():
+    for name, value in shaping(run.settings).items():
         named = f"{name.partition('.')[0]}.name"
         alike = [each for each in others if name == named or each.settings.get(named) == run.settings.get(named)]
         if name not in _TOLD and any(each.settings.get(name) != value for each in alike):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analysis.groups import collect, labels, over_seeds
 from analysis.runs import Run
-from analysis.settings import apart, shaping
+from analysis.settings import apart
 from fedra_ray.config import MethodConfig
 from fedra_ray.errors import SettingError
 
@@ -35,13 +35,6 @@ def test_what_else_tells_runs_apart_is_in_the_label(several_runs: dict[str, Run]
 def test_the_same_run_twice_is_refused(several_runs: dict[str, Run]) -> None:
     with pytest.raises(SettingError, match="seed included"):
         labels([several_runs["fedra"], several_runs["fedra"]])
-
-
-def test_devices_shape_a_result_only_by_a_deadline() -> None:
-    config = {"fleet": {"devices": ["phone"], "round_deadline": None}, "seed": 3, "rounds": 5}
-    assert shaping(config) == {"fleet.round_deadline": None, "rounds": 5}
-    config["fleet"] = {"devices": ["phone"], "round_deadline": 2.0}
-    assert shaping(config)["fleet.devices"] == ["phone"]
 
 
 def test_settings_are_told_by_name_and_value() -> None:
