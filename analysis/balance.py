@@ -17,10 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import coverage
+from analysis import coverage, output
 from analysis.groups import KEY, collect, over_seeds
 from analysis.lines import band, legend, looks, panels, series
-from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.errors import SettingError
 from fedra_ray.report.style import SEQUENTIAL
@@ -175,13 +174,18 @@ def leave(runs: Sequence[Run], out: str) -> None:
     runs = tuning(runs)
     table, by_round, covered = analyse(runs), holders(runs), coverage.analyse(runs)
     by_layer = layers(table)
-    write(out, "balance", table, draw(table))
-    write(out, "balance_holders", by_round, draw_holders(by_round))
-    write(out, "balance_domains", domains(table))
-    write(out, "balance_layers", by_layer, draw_layers(by_layer))
-    write(out, "balance_coverage", covered, coverage.draw(covered))
+    output.write(out, "balance", table, draw(table))
+    output.write(out, "balance_holders", by_round, draw_holders(by_round))
+    output.write(out, "balance_domains", domains(table))
+    output.write(out, "balance_layers", by_layer, draw_layers(by_layer))
+    output.write(out, "balance_coverage", covered, coverage.draw(covered))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
+    given = parser("balance", __doc__).parse_args(arguments)
+    return output.main(lambda: leave(read_runs(given.runs), given.out))
 
 
 if __name__ == "__main__":
-    arguments = parser("balance", __doc__).parse_args()
-    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))
+    sys.exit(main())

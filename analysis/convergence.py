@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import output
 from analysis.curves import curves
 from analysis.groups import GROUP, KEY, over_seeds
 from analysis.lines import band, legend, looks, panels, percent
-from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.errors import SettingError
 from fedra_ray.report.style import INK
@@ -104,12 +104,17 @@ def _to_target(table: pd.DataFrame, target: float) -> pd.DataFrame:
 def leave(runs: Sequence[Run], out: str, target: float | None = None) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
     found, table = analyse(runs, target), curves(runs)
-    write(out, "convergence_curves", table)
-    write(out, "convergence", found, draw(table, found["target"].iloc[0]))
+    output.write(out, "convergence_curves", table)
+    output.write(out, "convergence", found, draw(table, found["target"].iloc[0]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
+    command = parser("convergence", __doc__)
+    command.add_argument("--target", type=float, metavar="ACCURACY", help="between 0 and 1")
+    given = command.parse_args(arguments)
+    return output.main(lambda: leave(read_runs(given.runs), given.out, given.target))
 
 
 if __name__ == "__main__":
-    _parser = parser("convergence", __doc__)
-    _parser.add_argument("--target", type=float, metavar="ACCURACY", help="between 0 and 1")
-    arguments = _parser.parse_args()
-    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out, arguments.target)))
+    sys.exit(main())

@@ -14,16 +14,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import coverage, fairness
+from analysis import coverage, fairness, output
 from analysis.groups import GROUP, collect, over_seeds
 from analysis.lines import Look, legend, looks, panels
-from analysis.output import main, write
-from analysis.runs import NAMES, Run, parser, read_runs
+from analysis.runs import Run, parser, read_runs
 from fedra_ray.errors import SettingError
+from fedra_ray.report.names import method_label
 from fedra_ray.report.style import INK, LINES
 
 WORST, EXPECTED = "worst domain", "expected of uniform draws"
-_WITHOUT_DEPTH = NAMES["headonly"]
+_WITHOUT_DEPTH = method_label("headonly", "uniform")
 
 
 def depth(run: Run) -> int | None:
@@ -109,9 +109,14 @@ def _counts(rows: pd.DataFrame) -> str:
 def leave(runs: Sequence[Run], out: str) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
     table = analyse(runs)
-    write(out, "extreme", table, draw(table))
+    output.write(out, "extreme", table, draw(table))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
+    given = parser("extreme", __doc__).parse_args(arguments)
+    return output.main(lambda: leave(read_runs(given.runs), given.out))
 
 
 if __name__ == "__main__":
-    arguments = parser("extreme", __doc__).parse_args()
-    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))
+    sys.exit(main())

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import output
 from analysis.groups import GROUP, KEY, collect, over_seeds
 from analysis.lines import legend, looks, panels, series
-from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.report.style import INK
 
@@ -72,10 +72,15 @@ def draw(table: pd.DataFrame) -> Figure:
 def leave(runs: Sequence[Run], out: str) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
     table = analyse(runs)
-    write(out, "fairness", table, draw(table))
-    write(out, "fairness_summary", summarise(table))
+    output.write(out, "fairness", table, draw(table))
+    output.write(out, "fairness_summary", summarise(table))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
+    given = parser("fairness", __doc__).parse_args(arguments)
+    return output.main(lambda: leave(read_runs(given.runs), given.out))
 
 
 if __name__ == "__main__":
-    arguments = parser("fairness", __doc__).parse_args()
-    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))
+    sys.exit(main())

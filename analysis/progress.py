@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from analysis import output
 from analysis.curves import curve
 from analysis.groups import collect, over_seeds
 from analysis.lines import Look, band, legend, looks, panels, percent, series
-from analysis.output import main, write
 from analysis.runs import Run, parser, read_runs
 from fedra_ray.assembly import cost_model
 from fedra_ray.backbone import build
@@ -105,9 +105,14 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]
 def leave(runs: Sequence[Run], out: str) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
     table = analyse(runs)
-    write(out, "progress", table, draw(table))
+    output.write(out, "progress", table, draw(table))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
+    given = parser("progress", __doc__).parse_args(arguments)
+    return output.main(lambda: leave(read_runs(given.runs), given.out))
 
 
 if __name__ == "__main__":
-    arguments = parser("progress", __doc__).parse_args()
-    sys.exit(main(lambda: leave(read_runs(arguments.runs), arguments.out)))
+    sys.exit(main())
