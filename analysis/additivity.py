@@ -4,7 +4,8 @@
 
 FedRA's paper (arXiv 2311.11227) argues that B1 A1 x + B2 A2 x = 2 mean(B) mean(A) x. In general that is false: the two
 sides differ by the covariance of the factors over the clients (`analysis.factors`). It holds where all A, or all B, are
-equal, and in a layer with one holder; a layer without a holder stays as it is, so it has no gap either.
+equal, and in a layer with one holder; a layer without a holder stays as it is, so it has no gap either. A run begins
+with equal A and B = 0, and A moves only once B and the head have, so the gap is small at first and grows over rounds.
 
 Clients are trained for one more round from a kept global adapter, in four situations: all hold `all layers`; all hold
 the `same layers`, a random choice of their mean depth; each holds its own `FedRA draw`, as deep as it can; or they hold

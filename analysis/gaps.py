@@ -9,39 +9,44 @@ from torch import Tensor
 from analysis.aggregates import Aggregate, factors_at, places
 from analysis.factors import AGGREGATIONS, Array, Factors, relative
 from analysis.replay import Vector
-from analysis.tuned import Tuned
+from analysis.tuned import Held, Tuned
 
 _ROWS = 1024  # input vectors a layer: more than any token width of a small model, and little memory in a large one
 
 
-def branch_gap(
-    held: Mapping[str, tuple[Sequence[Factors], Array]],
-    before: Mapping[str, Factors],
-    inputs: Mapping[str, Array],
-    aggregation: str,
-) -> tuple[float, float]:
-    """Error of a layer's aggregated branches against the mean of its holders' branches.
+def branch_gaps(
+    held: Mapping[str, Held], before: Mapping[str, Factors], inputs: Mapping[str, Array]
+) -> dict[str, tuple[float, float]]:
+    """Error of a layer's aggregated branches against the mean of its holders' branches, by aggregation.
 
     The scaling s stands on both sides of the ratios and drops out.
 
     Args:
-        held: By place, the holders' factors and their weights, with the sum 1.
+        held: By place, the factors of the holders.
         before: By place, the factors that the holders began with.
         inputs: By place, what goes in there (rows, inputs).
-        aggregation: A key of `analysis.factors.AGGREGATIONS`.
 
     Returns:
         The norm of the difference over all places, relative to the mean outputs and to what these changed by.
     """
-    gaps, means, changes = [], [], []
-    for place, (factors, weights) in held.items():
-        rows = inputs[place]
-        mean = sum(weight * each.output(rows) for each, weight in zip(factors, weights, strict=True))
-        gaps.append((AGGREGATIONS[aggregation](factors, weights).output(rows) - mean).ravel())
-        means.append(mean.ravel())
-        changes.append((mean - before[place].output(rows)).ravel())
-    gap = np.concatenate(gaps)
-    return relative(gap, np.concatenate(means)), relative(gap, np.concatenate(changes))
+    means = {
+        place: sum(share * each.output(inputs[place]) for each, share in zip(those.factors, those.shares, strict=True))
+        for place, those in held.items()
+    }
+    mean = _flat(means)
+    change = mean - _flat({place: before[place].output(inputs[place]) for place in held})
+    found = {}
+    for aggregation in AGGREGATIONS:
+        gap = (
+            _flat({place: those.aggregated[aggregation].output(inputs[place]) for place, those in held.items()}) - mean
+        )
+        found[aggregation] = relative(gap, mean), relative(gap, change)
+    return found
+
+
+def _flat(outputs: Mapping[str, Array]) -> Array:
+    """All values of all places."""
+    return np.concatenate([values.ravel() for values in outputs.values()])
 
 
 def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
@@ -51,13 +56,12 @@ def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
     model.load(tuned.values)
     inputs = model.inputs(images, layers, _ROWS)
     for layer in layers:
-        holders, at = len(tuned.holders(layer)), places(replay, layer)
-        held = {place: tuned.held(place, layer) for place in at} if holders else {}
-        before = {place: factors_at(replay, tuned.values, place) for place in at}
-        for aggregation in AGGREGATIONS:
-            error, of_change = branch_gap(held, before, inputs, aggregation) if holders else (0.0, 0.0)
-            place = {"aggregation": aggregation, "part": "layer", "layer": layer + 1, "holders": holders}
-            yield {**place, "error": error, "error_of_change": of_change}
+        held = {place: tuned.held[place] for place in places(replay, layer) if place in tuned.held}
+        before = {place: factors_at(replay, tuned.values, place) for place in held}
+        gaps = branch_gaps(held, before, inputs) if held else dict.fromkeys(AGGREGATIONS, (0.0, 0.0))
+        for aggregation, (error, of_change) in gaps.items():
+            place = {"aggregation": aggregation, "part": "layer", "layer": layer + 1}
+            yield {**place, "holders": len(tuned.holders(layer)), "error": error, "error_of_change": of_change}
 
 
 def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
@@ -82,7 +86,8 @@ def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
     }
     heads = tuned.mean_heads()  # linear in the features: their mean is right for every way to aggregate factors
     for aggregation in AGGREGATIONS:
-        found = scores(heads, layers, tuned.aggregated(aggregation))
+        aggregated = {place: those.aggregated[aggregation] for place, those in tuned.held.items()}
+        found = scores(heads, layers, aggregated)
         for part, (after, before) in means.items():
             errors = {
                 "error": relative(found - after, after),

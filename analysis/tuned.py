@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,24 @@ from analysis.aggregates import factors_at, places
 from analysis.factors import AGGREGATIONS, Array, Factors
 from analysis.replay import Replay, Vector
 from fedra_ray.messages import ClientUpdate
+
+
+@dataclass(frozen=True)
+class Held:
+    """The factors of a place's holders.
+
+    Attributes:
+        factors: Of each holder.
+        shares: Of the holders (holders,) in the mean; the sum is 1.
+    """
+
+    factors: Sequence[Factors]
+    shares: Array
+
+    @cached_property
+    def aggregated(self) -> dict[str, Factors]:
+        """What the server makes of them, by aggregation."""
+        return {name: aggregate(self.factors, self.shares) for name, aggregate in AGGREGATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -47,20 +66,16 @@ class Tuned:
         """Positions of the clients that hold a layer (from 0)."""
         return [position for position, update in enumerate(self.updates) if layer in update.task.layers]
 
-    def held(self, place: str, layer: int) -> tuple[list[Factors], Array]:
-        """The factors of a layer's holders at a place, and their weights, which sum to one."""
-        holders = self.holders(layer)
-        shares = self.shares[holders]
-        return [factors_at(self.replay, self.clients[each], place) for each in holders], shares / shares.sum()
-
-    def aggregated(self, aggregation: str) -> dict[str, Factors]:
-        """The server's factors at every place that some client holds."""
-        return {
-            place: AGGREGATIONS[aggregation](*self.held(place, layer))
-            for layer in range(len(self.replay.layout.layers))
-            if self.holders(layer)
-            for place in places(self.replay, layer)
-        }
+    @cached_property
+    def held(self) -> dict[str, Held]:
+        """What clients hold at every place that any of them holds."""
+        found = {}
+        for layer in range(len(self.replay.layout.layers)):
+            holders = self.holders(layer)
+            for place in places(self.replay, layer) if holders else ():
+                factors = [factors_at(self.replay, self.clients[each], place) for each in holders]
+                found[place] = Held(factors, self.shares[holders] / self.shares[holders].sum())
+        return found
 
     def mean_heads(self) -> Vector:
         """The global adapter with the mean of the clients' heads."""

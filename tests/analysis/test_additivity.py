@@ -7,9 +7,10 @@ import pytest
 
 from analysis.additivity import SITUATIONS, main, situations
 from analysis.factors import AGGREGATIONS, Factors
-from analysis.gaps import branch_gap
+from analysis.gaps import branch_gaps
 from analysis.replay import Replay
 from analysis.runs import read_run
+from analysis.tuned import Held
 from fedra_ray.config import ExperimentConfig, MethodConfig
 
 INPUTS = {"x": np.array([[1.0, 0.0], [0.0, 2.0]])}
@@ -18,7 +19,7 @@ START = {"x": Factors(np.array([[1.0, 2.0]]), np.zeros((2, 1)))}
 
 
 def gap(held: list[Factors], aggregation: str) -> tuple[float, float]:
-    return branch_gap({"x": (held, np.full(len(held), 1 / len(held)))}, START, INPUTS, aggregation)
+    return branch_gaps({"x": Held(held, np.full(len(held), 1 / len(held)))}, START, INPUTS)[aggregation]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def test_the_gap_is_also_seen_against_the_change() -> None:
     # A 1 and 3, B 2 and 4: the mean output is 7 x, with averaged factors 6 x; it was 5 x.
     held = [Factors(np.array([[1.0]]), np.array([[2.0]])), Factors(np.array([[3.0]]), np.array([[4.0]]))]
     before = {"x": Factors(np.array([[1.0]]), np.array([[5.0]]))}
-    found = branch_gap({"x": (held, np.array([0.5, 0.5]))}, before, {"x": np.array([[1.0], [-2.0]])}, "FedIT")
-    assert found == pytest.approx((1 / 7, 1 / 2))
+    found = branch_gaps({"x": Held(held, np.array([0.5, 0.5]))}, before, {"x": np.array([[1.0], [-2.0]])})
+    assert found["FedIT"] == pytest.approx((1 / 7, 1 / 2))
 
 
 def test_situations_are_what_they_are_called(fedra_run: str) -> None:
