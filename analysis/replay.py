@@ -28,25 +28,31 @@ class Replay:
     Args:
         run: The run.
 
+    Attributes:
+        blueprint: Its configuration with everything that follows from it.
+        weights: The frozen backbone's.
+        layout: How the adapter lies in its flat vector.
+        method: The federated method.
+
     Raises:
         SettingError: if its data or backbone are not where they were.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.blueprint, self._weights = draw_up(run.config)
+        self.blueprint, self.weights = draw_up(run.config)
         self.layout = self.blueprint.layout
         self.method = self.blueprint.method()
 
     @cached_property
     def site(self) -> Site:
         """Trains and evaluates like a client actor of the run."""
-        return Site(self.blueprint, self._weights)
+        return Site(self.blueprint, self.weights)
 
     @cached_property
     def model(self) -> SubModel:
         """The adapted model, in evaluation mode, without values of its own: `load` them."""
-        return adapted_model(self.blueprint, self._weights.evaluation).eval()
+        return adapted_model(self.blueprint, self.weights.evaluation).eval()
 
     def values(self, number: int) -> Vector:
         """The global adapter after a round; round 0 is what the run began with."""

@@ -49,7 +49,7 @@ class Site:
 
     def train_one(self, task: ClientTask, values: Vector) -> ClientUpdate:
         """One client's local training from the global adapter."""
-        examples = self._examples("train", self._division.share(task.client))
+        examples = self.examples("train", self._division.share(task.client))
         config = self._config
         return train_client(self._trained, self._method, examples, values, task, config.training, config.seed)
 
@@ -59,7 +59,7 @@ class Site:
 
     def evaluate_one(self, shard: Shard, values: Vector) -> Score:
         """Score of the global adapter on a shard of a domain."""
-        examples = self._examples(self._config.evaluation.split, [(shard.domain, np.arange(shard.start, shard.stop))])
+        examples = self.examples(self._config.evaluation.split, [(shard.domain, np.arange(shard.start, shard.stop))])
         batch_size = self._config.evaluation.batch_size
         return evaluate(self._evaluated, self._method, examples, values, shard.domain, batch_size)
 
@@ -72,5 +72,6 @@ class Site:
         shards = self._blueprint.shards()
         return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
 
-    def _examples(self, split: str, share: Share) -> Examples:
+    def examples(self, split: str, share: Share) -> Examples:
+        """The images of a split at these domains and indices, normalised for the backbone."""
         return Examples(self._source, split, share, self._mean, self._std)
