@@ -4,7 +4,7 @@
 
 `make study` ends with it. Into STUDY/figures go the results (methods x domains, as Markdown, LaTeX and CSV; progress,
 fairness), the allocation (balance), feature imbalance (imbalance, probes, similarity, updates, embedding), additivity,
-drift, convergence and extreme fleets; analysis/FINDINGS.md says what they show. Runs that have not finished are left out.
+drift, convergence and extreme fleets; analysis/FINDINGS.md says what they show. Unfinished runs are left out.
 """
 
 import argparse

@@ -13,6 +13,7 @@ goes on where it stopped. Runs share the machine's cores as whole processes.
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.album import fill
 from analysis.in_process import run_all
 
 METHODS = {
@@ -184,6 +186,7 @@ def main() -> None:
     text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"
     (out / "results.md").write_text(text, encoding="utf-8")
     print(text)
+    sys.exit(fill(out))
 
 
 if __name__ == "__main__":
