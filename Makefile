@@ -48,7 +48,7 @@ format: $(READY) ## Format the code and apply the safe fixes.
 bench: $(READY) ## Measure speed against other ways to do the same (about half an hour; `make flower` first).
 	@$(BIN)/python -m analysis.benchmark $(ARGS)
 
-study: $(READY) ## Compare all methods on the embedded data (about half an hour).
+study: $(READY) ## Run and draw every experiment on the embedded data (up to two hours; resumable).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
 flower: $(FLOWER)/.ready ## Set up Flower's own environment for the benchmark.
