@@ -15,7 +15,8 @@ from nodes import RAY, LocalCluster
 from analysis.in_process import run_here
 from fedra_ray.runtime import metrics
 
-SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "checkpoint.every=2", "fleet.dropout=0.2"]
+SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "fleet.dropout=0.2"]
+SETTINGS += ["checkpoint.every=2", "evaluation.every=2"]
 
 
 @pytest.fixture(scope="module")

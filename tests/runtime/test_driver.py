@@ -63,7 +63,7 @@ def test_a_run_leaves_records_adapter_checkpoint_and_summary(finished: Experimen
     names = {path.name for path in folder.iterdir()}
     tables = {f"{name}.parquet" for name in SCHEMAS}
     partition = {"partition.parquet", "partition.png"}
-    assert names == {"config.yaml", "adapter", "checkpoints", "summary.json"} | tables | partition
+    assert names == {"config.yaml", "adapter", "checkpoints", "summary.json", "report.html"} | tables | partition
     rounds = pq.read_table(folder / "rounds.parquet").to_pylist()
     clients = pq.read_table(folder / "clients.parquet").to_pylist()
     assert [row["round"] for row in rounds] == [1, 2, 3]
