@@ -18,7 +18,8 @@ from fedra_ray.backbone import (
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.checks import check
 from fedra_ray.config import ExperimentConfig
-from fedra_ray.cost import CostModel, depths_for_memory, measure
+from fedra_ray.cost import CostModel, depths_for_memory
+from fedra_ray.costing import measure
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division

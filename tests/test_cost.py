@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fedra_ray.backbone import build, find_targets
 from fedra_ray.config import BackboneConfig, ExperimentConfig, LoraConfig, TrainingConfig
-from fedra_ray.cost import CostModel, Part, depths_for_memory, measure
+from fedra_ray.cost import CostModel, Part, depths_for_memory
+from fedra_ray.costing import measure
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
@@ -206,7 +207,7 @@ import re, torch
 from pathlib import Path
 from fedra_ray.backbone import build, find_targets
 from fedra_ray.config import BackboneConfig, ExperimentConfig, LoraConfig
-from fedra_ray.cost import measure
+from fedra_ray.costing import measure
 from fedra_ray.submodel import SubModel
 
 torch.set_num_threads(1)

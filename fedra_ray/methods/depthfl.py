@@ -1,17 +1,21 @@
 """DepthFL: prefixes of the model with a classifier at every depth of the fleet. ICLR 2023."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from fedra_ray.allocation import Matrix, prefix
 from fedra_ray.errors import SettingError
 from fedra_ray.methods.method import Method
-from fedra_ray.submodel import SubModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedra_ray.submodel import SubModel
 
 
 class DepthFL(Method):
@@ -55,6 +59,9 @@ class DepthFL(Method):
         return tuple(name for _, name in self._exits_of(layers))
 
     def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
+        import torch
+        from torch.nn import functional
+
         scores = model.exit_logits(images, layers, self._exits_of(layers))
         total = torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
         weight = self.distillation * math.exp(-5 * (1 - progress) ** 2)
@@ -65,6 +72,8 @@ class DepthFL(Method):
         return tuple(range(max(self.depths)))
 
     def predict(self, model: SubModel, images: Tensor) -> Tensor:
+        import torch
+
         scores = model.exit_logits(images, self.evaluated_layers, self._exits_of(self.evaluated_layers))
         if self.prediction == "last":
             return scores[-1]
@@ -91,6 +100,8 @@ class DepthFL(Method):
 
 def _mutual_distillation(scores: list[Tensor]) -> Tensor:
     """Every exit's mean KL divergence from the other exits' predictions, summed over exits."""
+    from torch.nn import functional
+
     total = scores[0].new_zeros(())
     for student in range(len(scores)):
         for teacher in range(len(scores)):

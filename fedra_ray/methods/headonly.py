@@ -1,14 +1,19 @@
 """Head only: federated averaging of the classification head over the frozen full model; no LoRA is trained."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional
 
 from fedra_ray.allocation import Matrix, prefix
 from fedra_ray.methods.method import Method
-from fedra_ray.submodel import SubModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedra_ray.submodel import SubModel
 
 
 class HeadOnly(Method):
@@ -18,4 +23,6 @@ class HeadOnly(Method):
         return prefix([0] * len(depths), self.num_layers)
 
     def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
+        from torch.nn import functional
+
         return functional.cross_entropy(self.predict(model, images), labels)

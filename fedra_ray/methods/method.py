@@ -1,19 +1,28 @@
-"""What a federated method decides. The defaults are those of federated averaging with LoRA (FedAvg, FedIT)."""
+"""What a federated method decides. The defaults are those of federated averaging with LoRA (FedAvg, FedIT).
+
+The server calls what decides about clients and updates, and client actors what computes with a model. Methods import
+torch in the latter alone, so that a server starts without the seconds that it takes.
+"""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from fedra_ray.aggregation import MaskedSum
 from fedra_ray.allocation import Matrix
 from fedra_ray.config import ExperimentConfig
 from fedra_ray.errors import SettingError
 from fedra_ray.plugins import instantiate
-from fedra_ray.submodel import SubModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedra_ray.submodel import SubModel
 
 Vector = NDArray[np.float32]
 
@@ -47,6 +56,8 @@ class Method(ABC):
 
     def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
         """The local objective of a batch."""
+        from torch.nn import functional
+
         return functional.cross_entropy(model.logits(images, layers), labels)
 
     def group(self, layers: Sequence[int]) -> int:

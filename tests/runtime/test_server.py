@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+CODE = """
+import sys
+import fedra_ray.runtime.server
+from fedra_ray.cli import compose
+from fedra_ray.config import ExperimentConfig
+from fedra_ray.methods.method import create_method
+from fedra_ray.paths import conf_dir
+
+for method in sorted(file.stem for file in (conf_dir() / "method").glob("*.yaml")):
+    create_method(compose("config", ExperimentConfig, [f"method={method}"]), 12)
+    print(method)
+print(sorted({"torch", "timm", "peft"} & set(sys.modules)))
+"""
+
+
+def test_a_server_starts_without_torch_whatever_the_method() -> None:
+    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    *methods, loaded = result.stdout.splitlines()
+    assert {"fedra", "depthfl", "headonly"} <= set(methods)
+    assert loaded == "[]"
