@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +22,7 @@ from fedra_ray.config import (
     ExperimentConfig,
     FleetConfig,
     LoraConfig,
+    RuntimeConfig,
     TrainingConfig,
 )
 from fedra_ray.runtime.environment import declare
@@ -30,6 +32,8 @@ import timm  # isort: skip  (fedra_ray lets it import beside a CPU-only torch)
 
 declare("local")  # before any test module imports ray
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
+settings.load_profile("untimed")
 
 DOMAINS = ("dark", "light", "noisy")
 SHAPES = ("square", "circle", "cross")
@@ -107,7 +111,7 @@ def mixer_config(world: Path) -> BackboneConfig:
 
 @pytest.fixture(scope="session")
 def make_config(world: Path, vit_config: BackboneConfig) -> Callable[[Path], ExperimentConfig]:
-    """make_config(run_dir): three clients of depths 4, 2 and 1, two rounds of two steps."""
+    """make_config(run_dir): three clients of depths 4, 2 and 1, two rounds of two steps, one actor."""
 
     def make(run_dir: Path) -> ExperimentConfig:
         return ExperimentConfig(
@@ -116,6 +120,7 @@ def make_config(world: Path, vit_config: BackboneConfig) -> Callable[[Path], Exp
             fleet=FleetConfig(depths=[4, 2, 1], num_clients=3),
             training=TrainingConfig(lr=0.1, head_lr=0.1, batch_size=8, max_steps=2),
             rounds=2,
+            runtime=RuntimeConfig(max_actors=1),
             run_dir=str(run_dir),
         )
 

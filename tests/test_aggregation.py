@@ -88,7 +88,7 @@ def test_examples_weigh_the_mean() -> None:
 
 
 @given(rounds())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_mean_agrees_with_a_slow_one(case: tuple[list[slice], list[Update], np.ndarray]) -> None:
     segments, updates, previous = case
     expected = slow_mean(segments, updates, previous)
@@ -98,7 +98,7 @@ def test_mean_agrees_with_a_slow_one(case: tuple[list[slice], list[Update], np.n
 
 
 @given(case=rounds(), data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_order_grouping_and_number_of_actors_change_no_bit(
     case: tuple[list[slice], list[Update], np.ndarray], data: st.DataObject
 ) -> None:

@@ -71,7 +71,7 @@ def test_two_clients_that_only_just_cover_never_overlap() -> None:
 
 @pytest.mark.parametrize("draw", [uniform, covering, balanced])
 @given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_client_holds_exactly_its_depth(draw: Draw, fleet: tuple[list[int], int], seed: int) -> None:
     depths, num_layers = fleet
     matrix = draw(depths, num_layers, np.random.default_rng(seed))
@@ -81,7 +81,7 @@ def test_every_client_holds_exactly_its_depth(draw: Draw, fleet: tuple[list[int]
 
 
 @given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_balanced_layers_have_equally_many_holders_give_or_take_one(fleet: tuple[list[int], int], seed: int) -> None:
     depths, num_layers = fleet
     holders = balanced(depths, num_layers, np.random.default_rng(seed)).sum(axis=0)
@@ -94,7 +94,7 @@ def test_balanced_refuses_a_client_larger_than_the_model() -> None:
 
 
 @given(fleet=fleets(), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_covering_leaves_no_layer_without_holder(fleet: tuple[list[int], int], seed: int) -> None:
     depths, num_layers = fleet
     assert covering(depths, num_layers, np.random.default_rng(seed)).any(axis=0).all()
@@ -164,7 +164,6 @@ def test_uncovered_layers_are_counted_over_every_matrix(depths: list[int], num_l
 
 
 @given(fleet=fleets(), extra=st.integers(1, 12))
-@settings(deadline=None)
 def test_a_further_client_never_leaves_more_layers_uncovered(fleet: tuple[list[int], int], extra: int) -> None:
     depths, num_layers = fleet
     expected, probability = expected_uncovered(depths, num_layers)

@@ -62,7 +62,7 @@ def test_a_truncated_file_gives_way_to_the_one_before(length: int, tmp_path: Pat
 
 
 @given(place=st.integers(0, 4000), flip=st.integers(1, 255))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_changed_byte_is_noticed(place: int, flip: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("points")
     for number in (1, 2):

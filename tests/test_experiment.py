@@ -114,6 +114,16 @@ def test_the_seed_changes_the_result(config: ExperimentConfig, tmp_path: Path) -
     assert finish(InProcess(config), tmp_path / "second").values.tobytes() != first.values.tobytes()
 
 
+def test_a_fleet_in_which_nobody_holds_the_model_runs_and_records_its_coverage(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.fleet.depths = [1, 1, 1]
+    finish(InProcess(config), tmp_path)
+    for row in table(tmp_path, "rounds"):
+        assert sum(row["layer_holders"]) == 3
+        assert 0 in row["layer_holders"]
+
+
 def test_a_layer_without_holder_keeps_its_value_and_the_others_move(config: ExperimentConfig, tmp_path: Path) -> None:
     config.fleet.depths, config.rounds = [1], 1
     workers = InProcess(config)

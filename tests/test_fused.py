@@ -141,7 +141,7 @@ def make_linear() -> Callable[[], LoraLinear]:
     return make
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 2**16 - 1), st.integers(0, 2**63 - 1))
 def test_dropout_drops_every_value_with_its_probability(level: int, seed: int) -> None:
     noise, probability, count = Noise(), level / 2**16, 200_003

@@ -115,7 +115,7 @@ def test_fewer_clients_than_domains_leave_the_other_domains_out(scheme: str, dat
 
 
 @given(client=st.integers(0, 9), others=st.integers(10, 100_000), alpha=st.floats(0.01, 100), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_lazy_client_has_the_same_images_whatever_the_size_of_the_fleet(
     client: int, others: int, alpha: float, seed: int, dataset: Dataset
 ) -> None:

@@ -78,7 +78,7 @@ def test_dynamic_depths_follow_their_probabilities(probabilities: list[float] | 
     least=st.integers(1, 5),
     dynamic=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cohort_has_the_size_asked_for_and_only_eligible_clients(
     num_clients: int, wanted: int | None, round_number: int, depths: list[int], least: int, dynamic: bool
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_cohort_is_numpys_draw_from_the_eligible_clients() -> None:
     round_number=st.integers(1, 1000),
     least=st.integers(1, 4),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cohort_per_domain_has_equally_many_of_each(
     num_clients: int, per_domain: int | None, round_number: int, least: int
 ) -> None:
@@ -191,7 +191,7 @@ def test_the_shallowest_cohort_has_the_least_depths(settings: dict[str, Any], le
     sampling=st.sampled_from(["uniform", "per_domain"]),
     dynamic=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_cohort_is_shallower_than_the_shallowest(
     depths: list[int], num_clients: int, per_domain: int, sampling: str, dynamic: bool
 ) -> None:
@@ -235,7 +235,7 @@ def test_depths_that_may_be_drawn_are_all_named_even_for_few_clients() -> None:
     num_clients=st.integers(1, 60),
     wanted=st.one_of(st.none(), st.integers(1, 20)),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_possible_depths_are_enough_for_every_cohort(depths: list[int], num_clients: int, wanted: int | None) -> None:
     fleet = make_fleet(depths=depths, num_clients=num_clients, clients_per_round=wanted and min(wanted, num_clients))
     listed, held = fleet.possible_depths(), fleet.depths(1).tolist()

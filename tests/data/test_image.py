@@ -126,7 +126,7 @@ def test_an_image_too_large_to_be_true_is_named(monkeypatch: pytest.MonkeyPatch)
     length=st.floats(0, 1),
     changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.filterwarnings("ignore")
 def test_damage_gives_an_image_or_an_image_error(kind: str, length: float, changes: list[tuple[int, int]]) -> None:
     content = bytearray(KINDS[kind][1](SHAPE))

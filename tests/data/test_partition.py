@@ -24,7 +24,7 @@ def check_parts(parts: list[Indices], count: int, num_clients: int, min_size: in
     min_size=st.integers(1, 8),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_image_has_one_client_and_every_client_the_least_images(
     labels: list[int], num_clients: int, alpha: float, per_client: int, min_size: int, seed: int
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_minimum_that_all_have_changes_nothing() -> None:
     per_client=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_shards_are_equal_and_hold_neighbouring_classes(
     counts: list[int], num_clients: int, per_client: int, seed: int
 ) -> None:
@@ -156,7 +156,7 @@ def test_more_clients_than_images_are_refused() -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 @example(labels=[0] * 30 + [7] * 2, count=31, alpha=5e-324, seed=0)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_lazy_client_has_as_many_images_as_asked_for_and_none_twice(
     labels: list[int], count: int, alpha: float, seed: int
 ) -> None:

@@ -170,7 +170,7 @@ MAGIC = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"MM
 
 @given(magic=st.sampled_from([b"", *MAGIC]), content=st.binary(max_size=300))
 @example(magic=b"P6 ", content=b"9 9 65535\n")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.filterwarnings("ignore")
 def test_any_bytes_are_an_image_or_an_image_error(magic: bytes, content: bytes) -> None:
     try:

@@ -233,7 +233,7 @@ def test_what_is_no_parquet_file_is_refused_at_once(make: Callable[[Path], None]
     changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
     end=st.sampled_from([b"", WHOLE[-8:]]),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_gives_images_or_a_clear_error(
     length: int, changes: list[tuple[int, int]], end: bytes, tmp_path: Path
 ) -> None:
@@ -249,7 +249,7 @@ def test_any_damage_gives_images_or_a_clear_error(
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_as_a_file_are_refused(content: bytes, tmp_path: Path) -> None:
     for framed in (content, b"PAR1" + content + struct.pack("<I", len(content)) + b"PAR1"):
         (tmp_path / "images.parquet").write_bytes(framed)
@@ -293,7 +293,7 @@ def test_a_hostile_manifest_is_refused(case: str, tmp_path: Path) -> None:
 
 
 @given(content=st.binary(max_size=100) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_as_a_manifest_are_refused(content: bytes | str, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(WHOLE)
     (tmp_path / "manifest.json").write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -20,7 +20,7 @@ def test_what_the_system_refuses_ends_in_one_line(world: Path, capfd: pytest.Cap
 
 
 @given(override=st.text(max_size=30) | st.from_regex(r"[+~]{0,2}(rounds|method|dataset\.root)=.{0,12}", fullmatch=True))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_override_is_understood_or_refused(override: str) -> None:
     try:
         config = compose("config", ExperimentConfig, [override])

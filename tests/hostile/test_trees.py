@@ -88,7 +88,7 @@ def test_a_split_file_that_is_no_regular_file_is_refused_at_once(make: Callable[
 
 
 @given(content=st.binary(max_size=200) | st.text("ab/. 01-\n\r\t\0", max_size=60).map(str.encode))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_a_split_file_or_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(content)
     try:

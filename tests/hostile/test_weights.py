@@ -216,7 +216,7 @@ def test_a_hostile_configuration_beside_a_checkpoint_is_refused(case: str, tmp_p
 
 
 @given(content=st.binary(max_size=200), suffix=st.sampled_from(["safetensors", "pth"]))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_as_a_checkpoint_are_refused(
     content: bytes, suffix: str, refusal_of: Callable[[Path], str], tmp_path: Path
 ) -> None:
@@ -227,7 +227,7 @@ def test_any_bytes_as_a_checkpoint_are_refused(
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_checkpoint_gives_finite_weights_or_a_refusal(
     changes: list[tuple[int, int]], vit_config: BackboneConfig, tmp_path: Path
 ) -> None:

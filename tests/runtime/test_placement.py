@@ -117,7 +117,7 @@ def test_too_few_gpus_are_refused() -> None:
     gpus=st.integers(1, 4),
     share=st.sampled_from([1.0, 1 / 2, 1 / 3, 1 / 5]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_slots_fit_the_cluster_and_the_clients(layers: list[int], cpus: int, gpus: int, share: float) -> None:
     found = plan_slots(layers, 12, [Node(cpus, gpus)], RuntimeConfig(num_gpus=share))
     assert 1 <= len(found) <= min(len(layers), cpus)
@@ -132,7 +132,7 @@ def test_slots_fit_the_cluster_and_the_clients(layers: list[int], cpus: int, gpu
     share=st.sampled_from([0.0, 1.0, 1 / 2, 1 / 5]),
     actors=st.integers(1, 8),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_as_many_slots_as_are_asked_for_are_demanded_with_room_or_without(
     layers: list[int], gpus: int, share: float, actors: int
 ) -> None:
@@ -202,7 +202,7 @@ def test_tasks_without_a_layer_count_as_work() -> None:
     most=st.one_of(st.none(), st.integers(1, 5)),
     order=st.randoms(use_true_random=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_task_is_handed_out_once_to_a_slot_that_fits(
     layers: list[int], tiers: list[int], most: int | None, order: object
 ) -> None:

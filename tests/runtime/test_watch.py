@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.config import ExperimentConfig, RuntimeConfig, WatchConfig
+from fedra_ray.config import ExperimentConfig, WatchConfig
 from fedra_ray.runtime.driver import run_experiment
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -12,7 +12,7 @@ def test_a_run_tells_tensorboard_of_every_round(config: ExperimentConfig) -> Non
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config.watch, config.runtime = WatchConfig(tensorboard=True), RuntimeConfig(max_actors=1)
+    config.watch = WatchConfig(tensorboard=True)
     summary = run_experiment(config)
     events = EventAccumulator(str(Path(config.run_dir) / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
