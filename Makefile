@@ -27,7 +27,7 @@ run: $(READY) ## Run an experiment: make run ARGS="...".
 test: $(READY) ## Run the tests: make test ARGS="-k allocation".
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about five minutes).
+heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about nine minutes).
 	@$(BIN)/python -m pytest -m heavy $(ARGS)
 
 chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about 15 minutes).
