@@ -16,7 +16,7 @@ from analysis.in_process import run_here
 from fedra_ray.runtime import metrics
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "fleet.dropout=0.2"]
-SETTINGS += ["checkpoint.every=2", "evaluation.every=5"]
+SETTINGS += ["checkpoint.every=2", "evaluation.every=9"]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """Four CPUs, two GPUs and a label, as far as Ray knows: placement needs no real ones."""
-    environment = {"env_vars": {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}}
     settings = {
         "num_cpus": 4,
         "num_gpus": 2,
@@ -25,7 +24,10 @@ def local_ray() -> Iterator[None]:
         "include_dashboard": False,
         "logging_level": "ERROR",
     }
-    ray.init(address="local", runtime_env=environment, **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        # not as a runtime_env, which the processes that Ray has ready do not have
+        patch.setenv("PYTHONPATH", f"{HERE}:{HERE.parents[1]}")
+        ray.init(address="local", **settings)
     yield
     ray.shutdown()
 

@@ -1,6 +1,5 @@
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import ray
 
-from analysis.chaos.disturbed import wait_for
 from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config import ExperimentConfig, MethodConfig
@@ -92,7 +90,7 @@ def test_evaluation_and_the_next_training_share_the_actors(alone: tuple[Blueprin
     assert bits(gather(parts), values) == trained
 
 
-@pytest.mark.parametrize("how", ["kill", "hang", "raise", "memory"])
+@pytest.mark.parametrize("how", ["kill", "hang", "raise", pytest.param("memory", marks=pytest.mark.heavy)])
 def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str, faulty: ExperimentConfig) -> None:
     faulty.method.options["how"] = how
     faulty.runtime.task_timeout = 12.0 if how == "hang" else None
@@ -104,6 +102,7 @@ def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str
     assert bits(disturbed, values) == bits(gather(pool.train(TASKS, values)), values)
 
 
+@pytest.mark.heavy
 def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> None:
     blueprint, pool = start(config, [WHOLE])
     values = blueprint.layout.initial(0)
@@ -115,19 +114,15 @@ def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> 
 
 
 def test_an_actor_killed_while_it_evaluates_is_replaced_with_the_same_scores(
-    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+    config: ExperimentConfig, alone: tuple[Blueprint, SlotPool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    config.dataset.target = "slow.Slow"  # half a second a domain, in which to be killed
+    marker = tmp_path / "killed"
+    config.dataset.target, config.dataset.options = "fatal.Fatal", {"marker": str(marker)}
     blueprint, pool = start(config, [WHOLE])
     values = blueprint.layout.initial(0)
-    expected = pool.evaluate(values)()
-    first = process_of(pool._slots[0].actor)
-    killer = threading.Thread(target=lambda: wait_for("ClientSlot.evaluate").kill())
-    killer.start()
-    assert pool.evaluate(values)() == expected
-    killer.join()
-    assert process_of(pool._slots[0].actor) != first
+    assert pool.evaluate(values)() == alone[1].evaluate(values)()
+    assert marker.exists()
 
 
 def test_a_client_that_always_kills_its_actor_is_answered_by_its_failure_and_harms_no_other(
