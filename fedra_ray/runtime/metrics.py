@@ -35,14 +35,17 @@ class Metrics:
         self._gauges = {name: Gauge(name, text, _RUN + tags) for name, (text, tags) in GAUGES.items()}
         self._counters = {name: Counter(name, text, _RUN + tags) for name, (text, tags) in COUNTERS.items()}
         self._run, self._rounds = run, rounds
+        self._accuracy: dict[str, float] = {}
 
     def round(self, report: RoundReport, slots: int) -> None:
         """Take in a finished round, which so many client actors carried out."""
         self._set("fedra_round", report.round)
-        self._set("fedra_rounds", self._rounds)  # again and again, for Ray forgets what is not told for a while
+        # Ray forgets what is not told for a while: what stays as it was is told again
+        self._set("fedra_rounds", self._rounds)
         self._set("fedra_loss", report.loss)
-        for score in report.scores:
-            self._set("fedra_accuracy", score.top1 / score.examples, domain=score.domain)
+        self._accuracy |= {score.domain: score.top1 / score.examples for score in report.scores}
+        for domain, accuracy in self._accuracy.items():
+            self._set("fedra_accuracy", accuracy, domain=domain)
         for phase, seconds in report.phases.items():
             self._set("fedra_phase_seconds", seconds, phase=phase)
         holders = report.row["layer_holders"]
