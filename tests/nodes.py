@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import psutil
 from ray._raylet import GcsClient
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
-from support import free_port, wait_for_port
+from support import free_port, listening
 
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -53,16 +54,24 @@ class LocalCluster:
             autoscaling = {**autoscaling, "provider": {**autoscaling["provider"], "gcs_address": self.address}}
             (folder / "cluster.json").write_text(json.dumps(autoscaling))
             ports = (*ports, f"--autoscaling-config={folder / 'cluster.json'}")
-        self._start("--head", "--num-cpus=1", "--include-dashboard=true", *ports)
-        wait_for_port(dashboard)
-        while self.alive() == 0:
-            time.sleep(0.1)
+        head = ("--head", "--num-cpus=1", "--include-dashboard=true", *ports)
+        self._start(lambda: listening(dashboard) and self.alive() > 0, *head)
 
     def add_node(self) -> "subprocess.Popen[bytes]":
-        """Start a node with one CPU."""
-        return self._start(f"--address={self.address}", "--num-cpus=1")
+        """Start a node with one CPU, and wait for it."""
+        others = self.alive()
+        return self._start(lambda: self.alive() > others, f"--address={self.address}", "--num-cpus=1")
 
-    def _start(self, *options: str) -> "subprocess.Popen[bytes]":
+    def _start(self, is_up: Callable[[], bool], *options: str) -> "subprocess.Popen[bytes]":
+        """Try until the node is up: Ray gives it half a minute, which is little on a busy machine."""
+        process = self._launch(*options)
+        while not is_up():
+            if process.poll() is not None:
+                process = self._launch(*options)
+            time.sleep(0.2)
+        return process
+
+    def _launch(self, *options: str) -> "subprocess.Popen[bytes]":
         self.metrics_ports.append(free_port())
         ports = [f"--dashboard-agent-grpc-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
         ports.append(f"--metrics-export-port={self.metrics_ports[-1]}")

@@ -2,10 +2,12 @@
 
 import io
 import socket
-import time
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,16 +45,21 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, seconds: float = 60) -> None:
-    """Return when something listens on the loopback address."""
-    deadline = time.monotonic() + seconds
-    while True:
+def listening(port: int) -> bool:
+    """Whether anything listens on the port of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process that a test waits for at the end, and that does not outlive a test that fails."""
+    with subprocess.Popen(command, text=True, **options) as process:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def draw_shape(shape: int, domain: int, rng: np.random.Generator) -> Image.Image:

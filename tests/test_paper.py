@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pyarrow.fs import LocalFileSystem
 from safetensors.torch import save_file
-from support import DOMAINNET, write_domainnet, write_nicopp
+from support import DOMAINNET, running, write_domainnet, write_nicopp
 
 from fedra_ray.assembly import draw_up
 from fedra_ray.backbone import build
@@ -146,7 +146,7 @@ def write_photographs(root: Path) -> None:
 def peak_memory(command: list[str], folder: Path) -> float:
     """Gigabytes (10^9) that a command and all processes below it use at most, shared memory counted once."""
     most = 0
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while process.poll() is None:
             used = 0
             for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:

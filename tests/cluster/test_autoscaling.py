@@ -1,6 +1,5 @@
 """A real autoscaler, whose provider starts nodes as processes of this machine."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from nodes import LocalCluster
+from support import running
 
 from analysis.in_process import run_here
 
@@ -46,23 +46,20 @@ def adapter(folder: Path) -> bytes:
     return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
+@pytest.mark.heavy
 def test_nodes_come_for_the_demand_and_go_when_it_has_gone_with_the_same_bits(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     assert cluster.alive() == 1
     settings = [*SETTINGS, f"runtime.address={cluster.address}", "runtime.max_actors=2", f"run_dir={tmp_path / 'run'}"]
     seen = {1}
-    with subprocess.Popen([sys.executable, "-m", "fedra_ray", *settings], env=cluster.environment) as process:
-        deadline = time.monotonic() + 240
+    with running([sys.executable, "-m", "fedra_ray", *settings], env=cluster.environment) as process:
         while process.poll() is None:
-            assert time.monotonic() < deadline
             seen.add(cluster.alive())
             time.sleep(0.2)
     assert process.returncode == 0
     assert max(seen) == 3
     run_here([*SETTINGS, f"run_dir={tmp_path / 'private'}"])
     assert adapter(tmp_path / "run") == adapter(tmp_path / "private")
-    deadline = time.monotonic() + 120
     while cluster.alive() > 1:
-        assert time.monotonic() < deadline
         time.sleep(0.5)

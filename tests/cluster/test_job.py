@@ -11,12 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from nodes import RAY, LocalCluster
+from support import running
 
 from analysis.in_process import run_here
 from fedra_ray.runtime import metrics
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "fleet.dropout=0.2"]
-SETTINGS += ["checkpoint.every=2", "evaluation.every=9"]
+SETTINGS += ["checkpoint.every=2", "evaluation.every=5"]
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +53,14 @@ def test_a_job_that_loses_a_node_ends_with_the_bits_of_a_private_run(
 ) -> None:
     command = submit(cluster, tmp_path, "--wait", "--id=first", f"--copy={tmp_path / 'copies'}")
     lines, samples = list[str](), dict[str, float]()
-    with subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, env=cluster.environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
             if line.startswith("round "):
                 samples |= cluster.samples()
             if line.startswith("round  3/14"):
-                cluster.kill(cluster.processes[2])
+                cluster.kill(cluster.processes[-1])
     assert process.returncode == 0, "\n".join(lines)
     rounds = [line for line in lines if line.startswith("round ")]
     assert [line[:11] for line in rounds] == [f"round {number:2}/14" for number in range(1, 15)]
@@ -79,9 +80,7 @@ def test_a_running_job_is_stopped_and_goes_on_when_it_is_submitted_again(
     cluster: LocalCluster, expected: bytes, tmp_path: Path
 ) -> None:
     subprocess.run(submit(cluster, tmp_path, "--id=stopped"), env=cluster.environment, check=True, capture_output=True)
-    deadline = time.monotonic() + 240
     while not list(tmp_path.glob("run/checkpoints/round_00000*")):
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     stop = [RAY, "job", "stop", f"--address={cluster.dashboard}", "stopped"]
     subprocess.run(stop, env=cluster.environment, check=True, capture_output=True)

@@ -48,7 +48,7 @@ key = {KEY!r}
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate()
     assert process.returncode == 0, errors
     return out
 

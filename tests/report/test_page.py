@@ -159,7 +159,7 @@ def browse(page: Path, folder: Path, *options: str) -> str:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        return browser.communicate(timeout=120)[0]
+        return browser.communicate()[0]
     finally:
         if browser.poll() is None:
             os.killpg(browser.pid, signal.SIGKILL)

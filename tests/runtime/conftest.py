@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
-from support import free_port, wait_for_port
+from support import free_port, listening
 
 from fedra_ray.paths import filesystem
 
@@ -39,7 +40,8 @@ def bucket() -> Iterator[tuple[str, str]]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            wait_for_port(port)
+            while not listening(port):
+                time.sleep(0.1)
             query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
             system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
             system.create_dir(path)

@@ -17,6 +17,7 @@ import pytest
 import timm
 import torch
 from safetensors.numpy import load_file
+from support import running
 
 from analysis.chaos.disturbed import actors
 from analysis.in_process import carry_out
@@ -186,7 +187,7 @@ def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
 ) -> None:
     config.rounds, config.checkpoint.every, config.runtime.address = 40, 3, "local"
     started = [sys.executable, "-c", MAIN, pickle.dumps(config).hex()]
-    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
+    with running(started, stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if line.startswith("round  8/40"):
                 process.send_signal(number)

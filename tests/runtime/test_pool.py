@@ -19,6 +19,7 @@ from fedra_ray.runtime.pool import SlotPool
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 WHOLE = SlotSpec(tier=4, num_cpus=1.0, num_gpus=0.0)
+SLOW = ("hang", "memory")
 TASKS = [ClientTask(1, client, layers, ("head",), 0.5) for client, layers in enumerate([(0, 1, 2, 3), (1, 3), (2,)])]
 
 
@@ -90,7 +91,7 @@ def test_evaluation_and_the_next_training_share_the_actors(alone: tuple[Blueprin
     assert bits(gather(parts), values) == trained
 
 
-@pytest.mark.parametrize("how", ["kill", "hang", "raise", pytest.param("memory", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("how", ["kill", "raise", *(pytest.param(how, marks=pytest.mark.heavy) for how in SLOW)])
 def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str, faulty: ExperimentConfig) -> None:
     faulty.method.options["how"] = how
     faulty.runtime.task_timeout = 12.0 if how == "hang" else None

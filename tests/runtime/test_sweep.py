@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support import running
 
 from analysis.in_process import run_here
 from fedra_ray.cli import main
@@ -25,7 +26,7 @@ def test_an_interrupted_sweep_goes_on_and_a_failed_run_takes_no_other_with_it(
     foreign.touch()
     swept = ["seed=0,1,2", f"run_dir={tmp_path / 'sweep'}"]
     command = [sys.executable, "-m", "fedra_ray", "sweep", *miniature, *swept, *LENGTH]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "  round 5/25" in line:
