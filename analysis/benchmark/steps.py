@@ -1,10 +1,11 @@
 """How long a client's local step takes, against timm and PEFT's eager loop, on one thread.
 
-    python -m analysis.benchmark.steps
+    python -m analysis.benchmark.steps [--compiled]
 
 A step is forward, backward and optimiser, with LoRA dropout 0.1. The two loops take turns. `gemm share` is the part of
 the processor's peak, measured on a large matrix product of the same precision, that the step reaches on the products
 it cannot do without: the rest goes to attention, GELU, LayerNorm, dropout, and to reading and writing activations.
+With `--compiled`, timm and PEFT's loop is also measured with every block under torch.compile, which needs a compiler.
 """
 
 from collections.abc import Sequence
@@ -75,18 +76,21 @@ def fused_step(case: Case, layers: Sequence[int], images: torch.Tensor, labels: 
     return take
 
 
-def measure(case: Case, depth: int, repeats: int, peak: float) -> dict[str, Any]:
+def measure(case: Case, depth: int, repeats: int, peak: float, compiled: bool = False) -> dict[str, Any]:
     """A row of the table: medians in milliseconds."""
     layers = torch.linspace(0, 11, depth).round().int().tolist()
     images = torch.randn(case.batch_size, 3, case.pixels, case.pixels)
     labels = torch.randint(0, CLASSES, (case.batch_size,))
     whole = plain.adapted(BackboneConfig(model=case.model, model_args=case.arguments), CLASSES, LORA)
     theirs, ours = plain.step(plain.sub_model(whole, layers), images, labels), fused_step(case, layers, images, labels)
+    steps = [theirs, ours]
+    if compiled:
+        steps.append(plain.step(plain.compiled(plain.sub_model(whole, layers)), images, labels))
     del whole
     with FlopCounterMode(display=False) as counter:
         ours()
-    times = take_turns([theirs, ours], repeats)
-    return {
+    times = take_turns(steps, repeats)
+    row = {
         "model": case.name,
         "pixels": case.pixels,
         "precision": "bf16" if case.dtype == HALF else "fp32",
@@ -96,6 +100,9 @@ def measure(case: Case, depth: int, repeats: int, peak: float) -> dict[str, Any]
         "times as fast": times[0] / times[1],
         "gemm share": counter.get_total_flops() / times[1] / peak,
     }
+    if compiled:
+        row["timm + PEFT compiled, fp32, ms"] = 1e3 * times[2]
+    return row
 
 
 def gemm_peak(dtype: torch.dtype, repeats: int) -> float:
@@ -109,6 +116,7 @@ def main() -> None:
     """Measure, print and write."""
     arguments = parser(__doc__, "steps")
     arguments.add_argument("--only", default="", help="cases whose name has this in it")
+    arguments.add_argument("--compiled", action="store_true", help="measure torch.compile too")
     settings = arguments.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -116,7 +124,7 @@ def main() -> None:
     for case in CASES:
         if settings.only in case.name:
             peak = gemm_peak(case.dtype, settings.repeats)
-            rows += [measure(case, depth, settings.repeats, peak) for depth in case.depths]
+            rows += [measure(case, depth, settings.repeats, peak, settings.compiled) for depth in case.depths]
     show("A local step", rows, settings.out)
 
 

@@ -1,7 +1,9 @@
 """The benchmarks' own arithmetic, on cases too small to say anything about speed."""
 
+import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from analysis.benchmark.processes import cpu_seconds, memory_mb
 from analysis.benchmark.report import show, take_turns
 from fedra_ray.config import BackboneConfig, LoraConfig
 
+COMPILER = shutil.which("c++") and (Path(sysconfig.get_path("include")) / "Python.h").exists()
 TINY = steps.Case("tiny", steps.VIT, {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 12}, 16, 4)
 
 
@@ -41,6 +44,14 @@ def test_a_row_has_the_ratio_of_its_times() -> None:
     row = steps.measure(TINY, 3, repeats=1, peak=1e12)
     assert row["times as fast"] == pytest.approx(row["timm + PEFT, fp32, ms"] / row["fedra-ray, ms"])
     assert 0 < row["gemm share"] < 1
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not COMPILER, reason="torch.compile needs a C++ compiler and Python's headers")
+def test_compiled_blocks_are_measured_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    row = steps.measure(TINY, 3, repeats=1, peak=1e12, compiled=True)
+    assert row["timm + PEFT compiled, fp32, ms"] > 0
 
 
 def test_a_sub_model_is_a_copy_of_the_chosen_blocks() -> None:
