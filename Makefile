@@ -27,7 +27,7 @@ run: $(READY) ## Run an experiment: make run ARGS="...".
 test: $(READY) ## Run the tests: make test ARGS="-k allocation".
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about nine minutes).
+heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about seven minutes).
 	@$(BIN)/python -m pytest -m heavy $(ARGS)
 
 chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about 15 minutes).
@@ -48,7 +48,7 @@ format: $(READY) ## Format the code and apply the safe fixes.
 bench: $(READY) ## Measure speed against other ways to do the same (about half an hour; `make flower` first).
 	@$(BIN)/python -m analysis.benchmark $(ARGS)
 
-study: $(READY) ## Run and draw every experiment on the embedded data (up to two hours; resumable).
+study: $(READY) ## Run and draw every experiment on the embedded data (about forty minutes; resumable).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
 flower: $(FLOWER)/.ready ## Set up Flower's own environment for the benchmark.

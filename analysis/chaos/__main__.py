@@ -50,6 +50,8 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=LAYERS, help="depth of the client that meets a fault")
     parser.add_argument("--soak", type=int, metavar="ROUNDS", help="kill at random through a run of so many rounds")
     arguments = parser.parse_args()
+    # what a shell runs in the background ignores SIGINT, and so does what that starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         settings = [*SMALL, *arguments.set]
         if arguments.soak:

@@ -187,6 +187,8 @@ def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
 ) -> None:
     config.rounds, config.checkpoint.every, config.runtime.address = 40, 3, "local"
     started = [sys.executable, "-c", MAIN, pickle.dumps(config).hex()]
+    # what a shell runs in the background ignores SIGINT, and so does what that starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with running(started, stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if line.startswith("round  8/40"):
