@@ -30,7 +30,7 @@ test: $(READY) ## Run the tests: make test ARGS="-k allocation".
 heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about seven minutes).
 	@$(BIN)/python -m pytest -m heavy $(ARGS)
 
-chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about 15 minutes).
+chaos: $(READY) ## Disturb runs in every way, and compare their bits with an undisturbed one (about ten minutes).
 	@$(BIN)/python -m analysis.chaos $(ARGS)
 
 soak: $(READY) ## Kill actors and drivers at random through 200 rounds, and compare the bits (about 7 minutes).

@@ -55,7 +55,11 @@ class LocalCluster:
             (folder / "cluster.json").write_text(json.dumps(autoscaling))
             ports = (*ports, f"--autoscaling-config={folder / 'cluster.json'}")
         head = ("--head", "--num-cpus=1", "--include-dashboard=true", *ports)
-        self._start(lambda: listening(dashboard) and self.alive() > 0, *head)
+        try:
+            self._start(lambda: listening(dashboard) and self.alive() > 0, *head)
+        except BaseException:
+            self.stop()
+            raise
 
     def add_node(self) -> "subprocess.Popen[bytes]":
         """Start a node with one CPU, and wait for it."""

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from analysis.benchmark import plain, rounds, steps
 from analysis.benchmark.processes import cpu_seconds, memory_mb
@@ -52,6 +53,21 @@ def test_compiled_blocks_are_measured_beside_the_others(tmp_path: Path, monkeypa
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     row = steps.measure(TINY, 3, repeats=1, peak=1e12, compiled=True)
     assert row["timm + PEFT compiled, fp32, ms"] > 0
+    config = BackboneConfig(model=TINY.model, model_args=TINY.arguments)
+    model = plain.sub_model(plain.adapted(config, 5, LoraConfig(dropout=0.0)), [2, 7])
+    images = torch.randn(4, 3, 16, 16)
+    eager = model(images)
+    counters["stats"].clear()
+    torch.testing.assert_close(plain.compiled(model)(images), eager, rtol=1e-4, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] >= 1
+
+
+def test_every_matrix_product_is_counted_in_place_or_not() -> None:
+    left, right, total = torch.randn(6, 5), torch.randn(5, 4), torch.zeros(6, 4)
+    product = 2 * 6 * 5 * 4
+    assert steps.flops(lambda: left @ right) == product
+    assert steps.flops(lambda: total.addmm_(left, right)) == product
+    assert steps.flops(lambda: (total.addmm_(left, right), torch.addmm(total, left, right))) == 2 * product
 
 
 def test_a_sub_model_is_a_copy_of_the_chosen_blocks() -> None:

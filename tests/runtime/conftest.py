@@ -41,6 +41,7 @@ def bucket() -> Iterator[tuple[str, str]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             while not listening(port):
+                assert server.poll() is None
                 time.sleep(0.1)
             query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
             system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
