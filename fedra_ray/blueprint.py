@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from fedra_ray.adapter import Layout
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.cost import CostModel
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.cost.law import CostModel
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
-from fedra_ray.data.fleet import Fleet
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.shards import Shard, shards
 from fedra_ray.methods.method import Method, create_method
-from fedra_ray.shards import Shard, shards
 
 
 @dataclass(frozen=True)

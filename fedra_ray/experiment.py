@@ -10,20 +10,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.allocation import Matrix
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.checkpoint import Checkpoint
+from fedra_ray.cost.workload import simulated_seconds
 from fedra_ray.data.division import FILE
-from fedra_ray.journal import Journal
-from fedra_ray.messages import ClientTask, Score
+from fedra_ray.federation.allocation import Matrix
+from fedra_ray.federation.dropouts import respond
+from fedra_ray.federation.messages import ClientTask, Score
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.federation.steps import images_seen, local_steps, step_bound
 from fedra_ray.methods.method import Method
-from fedra_ray.records import Missing, Row, to_parquet
-from fedra_ray.reduction import PartialRound
-from fedra_ray.reliability import respond
-from fedra_ray.seeding import Purpose, generator
-from fedra_ray.steps import images_seen, local_steps, step_bound
+from fedra_ray.run_dir.checkpoint import Checkpoint
+from fedra_ray.run_dir.journal import Journal
+from fedra_ray.run_dir.records import Missing, Row, to_parquet
 from fedra_ray.stopwatch import Stopwatch
-from fedra_ray.workload import simulated_seconds
 
 Vector = NDArray[np.float32]
 

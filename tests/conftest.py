@@ -14,9 +14,7 @@ from hypothesis import settings
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
-from fedra_ray.adapter import Layout
-from fedra_ray.backbone import find_targets, from_weights, load_weights
-from fedra_ray.config import (
+from fedra_ray.config.schema import (
     BackboneConfig,
     DatasetConfig,
     ExperimentConfig,
@@ -25,8 +23,10 @@ from fedra_ray.config import (
     RuntimeConfig,
     TrainingConfig,
 )
+from fedra_ray.federation.layout import Layout
+from fedra_ray.model.backbone import find_targets, from_weights, load_weights
+from fedra_ray.model.submodel import SubModel
 from fedra_ray.runtime.environment import declare
-from fedra_ray.submodel import SubModel
 
 import timm  # isort: skip  (fedra_ray lets it import beside a CPU-only torch)
 

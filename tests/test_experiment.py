@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedra_ray.aggregation import MaskedSum
-from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig, MethodConfig, PartitionConfig
-from fedra_ray.errors import ClientLostError, ImageError
+from fedra_ray.client.host import Site
+from fedra_ray.config.errors import ClientLostError, ImageError
+from fedra_ray.config.schema import ExperimentConfig, MethodConfig, PartitionConfig
 from fedra_ray.experiment import Outcome, RoundReport, run
-from fedra_ray.journal import Journal
-from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
-from fedra_ray.reduction import PartialRound
-from fedra_ray.site import Site
-from fedra_ray.storage import Folder
+from fedra_ray.federation.aggregation import MaskedSum
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.preflight import draw_up
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.journal import Journal
 
 METHODS = {
     "fedra": "FedRA",

@@ -16,18 +16,18 @@ from pyarrow.fs import LocalFileSystem
 from safetensors.torch import save_file
 from support import DOMAINNET, running, write_domainnet, write_nicopp
 
-from fedra_ray.assembly import draw_up
-from fedra_ray.backbone import build
-from fedra_ray.cli import compose
-from fedra_ray.config import BackboneConfig, DatasetConfig, ExperimentConfig
+from fedra_ray.cli.compose import compose
+from fedra_ray.client.host import Site
+from fedra_ray.config.paths import conf_dir
+from fedra_ray.config.schema import BackboneConfig, DatasetConfig, ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
-from fedra_ray.data.prepare import PrepareConfig, begin, plan, write_shard
-from fedra_ray.data.prepare import finish as finish_preparation
+from fedra_ray.data.prepare.shards import PrepareConfig, begin, plan, write_shard
+from fedra_ray.data.prepare.shards import finish as finish_preparation
 from fedra_ray.experiment import Outcome, run
-from fedra_ray.journal import Journal
-from fedra_ray.paths import conf_dir
-from fedra_ray.site import Site
-from fedra_ray.storage import Folder
+from fedra_ray.model.backbone import build
+from fedra_ray.preflight import draw_up
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.journal import Journal
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment" / "paper").glob("*.yaml") if path.stem != "base")
 #: Twelve blocks, as the paper's backbones have, and little else.

@@ -10,7 +10,7 @@ Updates come from a pool larger than the processor's caches.
 import numpy as np
 
 from analysis.benchmark.report import parser, show, take_turns
-from fedra_ray.aggregation import MaskedSum
+from fedra_ray.federation.aggregation import MaskedSum
 
 UPDATES = 10_000
 POOL = 100

@@ -11,19 +11,19 @@ import ray
 from numpy.typing import NDArray
 
 from analysis.benchmark.processes import cpu_seconds, memory_mb
-from fedra_ray.adapter import Entry, Layout
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
 from fedra_ray.experiment import RoundReport, run
-from fedra_ray.journal import Journal
-from fedra_ray.messages import ClientTask, ClientUpdate, Score
-from fedra_ray.reduction import PartialRound, reduce
+from fedra_ray.federation.layout import Entry, Layout
+from fedra_ray.federation.messages import ClientTask, ClientUpdate, Score
+from fedra_ray.federation.partial_round import PartialRound, reduce
+from fedra_ray.federation.shards import Shard
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
 from fedra_ray.runtime.slot import ClientSlot
-from fedra_ray.shards import Shard
-from fedra_ray.storage import Folder
 
 NUM_LAYERS = 12
 VALUES = 153_600  # of float32 from every client: 614,400 bytes

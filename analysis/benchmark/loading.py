@@ -22,13 +22,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from fedra_ray.backbone import build, find_targets
-from fedra_ray.config import BackboneConfig, DatasetConfig, LoraConfig
+from fedra_ray.config.paths import filesystem
+from fedra_ray.config.schema import BackboneConfig, DatasetConfig, LoraConfig
 from fedra_ray.data.dataset import open_dataset
-from fedra_ray.data.prepare import PrepareConfig, begin, finish, plan, write_shard
+from fedra_ray.data.prepare.shards import PrepareConfig, begin, finish, plan, write_shard
 from fedra_ray.data.source import ImageSource
-from fedra_ray.paths import filesystem
-from fedra_ray.submodel import SubModel
+from fedra_ray.model.backbone import build, find_targets
+from fedra_ray.model.submodel import SubModel
 
 SIZE = 224
 KEY = ("photos", "train")

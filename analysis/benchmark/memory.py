@@ -15,8 +15,8 @@ import psutil
 from safetensors.torch import save_file
 
 from analysis.benchmark.report import parser, show
-from fedra_ray.backbone import build
-from fedra_ray.config import BackboneConfig, ExperimentConfig
+from fedra_ray.config.schema import BackboneConfig, ExperimentConfig
+from fedra_ray.model.backbone import build
 from fedra_ray.runtime.environment import declare
 
 MODEL = "vit_base_patch16_224"
@@ -31,7 +31,7 @@ class Importer:
     """An actor that imports what a client actor does."""
 
     def __init__(self) -> None:
-        import fedra_ray.site  # noqa: F401
+        import fedra_ray.client.host  # noqa: F401
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     declare("local")
     import ray
 
-    from fedra_ray.assembly import draw_up
+    from fedra_ray.preflight import draw_up
     from fedra_ray.runtime.slot import ClientSlot
 
     with tempfile.TemporaryDirectory() as folder:

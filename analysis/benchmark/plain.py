@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedra_ray.backbone import build, create_model, find_targets
-from fedra_ray.config import BackboneConfig, LoraConfig
+from fedra_ray.config.schema import BackboneConfig, LoraConfig
+from fedra_ray.model.backbone import build, create_model, find_targets
 
 import peft  # isort: skip  (after timm, which brings what torchvision needs)
 

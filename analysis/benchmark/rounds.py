@@ -28,10 +28,10 @@ from torch import nn
 from analysis.benchmark import plain
 from analysis.benchmark.processes import cpu_seconds, memory_mb
 from analysis.benchmark.report import parser, show
-from fedra_ray.allocation import uniform
-from fedra_ray.backbone import build
-from fedra_ray.config import BackboneConfig, ExperimentConfig, LoraConfig
-from fedra_ray.seeding import Purpose, generator
+from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig
+from fedra_ray.federation.allocation import uniform
+from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.model.backbone import build
 
 DEPTHS = [12, 10, 8, 6, 4, 3]
 MODEL = BackboneConfig("vit_tiny", "vit_tiny_patch16_224", {"img_size": 64, "patch_size": 8})
@@ -104,12 +104,12 @@ def on_ray() -> Iterator[None]:
     declare("local")
     import ray
 
-    from fedra_ray.assembly import draw_up
     from fedra_ray.experiment import run
-    from fedra_ray.journal import Journal
+    from fedra_ray.preflight import draw_up
+    from fedra_ray.run_dir.folder import Folder
+    from fedra_ray.run_dir.journal import Journal
     from fedra_ray.runtime.placement import SlotSpec
     from fedra_ray.runtime.pool import SlotPool
-    from fedra_ray.storage import Folder
 
     with tempfile.TemporaryDirectory() as folder:
         config = ExperimentConfig(backbone=copy.deepcopy(MODEL), lora=LORA, rounds=999_999)

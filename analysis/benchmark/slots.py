@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from analysis.benchmark.report import parser, show
 
-IMPORTS = "from fedra_ray import _torchvision; import torch, timm, ray"
+IMPORTS = "from fedra_ray.model import _torchvision; import torch, timm, ray"
 SLOTS = 2
 
 

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.benchmark import plain
 from analysis.benchmark.report import parser, show, take_turns
-from fedra_ray.backbone import build, find_targets
-from fedra_ray.config import BackboneConfig, LoraConfig
-from fedra_ray.submodel import SubModel
+from fedra_ray.config.schema import BackboneConfig, LoraConfig
+from fedra_ray.model.backbone import build, find_targets
+from fedra_ray.model.submodel import SubModel
 
 LORA = LoraConfig(rank=8, alpha=8.0, dropout=0.1)
 CLASSES = 40

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from analysis.chaos.disturbed import Disturbed
 from analysis.chaos.faults import FAULTS, Fault, random_harm
-from fedra_ray.records import read_table
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import read_table
 
 SMALL = [
     "rounds=4",

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from fedra_ray.methods.fedra import FedRA
-from fedra_ray.submodel import SubModel
+from fedra_ray.model.submodel import SubModel
 
 
 def fail() -> None:

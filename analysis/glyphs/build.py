@@ -14,15 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from analysis.glyphs.alphabet import common_characters
-from analysis.glyphs.collect import (
-    CLASSES,
-    SPLITS,
-    Glyph,
-    draw_all,
-    drop_near_duplicates,
-    pick,
-    split_lineages,
-)
+from analysis.glyphs.collect import CLASSES, SPLITS, Glyph, draw_all, drop_near_duplicates, pick, split_lineages
 from analysis.glyphs.domains import DOMAINS, SIDE
 from analysis.glyphs.fonts import Font
 from analysis.glyphs.noise import Noise

@@ -1,1 +1,1 @@
-"""Domain data sets and how their images are divided among clients."""
+"""Labelled images in domains: where they come from, and which of them are whose."""

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import Dataset
-from fedra_ray.errors import SettingError
 
 Pixels = NDArray[np.uint8]
 Key = tuple[str, str]  # domain and split

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.config import DatasetConfig
-from fedra_ray.errors import SettingError
-from fedra_ray.plugins import instantiate
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.plugins import instantiate
+from fedra_ray.config.schema import DatasetConfig
 
 SPLITS = ("train", "validation", "test")
 

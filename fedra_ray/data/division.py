@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fedra_ray.config import ExperimentConfig
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data import partition
 from fedra_ray.data.dataset import Dataset
-from fedra_ray.errors import SettingError
-from fedra_ray.seeding import Purpose, generator
+from fedra_ray.federation.seeding import Purpose, generator
 
 Indices = NDArray[np.int64]
 #: A client's images: domains, and for each the indices within its training split.

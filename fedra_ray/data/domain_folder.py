@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from fedra_ray.config.errors import SettingError
 from fedra_ray.data.tree import Item, TreeDataset, folder, held_out
-from fedra_ray.errors import SettingError
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 

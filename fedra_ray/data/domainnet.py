@@ -2,8 +2,8 @@
 
 from pathlib import PurePosixPath
 
+from fedra_ray.config.errors import SettingError
 from fedra_ray.data.tree import Item, TreeDataset, class_names, folder, held_out, read_list
-from fedra_ray.errors import SettingError
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from fedra_ray.errors import ImageError
+from fedra_ray.config.errors import ImageError
 
 #: Kinds of files that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

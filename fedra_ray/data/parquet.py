@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fedra_ray.data import manifest
+from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.paths import filesystem
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
 from fedra_ray.data.parquet_files import Columns, list_files, one_line, open_file, read_columns
+from fedra_ray.data.prepare import manifest
 from fedra_ray.data.tree import Item, held_out
-from fedra_ray.errors import ImageError, SettingError
-from fedra_ray.paths import filesystem
 
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"} | {name: name for name in SPLITS}
 _FILE_SPLIT = re.compile(rf"(?:^|/)({'|'.join(_SPLIT_NAMES)})[-_./]")

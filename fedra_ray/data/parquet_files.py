@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from fedra_ray.data import manifest
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.data.prepare import manifest
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import ImageError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.cache import Key, Pixels, open_cache
 from fedra_ray.data.dataset import Dataset
-from fedra_ray.errors import ImageError
 
 #: An image that was left out: its name and why.
 Skipped = tuple[str, str]

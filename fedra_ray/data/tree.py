@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.paths import resolve
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
-from fedra_ray.errors import SettingError
-from fedra_ray.paths import resolve
 
 _LABEL_DIGITS = 9
 _SHOWN = 200  # characters of a malformed line in a message

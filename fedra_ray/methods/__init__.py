@@ -1,1 +1,1 @@
-"""Federated methods, one a file: allocation, local objective, aggregation and prediction."""
+"""Federated methods, one per file: allocation, local objective, aggregation and prediction."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedra_ray.allocation import Matrix, prefix
+from fedra_ray.federation.allocation import Matrix, prefix
 from fedra_ray.methods.method import Method
 
 

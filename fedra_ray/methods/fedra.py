@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedra_ray import allocation
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.federation import allocation
 from fedra_ray.methods.method import Method
 
 DRAWS: dict[str, Callable[[list[int], int, np.random.Generator], allocation.Matrix]] = {

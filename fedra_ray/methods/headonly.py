@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedra_ray.allocation import Matrix, prefix
+from fedra_ray.federation.allocation import Matrix, prefix
 from fedra_ray.methods.method import Method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedra_ray.submodel import SubModel
+    from fedra_ray.model.submodel import SubModel
 
 
 class HeadOnly(Method):

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from fedra_ray.aggregation import MaskedSum
-from fedra_ray.allocation import Matrix, prefix
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.federation.aggregation import MaskedSum
+from fedra_ray.federation.allocation import Matrix, prefix
 from fedra_ray.methods.method import Method, Vector
 
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.aggregation import MaskedSum
-from fedra_ray.allocation import Matrix
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.errors import SettingError
-from fedra_ray.plugins import instantiate
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.plugins import instantiate
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.aggregation import MaskedSum
+from fedra_ray.federation.allocation import Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedra_ray.submodel import SubModel
+    from fedra_ray.model.submodel import SubModel
 
 Vector = NDArray[np.float32]
 

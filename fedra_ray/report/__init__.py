@@ -1,1 +1,1 @@
-"""What people look at: the figures of a run and its page, report.html."""
+"""The page of a run, report.html, and its figures."""

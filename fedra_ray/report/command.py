@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.paths import conf_dir
-from fedra_ray.run_dir import FREE, flat
+from fedra_ray.config.paths import conf_dir
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.run_dir.claim import FREE, flat
 
 Settings = dict[str, Any]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
 from fedra_ray.report.facts import Facts
-from fedra_ray.run_dir import SETTING, shaping
+from fedra_ray.run_dir.claim import SETTING, shaping
 
 _TOLD = ("method.name", "method.target", "allocation.draw")  # by a method's label and a run's name
 _SHORT = 16  # letters of a setting that may be part of a name

@@ -8,11 +8,11 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
-from fedra_ray.errors import SettingError
-from fedra_ray.records import Row, read_table
+from fedra_ray.config.errors import SettingError
 from fedra_ray.report.names import method_label
-from fedra_ray.run_dir import CONFIG, SETTING, SUMMARY, flat, read_summary, reading
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.claim import CONFIG, SETTING, SUMMARY, flat, read_summary, reading
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import Row, read_table
 
 MOST_CLIENTS = 40  # more rows than this are drawn by depth
 REASONS = ("dropped", "late", "rejected")

@@ -4,8 +4,8 @@ import argparse
 
 from fedra_ray.report.facts import read
 from fedra_ray.report.page import FILE, render
-from fedra_ray.run_dir import SETTING
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.claim import SETTING
+from fedra_ray.run_dir.folder import Folder
 
 
 def report(arguments: list[str]) -> None:

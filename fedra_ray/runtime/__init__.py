@@ -1,1 +1,1 @@
-"""Experiments on Ray: the only part that knows it. Nothing is imported here, so that a command line starts fast."""
+"""Experiments on Ray: the only room that knows it. Imports nothing here, so that a command line starts fast."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import ray
 
-from fedra_ray.config import RuntimeConfig
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.runtime.environment import declare
 from fedra_ray.runtime.placement import SERVER_CPUS, Node
 

@@ -5,22 +5,22 @@ from typing import Any
 
 import ray
 
-from fedra_ray import results
-from fedra_ray.assembly import draw_up
-from fedra_ray.backbone import FrozenWeights
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.display import Display
-from fedra_ray.errors import RunFailedError
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.experiment import Outcome
-from fedra_ray.run_dir import claim, prepare
+from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.model.backbone import FrozenWeights
+from fedra_ray.preflight import draw_up
+from fedra_ray.run_dir.claim import claim, prepare
+from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
 from fedra_ray.runtime.placement import SlotSpec, plan_slots, requested_slots
-from fedra_ray.seeding import Purpose, generator
-from fedra_ray.storage import Folder
-from fedra_ray.writers import Writer, make_writers
+from fedra_ray.watch import results
+from fedra_ray.watch.display import Display
+from fedra_ray.watch.writers import Writer, make_writers
 
 
 @dataclass(frozen=True)

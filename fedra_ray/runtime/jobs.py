@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from fedra_ray.errors import RunFailedError
-from fedra_ray.messages import ClientFailure, ClientTask, Score
-from fedra_ray.reduction import PartialRound
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.federation.messages import ClientFailure, ClientTask, Score
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.shards import Shard, total_scores
 from fedra_ray.runtime.placement import Pace, longest_first, next_batch
-from fedra_ray.shards import Shard, total_scores
 
 
 @dataclass(eq=False)

@@ -8,11 +8,11 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import RunFailedError
+from fedra_ray.config.errors import RunFailedError
 from fedra_ray.experiment import Outcome, RoundReport
+from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.placement import SERVER_CPUS
 from fedra_ray.runtime.server import Server
-from fedra_ray.storage import Folder
 
 _GRACE_SECONDS = 20.0  # for the last finished round to be saved; clusters give 30 before they kill
 

@@ -8,9 +8,9 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from fedra_ray.config import RuntimeConfig
-from fedra_ray.errors import SettingError
-from fedra_ray.messages import ClientTask
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.federation.messages import ClientTask
 
 SERVER_CPUS = 0.1
 _PATIENCE = 10  # times the slowest call so far

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import RunFailedError, SettingError
-from fedra_ray.messages import ClientTask, Score
-from fedra_ray.reduction import PartialRound
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.federation.messages import ClientTask, Score
+from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.runtime.jobs import EvaluationJob, Job, TrainingJob, Work
 from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot

@@ -11,12 +11,12 @@ from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedra_ray.config import DatasetConfig, RuntimeConfig
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.paths import filesystem
+from fedra_ray.config.schema import DatasetConfig, RuntimeConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
-from fedra_ray.data.manifest import read_manifest
-from fedra_ray.data.prepare import PrepareConfig, Shard, begin, check, finish, is_done, plan, write_shard
-from fedra_ray.errors import RunFailedError
-from fedra_ray.paths import filesystem
+from fedra_ray.data.prepare.manifest import read_manifest
+from fedra_ray.data.prepare.shards import PrepareConfig, Shard, begin, check, finish, is_done, plan, write_shard
 from fedra_ray.runtime.connection import connected
 
 

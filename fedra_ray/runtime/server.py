@@ -7,12 +7,12 @@ import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import Outcome, RoundReport, run
-from fedra_ray.journal import Journal
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.metrics import Metrics
 from fedra_ray.runtime.placement import plan_slots
 from fedra_ray.runtime.pool import SlotPool
-from fedra_ray.storage import Folder
 
 
 class Server:

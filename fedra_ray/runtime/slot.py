@@ -9,13 +9,13 @@ import ray
 from numpy.typing import NDArray
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.errors import RunFailedError
-from fedra_ray.messages import ClientFailure, ClientTask, ClientUpdate, Score
-from fedra_ray.reduction import PartialRound
-from fedra_ray.shards import Shard
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.shards import Shard
 
 if TYPE_CHECKING:
-    from fedra_ray.backbone import FrozenWeights
+    from fedra_ray.model.backbone import FrozenWeights
 
 
 class ClientSlot:
@@ -30,7 +30,7 @@ class ClientSlot:
     def __init__(self, number: int, blueprint: Blueprint, weights: "FrozenWeights") -> None:
         import torch  # here, because the server names this class too and must start without torch and timm
 
-        from fedra_ray.site import Site
+        from fedra_ray.client.host import Site
 
         on_gpu = ray.get_gpu_ids() and torch.cuda.is_available()
         self._number = number

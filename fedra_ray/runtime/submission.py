@@ -10,9 +10,9 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from fedra_ray.errors import RunFailedError, SettingError
-from fedra_ray.run_dir import SUMMARY
-from fedra_ray.storage import Folder
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.run_dir.claim import SUMMARY
+from fedra_ray.run_dir.folder import Folder
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

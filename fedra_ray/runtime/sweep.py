@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fedra_ray import results
-from fedra_ray.config import RuntimeConfig
-from fedra_ray.errors import RunFailedError, SettingError
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.experiment import Outcome, RoundReport
-from fedra_ray.run_dir import prepare
+from fedra_ray.run_dir.claim import prepare
+from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.driver import Draft, draw_draft
+from fedra_ray.runtime.grid import RESULTS, Cell, Result, shares, tabulate, write
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
-from fedra_ray.storage import Folder
-from fedra_ray.sweep import RESULTS, Cell, Result, shares, tabulate, write
+from fedra_ray.watch import results
 
 
 @dataclass

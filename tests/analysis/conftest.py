@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.in_process import carry_out
-from analysis.runs import Run, read_run
-from fedra_ray.config import DeviceConfig, ExperimentConfig, MethodConfig
+from analysis.runs.in_process import carry_out
+from analysis.runs.reading import Run, read_run
+from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, MethodConfig
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from torch._dynamo.utils import counters
 from analysis.benchmark import plain, rounds, steps
 from analysis.benchmark.processes import cpu_seconds, memory_mb
 from analysis.benchmark.report import show, take_turns
-from fedra_ray.config import BackboneConfig, LoraConfig
+from fedra_ray.config.schema import BackboneConfig, LoraConfig
 
 COMPILER = shutil.which("c++") and (Path(sysconfig.get_path("include")) / "Python.h").exists()
 TINY = steps.Case("tiny", steps.VIT, {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 12}, 16, 4)

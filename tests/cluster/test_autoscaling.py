@@ -9,7 +9,7 @@ import pytest
 from nodes import LocalCluster
 from support import running
 
-from analysis.in_process import run_here
+from analysis.runs.in_process import run_here
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1"]
 CONFIG = {

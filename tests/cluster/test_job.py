@@ -13,7 +13,7 @@ import pytest
 from nodes import RAY, LocalCluster
 from support import running
 
-from analysis.in_process import run_here
+from analysis.runs.in_process import run_here
 from fedra_ray.runtime import metrics
 
 SETTINGS = ["rounds=14", "training.batch_size=4", "training.max_steps=1", "fleet.dropout=0.2"]

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
-from fedra_ray.checks import check
-from fedra_ray.cli import compose
-from fedra_ray.config import ExperimentConfig, RuntimeConfig
+from fedra_ray.cli.compose import compose
+from fedra_ray.config.checks import check
+from fedra_ray.config.schema import ExperimentConfig, RuntimeConfig
 from fedra_ray.runtime.placement import SERVER_CPUS
 
 ROOT = Path(__file__).resolve().parents[2]

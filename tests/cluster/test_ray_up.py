@@ -9,7 +9,7 @@ import yaml
 from ray._private.label_utils import validate_node_label_syntax
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from fedra_ray.config import RuntimeConfig
+from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.runtime.placement import SERVER_CPUS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ def uploaded(folder: Path, include_gitignore: bool) -> list[Path]:
 def test_upload_is_small_and_has_all_that_a_run_reads(include_gitignore: bool) -> None:
     files = uploaded(ROOT, include_gitignore)
     assert sum((ROOT / path).stat().st_size for path in files) < LIMIT
-    needed = ["pyproject.toml", "fedra_ray/cli.py", "fedra_ray/assets/glyphs.parquet", "conf/config.yaml"]
+    needed = ["pyproject.toml", "fedra_ray/cli/verbs.py", "fedra_ray/assets/glyphs.parquet", "conf/config.yaml"]
     assert [name for name in needed if Path(name) not in files] == []
     published = list((ROOT / "analysis" / "published").iterdir())
     assert published
@@ -42,10 +42,15 @@ def test_environments_histories_results_and_tests_stay_at_home(include_gitignore
         "multirun/a",
         "data/a.jpg",
     ]
-    home += ["tests/test_cli.py", "studies/a.parquet", "benchmarks/a.json", "build/a.whl", "dist/a.whl"]
+    home += ["tests/cli/test_verbs.py", "studies/a.parquet", "benchmarks/a.json", "build/a.whl", "dist/a.whl"]
     home += ["fedra_ray/__pycache__/cli.pyc", ".ruff_cache/a", ".mypy_cache/a", ".pytest_cache/a", ".hypothesis/a"]
     home += ["fedra_ray.egg-info/PKG-INFO", "vit.pt", "last.ckpt", "cluster/aws.yaml", "docs/benchmark.png", "uv.lock"]
-    along = ["fedra_ray/data/tree.py", "conf/config.yaml", "analysis/table.py", "analysis/published/fedra.yaml"]
+    along = [
+        "fedra_ray/data/tree.py",
+        "conf/config.yaml",
+        "analysis/questions/table.py",
+        "analysis/published/fedra.yaml",
+    ]
     for name in [*home, *along]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.cache import Cache, MemoryCache, open_cache
 from fedra_ray.data.dataset import open_dataset
 
@@ -35,7 +35,7 @@ def run_script(script: str, config: DatasetConfig) -> subprocess.Popen[str]:
     """A process with `config`, `dataset` and `cache` of the same data set, 16 pixels wide."""
     start = f"""
 import numpy as np
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import open_dataset
 config = {config!r}

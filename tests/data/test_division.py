@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.config import ExperimentConfig, FleetConfig, PartitionConfig
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig, FleetConfig, PartitionConfig
 from fedra_ray.data.dataset import Dataset
 from fedra_ray.data.division import TABLE, Division
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.errors import SettingError
 
 DOMAINS = ("dark", "light", "noisy")
 SCHEMES = ("domain", "shards", "iid")

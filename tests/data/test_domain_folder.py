@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from support import SHAPES, write_domain_folder
 
+from fedra_ray.config.errors import ImageError, SettingError
 from fedra_ray.data.domain_folder import DomainFolder
-from fedra_ray.errors import ImageError, SettingError
 
 DOMAINS = ("art painting", "cartoon", "photo", "sketch")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from support import DOMAINNET, write_domainnet
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import open_dataset
 from fedra_ray.data.domainnet import DomainNet
 from fedra_ray.data.image import decode
-from fedra_ray.errors import ImageError, SettingError
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from support import write_domainnet
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import ImageError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.examples import Examples, in_turn
 from fedra_ray.data.source import ImageSource
 from fedra_ray.data.tree import Item, TreeDataset
-from fedra_ray.errors import ImageError
 
 NO_MEAN, NO_STD = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
 CACHES = ("memory", "node", "none")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import KINDS, draw_shape
 
+from fedra_ray.config.errors import ImageError
 from fedra_ray.data.image import decode
-from fedra_ray.errors import ImageError
 
 ORANGE = (200, 100, 50)
 GREY = 124  # of orange: 0.299 * 200 + 0.587 * 100 + 0.114 * 50

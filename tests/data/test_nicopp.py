@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from support import NICOPP, write_nicopp
 
+from fedra_ray.config.errors import SettingError
 from fedra_ray.data.image import decode
 from fedra_ray.data.nicopp import NicoPlusPlus
-from fedra_ray.errors import SettingError
 
 
 @pytest.fixture(scope="module", params=["NICO_DG/", ""], ids=["from the root", "from the domain"])

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fedra_ray.config import DatasetConfig
-from fedra_ray.data import manifest
+from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import open_dataset
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.errors import ImageError, SettingError
+from fedra_ray.data.prepare import manifest
 
 
 def png(value: int) -> bytes:

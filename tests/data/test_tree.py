@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fedra_ray.config.errors import ImageError, SettingError
 from fedra_ray.data.tree import Item, TreeDataset, class_names, folder, held_out, read_list
-from fedra_ray.errors import ImageError, SettingError
 
 
 def items(counts: dict[tuple[str, int], int]) -> list[Item]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.cli import main
-from fedra_ray.config import BackboneConfig
+from fedra_ray.cli.verbs import main
+from fedra_ray.config.schema import BackboneConfig
 
 
 @pytest.fixture

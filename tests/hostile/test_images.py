@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import draw_shape
 
+from fedra_ray.config.errors import ImageError
 from fedra_ray.data.image import MAX_PIXELS, decode
-from fedra_ray.errors import ImageError
 
 SHAPE = draw_shape(1, 2, np.random.default_rng(0))
 

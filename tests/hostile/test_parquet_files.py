@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow.fs import LocalFileSystem
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.data.prepare import PrepareConfig, begin, finish, is_done, plan, write_shard
+from fedra_ray.data.prepare.shards import PrepareConfig, begin, finish, is_done, plan, write_shard
 from fedra_ray.data.source import ImageSource
-from fedra_ray.errors import ImageError, SettingError
 
 LOCAL = LocalFileSystem()
 ROWS = 6

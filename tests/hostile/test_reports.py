@@ -1,21 +1,19 @@
 """How the command reports what it could not foresee."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.cli import compose, main
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.errors import SettingError
+from fedra_ray.cli.compose import compose
+from fedra_ray.cli.verbs import main
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
 
 
-def test_what_the_system_refuses_ends_in_one_line(world: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["pretrain", f"data={world / 'shapes.parquet'}", "out=/dev/null/weights.safetensors"]) == 1
+def test_what_the_system_refuses_ends_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["rounds=1", "run_dir=/proc/run"]) == 1
     message = capfd.readouterr().err
-    assert message.startswith("error: [Errno ")
-    assert "/dev/null" in message
+    assert message.startswith("error: /proc/run/config.yaml cannot be written: ")
     assert len(message.splitlines()) == 1
 
 

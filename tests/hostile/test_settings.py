@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.cli import main
+from fedra_ray.cli.verbs import main
 
 #: Overrides, and what the line must say.
 CASES: dict[str, tuple[str, str]] = {

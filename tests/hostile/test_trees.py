@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import write_domain_folder, write_domainnet
 
-from fedra_ray.config import DatasetConfig
+from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.domain_folder import DomainFolder
 from fedra_ray.data.domainnet import DomainNet
 from fedra_ray.data.source import ImageSource
 from fedra_ray.data.tree import read_list
-from fedra_ray.errors import ImageError, SettingError
 
 FIRST = "clipart/aircraft_carrier/clipart_001_000001.jpg"
 

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from fedra_ray.backbone import load_weights, normalisation
-from fedra_ray.config import BackboneConfig
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import BackboneConfig
+from fedra_ray.model.backbone import load_weights, normalisation
 
 State = dict[str, torch.Tensor]
 WEIGHT = "blocks.1.mlp.fc2.weight"

@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fedra_ray.config import BackboneConfig
+from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.methods.allsmall import AllSmall
-from fedra_ray.submodel import SubModel
+from fedra_ray.model.submodel import SubModel
 
 
 def test_every_client_holds_what_the_smallest_can() -> None:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from fedra_ray.config import BackboneConfig
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.methods.depthfl import DepthFL
-from fedra_ray.submodel import SubModel
+from fedra_ray.model.submodel import SubModel
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
 from fedra_ray.methods.fedra import FedRA
 
 

@@ -5,11 +5,11 @@ import torch
 from support import Given
 from torch.nn import functional
 
-from fedra_ray.config import BackboneConfig, TrainingConfig
-from fedra_ray.messages import ClientTask
+from fedra_ray.client.training import train_client
+from fedra_ray.config.schema import BackboneConfig, TrainingConfig
+from fedra_ray.federation.messages import ClientTask
 from fedra_ray.methods.headonly import HeadOnly
-from fedra_ray.submodel import SubModel
-from fedra_ray.training import train_client
+from fedra_ray.model.submodel import SubModel
 
 Values = Callable[..., np.ndarray]
 

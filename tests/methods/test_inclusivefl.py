@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedra_ray.aggregation import MaskedSum
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.federation.aggregation import MaskedSum
 from fedra_ray.methods.inclusivefl import InclusiveFL
 
 SEGMENTS = [slice(index, index + 1) for index in range(5)]  # four layers and the head

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fedra_ray.aggregation import MaskedSum
-from fedra_ray.config import ExperimentConfig, FleetConfig, MethodConfig
-from fedra_ray.errors import SettingError
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig, FleetConfig, MethodConfig
+from fedra_ray.federation.aggregation import MaskedSum
 from fedra_ray.methods.alllarge import AllLarge
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import create_method

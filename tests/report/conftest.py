@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.in_process import carry_out
-from fedra_ray.config import ExperimentConfig
+from analysis.runs.in_process import carry_out
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.facts import Facts, read
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.folder import Folder
 
 
 @pytest.fixture(scope="session")

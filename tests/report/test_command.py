@@ -9,10 +9,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedra_ray.cli import compose
-from fedra_ray.config import DeviceConfig, ExperimentConfig
+from fedra_ray.cli.compose import compose
+from fedra_ray.config.schema import DeviceConfig, ExperimentConfig
 from fedra_ray.report.command import command, overrides
-from fedra_ray.run_dir import FREE, flat
+from fedra_ray.run_dir.claim import FREE, flat
 
 CASES: dict[str, tuple[list[str], list[str] | None]] = {
     "default": ([], []),

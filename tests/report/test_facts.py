@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedra_ray.config import ExperimentConfig
-from fedra_ray.errors import SettingError
-from fedra_ray.messages import ClientReport, ClientTask
-from fedra_ray.records import Missing, Records
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.messages import ClientReport, ClientTask
 from fedra_ray.report.facts import MOST_CLIENTS, Facts, read
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import Missing, Records
 
 
 def copied(run: str, to: Path) -> Path:

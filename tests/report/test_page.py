@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedra_ray.config import ExperimentConfig
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.facts import Facts, read
 from fedra_ray.report.page import FILE, render
-from fedra_ray.storage import Folder
+from fedra_ray.run_dir.folder import Folder
 
 CHROMIUM = shutil.which("chromium")
 _VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -10,7 +10,7 @@ import pytest
 import ray
 from support import free_port, listening
 
-from fedra_ray.paths import filesystem
+from fedra_ray.config.paths import filesystem
 
 HERE = Path(__file__).parent
 

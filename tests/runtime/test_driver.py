@@ -20,14 +20,14 @@ from safetensors.numpy import load_file
 from support import running
 
 from analysis.chaos.disturbed import actors
-from analysis.in_process import carry_out
-from fedra_ray import cli
-from fedra_ray.config import CheckpointConfig, ExperimentConfig, MethodConfig, RuntimeConfig
+from analysis.runs.in_process import carry_out
+from fedra_ray.cli import verbs as cli
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import CheckpointConfig, ExperimentConfig, MethodConfig, RuntimeConfig
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.errors import SettingError
-from fedra_ray.records import SCHEMAS, read_table
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import SCHEMAS, read_table
 from fedra_ray.runtime.driver import run_experiment
-from fedra_ray.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -111,8 +111,8 @@ def test_a_finished_run_is_shown_and_not_overwritten(
 MAIN = """
 import pickle, sys
 from analysis.chaos.disturbed import actors
-from analysis.in_process import carry_out
-from fedra_ray import cli
+from analysis.runs.in_process import carry_out
+from fedra_ray.cli import verbs as cli
 from fedra_ray.runtime.driver import run_experiment
 cli.VERBS["run"] = lambda overrides: run_experiment(pickle.loads(bytes.fromhex(overrides[0])))
 sys.exit(cli.main(["run", sys.argv[1]]))

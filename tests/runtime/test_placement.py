@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.config import RuntimeConfig
-from fedra_ray.errors import SettingError
-from fedra_ray.messages import ClientTask
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.federation.messages import ClientTask
 from fedra_ray.runtime.placement import (
     Node,
     SlotSpec,

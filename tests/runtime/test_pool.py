@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import ray
 
-from fedra_ray.assembly import draw_up
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.config import ExperimentConfig, MethodConfig
-from fedra_ray.messages import ClientReport, ClientTask
-from fedra_ray.reduction import PartialRound
+from fedra_ray.config.schema import ExperimentConfig, MethodConfig
+from fedra_ray.federation.messages import ClientReport, ClientTask
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.preflight import draw_up
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from support import running
 
-from fedra_ray.cli import main
-from fedra_ray.data.manifest import read_manifest
+from fedra_ray.cli.verbs import main
+from fedra_ray.config.paths import filesystem
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.paths import filesystem
+from fedra_ray.data.prepare.manifest import read_manifest
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -4,10 +4,10 @@ import sys
 CODE = """
 import sys
 import fedra_ray.runtime.server
-from fedra_ray.cli import compose
-from fedra_ray.config import ExperimentConfig
+from fedra_ray.cli.compose import compose
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.methods.method import create_method
-from fedra_ray.paths import conf_dir
+from fedra_ray.config.paths import conf_dir
 
 for method in sorted(file.stem for file in (conf_dir() / "method").glob("*.yaml")):
     create_method(compose("config", ExperimentConfig, [f"method={method}"]), 12)

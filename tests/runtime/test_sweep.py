@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from support import running
 
-from analysis.in_process import run_here
-from fedra_ray.cli import main
+from analysis.runs.in_process import run_here
+from fedra_ray.cli.verbs import main
 
 LENGTH = ["rounds=25", "training.max_steps=2"]
 

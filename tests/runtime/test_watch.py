@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.config import ExperimentConfig, WatchConfig
+from fedra_ray.config.schema import ExperimentConfig, WatchConfig
 from fedra_ray.runtime.driver import run_experiment
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -1,0 +1,126 @@
+"""Maps of a model's features, in which one sees whether images lie together by class or by domain.
+
+    python -m analysis.embedding RUN_DIR... [--out FOLDER] [--layers 6 12] [--images 600]
+
+t-SNE (van der Maaten and Hinton, JMLR 2008) of features at some layers after the last kept round, of images of the
+evaluation split, equally many of each domain. Neighbours mean something; distances between far groups and sizes of
+groups do not. One seed of every method is shown, the first that is named.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from analysis.plots import output
+from analysis.runs.features import Array, features
+from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.replay import Replay
+from analysis.runs.selection import every_round, key
+from fedra_ray.config.errors import SettingError
+from fedra_ray.report.style import MARKERS, colour, drawing
+
+IMAGES = 600
+SHOWN_CLASSES = 10
+
+
+def analyse(runs: Sequence[Run], layers: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
+    """A row an image and layer, of the first run of every method.
+
+    Args:
+        runs: Finished runs that keep restart points.
+        layers: After how many blocks; None takes half of those evaluated, and all.
+        images: The most images of all domains together.
+
+    Returns:
+        Columns run, method, seed, round, layer, domain, label, name (of the class), x and y (of the map).
+
+    Raises:
+        SettingError: for a layer beyond the evaluated ones, too few images, or a run that keeps no restart point.
+    """
+    first = {run.label: run for run in reversed(runs)}
+    chosen = sorted(first.values(), key=runs.index)
+    return pd.concat([pd.DataFrame(_rows(run, layers, images)) for run in chosen], ignore_index=True)
+
+
+def embed(values: Array) -> Array:
+    """A map (images, 2) of standardised features (images, width), the same every time."""
+    perplexity = min(30.0, (len(values) - 1) / 3)
+    flat = StandardScaler().fit_transform(values)
+    if not flat.any():  # a class token that has seen no image: all lie in one place
+        return np.zeros((len(values), 2))
+    # One thread: the sums of several come in another order every time. After 500 steps such small maps have settled.
+    with threadpool_limits(1):
+        return TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=0).fit_transform(flat)
+
+
+def _rows(run: Run, layers: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
+    replay, number = Replay(run), every_round(run)[-1]
+    per_domain, deepest = images // len(replay.blueprint.domains), len(replay.method.evaluated_layers)
+    if per_domain < 2:
+        raise SettingError("--images", images, "at least two for every domain")
+    found = features(replay, replay.values(number), run.config.evaluation.split, per_domain)
+    for layer in layers or (deepest // 2, deepest):
+        if not 0 <= layer <= deepest:
+            raise SettingError("--layers", layer, f"{run.label} evaluates {deepest} layers")
+        for label, domain, (x, y) in zip(found.labels, found.domains, embed(found.values[layer]), strict=True):
+            names = {"domain": replay.blueprint.domains[domain], "name": replay.blueprint.classes[label]}
+            yield {**key(run), "round": number, "layer": layer, "label": label, **names, "x": x, "y": y}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A row a method; for every layer the map coloured by domain, and by the first ten classes, the others grey."""
+    domains, methods = sorted(table["domain"].unique()), table["method"].unique()
+    names = table.drop_duplicates("label").sort_values("label")["name"].tolist()[:SHOWN_CLASSES]
+    columns = 2 * table.groupby("method")["layer"].nunique().max()
+    with drawing(1.8 * columns, 0.9 + 1.8 * len(methods), len(methods), columns) as (figure, panels):
+        for axes in panels:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for index, method in enumerate(methods):
+            rows = table[table["method"] == method]
+            here = panels[index * columns : (index + 1) * columns]
+            here[0].set_ylabel(method)
+            for (layer, of_layer), place in zip(rows.groupby("layer"), range(0, columns, 2), strict=False):
+                _points(here[place], of_layer, "domain", domains)
+                _points(here[place + 1], of_layer, "name", names)
+                here[place].set_title(f"{layer} blocks, domains")
+                here[place + 1].set_title("classes")
+        for axes, title, side in ((panels[0], "domain", "left"), (panels[1], "class", "right")):
+            handles, labels = axes.get_legend_handles_labels()
+            figure.legend(handles, labels, title=title, loc=f"outside lower {side}", ncols=5, handletextpad=0)
+    return figure
+
+
+def _points(axes: Axes, rows: pd.DataFrame, by: str, values: Sequence[str]) -> None:
+    """A map whose points have the colour and the marker of their value, and are pale where that is not listed."""
+    rest = rows[~rows[by].isin(values)]
+    axes.scatter(rest["x"], rest["y"], s=2, color="0.85", linewidth=0)
+    for index, value in enumerate(values):
+        chosen, marker = rows[rows[by] == value], MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
+        axes.scatter(chosen["x"], chosen["y"], s=7, color=colour(index), marker=marker, linewidth=0, label=value)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw the maps of the runs that the command line names; returns the exit code of `output.main`."""
+    command = parser("embedding", __doc__)
+    command.add_argument("--layers", type=int, nargs="+", metavar="LAYER", help="blocks (default: half and all)")
+    command.add_argument("--images", type=int, default=IMAGES, help="of all domains (default: %(default)s)")
+    given = command.parse_args(arguments)
+
+    def carry_out() -> None:
+        table = analyse(read_runs(given.runs), given.layers, given.images)
+        output.write(given.out, "embedding", table, draw(table))
+
+    return output.main(carry_out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""How well a linear probe after every block tells the classes, domain by domain.
+
+    python -m analysis.probes RUN_DIR... [--out FOLDER] [--rounds 0 20 40] [--images 512]
+
+A probe is a ridge classifier on standardised features, fitted on training images of all domains together and tested on
+each domain's evaluation split (Alain and Bengio, arXiv 1610.01644, probe in this way, with logistic regression; ridge
+has a closed form, and chooses its penalty by leave-one-out error on the training images). Features are those that a
+head at that depth would read. So layer 0, before any block, is at chance for a backbone that reads a class token, which
+has seen no image by then. FedRA holds that layers drawn at random are all taught by all domains: where that fails,
+accuracy falls behind in the domains of shallow clients, from the layer on that these clients never held.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from analysis.plots import output
+from analysis.plots.series import by_method, curve, last_rounds, legend_below, reference
+from analysis.runs.features import Features, features
+from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.replay import Replay
+from analysis.runs.selection import add_rounds, few_rounds, key
+from fedra_ray.report.style import INK, drawing
+
+IMAGES = 512
+_PENALTIES = np.logspace(-1, 4, 6)
+
+
+def accuracies(train: Features, test: Features) -> NDArray[np.float64]:
+    """Accuracy (layers + 1, domains) of a probe after every block, on every domain that the test images have."""
+    domains = np.unique(test.domains)
+    found = []
+    for fitted, tested in zip(train.values, test.values, strict=True):
+        probe = make_pipeline(StandardScaler(), RidgeClassifierCV(_PENALTIES)).fit(fitted, train.labels)
+        hits = probe.predict(tested) == test.labels
+        found.append([hits[test.domains == domain].mean() for domain in domains])
+    return np.array(found)
+
+
+def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
+    """A row a run, round, layer and domain.
+
+    Args:
+        runs: Finished runs that keep restart points.
+        rounds: Kept rounds, besides round 0; None takes the first, the middle and the last kept.
+        images: The most images of a domain, drawn uniformly, to fit a probe on, and as many to test it on.
+
+    Returns:
+        Columns run, method, seed, round, layer (how many blocks the images went through), domain, accuracy in [0, 1].
+
+    Raises:
+        SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
+    """
+    return pd.DataFrame(row for run in runs for row in _rows(run, rounds, images))
+
+
+def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
+    replay, numbers = Replay(run), few_rounds(run, rounds)
+    for number in numbers:
+        values = replay.values(number)
+        train = features(replay, values, "train", images)
+        found = accuracies(train, features(replay, values, run.config.evaluation.split, images))
+        for (layer, domain), accuracy in np.ndenumerate(found):
+            named = {"layer": layer, "domain": replay.blueprint.domains[domain], "accuracy": accuracy}
+            yield {**key(run), "round": number, **named}
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of every run's last round, with a column `gain`: accuracy less that of round 0."""
+    same = ["run", "layer", "domain"]
+    start = table[table["round"] == 0].set_index(same)["accuracy"]
+    last = last_rounds(table).set_index(same)
+    return last.assign(gain=last["accuracy"] - start).reset_index()
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Accuracy over layers, mean over domains; and in a panel a domain what was gained since round 0, in points."""
+    table = table.assign(accuracy=100 * table["accuracy"])
+    last, domains = gains(table), table["domain"].unique()
+    columns = min(4, len(domains) + 1)
+    rows = -(-(len(domains) + 1) // columns)
+    with drawing(1.9 * columns, 0.5 + 1.9 * rows, rows, columns) as (figure, panels):
+        whole, *others = panels
+        for axes in others[1 : len(domains)]:
+            axes.sharey(others[0])
+        reference(whole, table[table["round"] == 0], "layer", "accuracy", "round 0")
+        for index, method, of_method in by_method(last):
+            curve(whole, of_method, "layer", "accuracy", index, method)
+            for axes, domain in zip(others, domains, strict=False):
+                curve(axes, of_method[of_method["domain"] == domain], "layer", "gain", index)
+        whole.set(title="all domains", ylabel="probe accuracy, %", ylim=(0, 100))
+        for axes, domain in zip(others, domains, strict=False):
+            axes.axhline(0, color=INK, linestyle=":", linewidth=1)
+            axes.set_title(domain)
+        others[0].set_ylabel("gain, points")
+        for axes in panels[: len(domains) + 1]:
+            axes.set_xlabel("blocks")
+        for axes in others[len(domains) :]:
+            axes.set_axis_off()
+        legend_below(figure, whole)
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Probe the runs that the command line names; returns the exit code of `output.main`."""
+    command = parser("probes", __doc__)
+    add_rounds(command, "the first, middle and last kept")
+    command.add_argument("--images", type=int, default=IMAGES, help="of a domain and split (default: %(default)s)")
+    given = command.parse_args(arguments)
+
+    def carry_out() -> None:
+        table = analyse(read_runs(given.runs), given.rounds, given.images)
+        output.write(given.out, "probes", table, draw(table))
+
+    return output.main(carry_out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Print the accuracy of finished runs beside what papers report for the same method.
+
+    python -m analysis.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
+
+Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
+where the paper's data set, backbone, method and fleet are the run's; its difference is the measured mean minus its own.
+An empty place is something that the paper, or a run of an older version, does not state. Runs that are not finished are
+left out, and stderr says which.
+
+A file of analysis/published is a paper: its `fleets` (the clients' depths) and its `tables` of `cells`, in percent. In
+a cell, `accuracy` is per domain, where known, and null stands for what is not stated: the `backbone`, the `setting`
+(name of the partition), the `rounds` and `runs`; or for a `fleet` on which the method does not depend.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.plots.formats import FORMATS, MEAN, Row, Table
+from analysis.runs import reading as runs
+from analysis.runs.settings import apart
+from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.claim import flat, shaping
+from fedra_ray.run_dir.folder import Folder
+
+PUBLISHED = Path(__file__).parents[1] / "published"
+#: Settings that have a column of their own.
+_SHOWN = ("fleet.depths", "partition.name", "partition.alpha", "rounds")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A published result, in percent; the module's docstring explains what None means."""
+
+    source: str
+    dataset: str
+    backbone: str | None
+    method: str
+    fleet: str | None
+    setting: str | None
+    rounds: int | None
+    runs: int | None
+    accuracy: dict[str, float]
+    mean: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Its directory.
+        summary: Its summary.json.
+        settings: Those that shape its result, by dotted name; depths that stay with a domain from the largest down.
+        permuted: Whether the depths of the run itself are in another order.
+    """
+
+    folder: Folder
+    summary: dict[str, Any]
+    settings: dict[str, Any]
+    permuted: bool
+
+
+def read_published() -> tuple[list[Cell], dict[str, list[int]]]:
+    """Every published cell, and the depths of the fleets that they name."""
+    cells: list[Cell] = []
+    fleets: dict[str, list[int]] = {}
+    for path in sorted(PUBLISHED.glob("*.yaml")):
+        paper = yaml.safe_load(path.read_text(encoding="utf-8"))
+        fleets.update(paper["fleets"])
+        reference = f"arXiv {paper['arxiv']}" if paper["arxiv"] else paper["venue"]
+        for table in paper["tables"]:
+            common = {name: table[name] for name in ("setting", "rounds", "runs")}
+            common["source"] = f"{paper['paper']} ({reference}), {table['table']}"
+            cells += [Cell(**common, **cell) for cell in table["cells"]]
+    return cells, fleets
+
+
+def read_run(where: str | Path) -> Run:
+    """The run in a directory, a path or a URI.
+
+    Raises:
+        SettingError: if it is not the directory of a finished run.
+    """
+    folder, written, summary = runs.read_files(where)
+    settings = shaping(dict(flat(written)))
+    if "fleet.depths" not in settings:
+        raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
+    depths = settings["fleet.depths"]
+    largest_first = depths if settings.get("fleet.dynamic") else sorted(depths, reverse=True)
+    settings |= {"domains": sorted(summary["accuracy"]), "fleet.depths": largest_first}
+    return Run(folder, summary, settings, depths != largest_first)
+
+
+def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
+    """A table for every data set, backbone and split.
+
+    Args:
+        measured: The runs.
+        dataset: Whose published cells to print beside it; None is the runs' own.
+        backbone: The same.
+
+    Raises:
+        SettingError: if two of the runs are the same, seed included.
+    """
+    cells, fleets = read_published()
+    panels: dict[tuple[str, str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in measured:
+        panel = run.summary["dataset"], run.summary["backbone"], run.summary["split"]
+        panels[panel][json.dumps(run.settings, sort_keys=True)].append(run)
+    tables = []
+    for (own_dataset, own_backbone, split), by_settings in panels.items():
+        wanted = (dataset or own_dataset, backbone or own_backbone)
+        beside = [c for c in cells if c.dataset == wanted[0] and c.backbone in (None, wanted[1]) and split == "test"]
+        groups = list(by_settings.values())
+        rows = [row for group in groups for row in _rows(group, groups, beside, fleets)]
+        columns = dict.fromkeys(domain for group in groups for domain in group[0].summary["accuracy"])
+        title = f"{own_dataset}, {own_backbone}: {split} accuracy in percent (± standard deviation over seeds)"
+        if wanted != (own_dataset, own_backbone):
+            title += f", beside published figures for {wanted[0]}, {wanted[1]}"
+        tables.append(Table(title, [*columns, MEAN], rows))
+    return tables
+
+
+def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: dict[str, list[int]]) -> list[Row]:
+    """The mean over a group of runs, then the cells to compare it with."""
+    _check_seeds(group)
+    summary, settings = group[0].summary, group[0].settings
+    fleet = _fleet(settings, fleets)
+    values = [run.summary["accuracy"] | {MEAN: run.summary["mean_accuracy"]} for run in group]
+    percent = {name: [100 * value[name] for value in values] for name in values[0]}
+    measured = Row(
+        dataset=summary["dataset"],
+        backbone=summary["backbone"],
+        split=summary["split"],
+        method=_label(group[0], [other[0] for other in groups]),
+        fleet=f"{fleet}, permuted" if any(run.permuted for run in group) else fleet,
+        partition=_partition(settings),
+        rounds=summary["rounds"],
+        runs=len(group),
+        accuracy={name: statistics.mean(found) for name, found in percent.items()},
+        deviation={name: statistics.stdev(found) for name, found in percent.items() if len(found) > 1},
+    )
+    same = [c for c in cells if c.method == summary["method"] and c.fleet in (None, fleet)]
+    same = [c for c in same if c.setting in (None, settings.get("partition.name"))]
+    return [measured, *(_published(cell, measured.accuracy[MEAN]) for cell in same)]
+
+
+def _published(cell: Cell, measured: float) -> Row:
+    """A cell as a row; without a difference where it may be of another backbone than the run."""
+    return Row(
+        dataset=cell.dataset,
+        backbone=cell.backbone or "",
+        split="test",
+        method=cell.method,
+        fleet=cell.fleet or "any",
+        partition=cell.setting or "",
+        rounds=cell.rounds,
+        runs=cell.runs,
+        accuracy=cell.accuracy | {MEAN: cell.mean},
+        difference=measured - cell.mean if cell.backbone else None,
+        source=cell.source if cell.backbone else f"{cell.source}, backbone not stated",
+    )
+
+
+def _check_seeds(group: list[Run]) -> None:
+    first: dict[int, Run] = {}
+    for run in group:
+        other = first.setdefault(run.summary["seed"], run)
+        if other is not run:
+            raise SettingError(
+                "RUN_DIR", str(run.folder), f"is the same run as {other.folder}, seed included; name one"
+            )
+
+
+def _label(run: Run, rivals: list[Run]) -> str:
+    """The method's name, with the settings that tell its rows apart."""
+    same = [rival.settings for rival in rivals if rival.summary["method"] == run.summary["method"]]
+    return " ".join([run.summary["method"], *apart(run.settings, same, _SHOWN)])
+
+
+def _fleet(settings: dict[str, Any], fleets: dict[str, list[int]]) -> str:
+    """The name of the fleet with the same shares of depths, else the depths themselves."""
+    if settings.get("fleet.memory_mb"):
+        return "by memory"
+    depths = settings["fleet.depths"]
+    named = (name for name, others in fleets.items() if _shares(others) == _shares(depths))
+    fleet = next(named, " ".join(map(str, depths)))
+    return f"{fleet}, dynamic" if settings.get("fleet.dynamic") else fleet
+
+
+def _partition(settings: dict[str, Any]) -> str:
+    name = settings.get("partition.name", "")
+    return f"{name}, alpha {settings['partition.alpha']:g}" if settings.get("partition.scheme") == "domain" else name
+
+
+def _shares(depths: list[int]) -> dict[int, float]:
+    return {depth: depths.count(depth) / len(depths) for depth in depths}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; returns the exit code: 0 done, 2 a directory that is not one of a finished run."""
+    cells, _ = read_published()
+    parser = argparse.ArgumentParser(prog="python -m analysis.table", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
+    parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
+    parser.add_argument("--backbone", choices=sorted({c.backbone for c in cells if c.backbone}), help="the same")
+    given = parser.parse_args(arguments)
+    try:
+        tables = tabulate(runs.finished(given.runs, read_run), given.dataset, given.backbone)
+    except SettingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(FORMATS[given.format](tables), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

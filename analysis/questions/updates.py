@@ -1,0 +1,93 @@
+"""How much every layer's LoRA learnt, and in how many directions.
+
+    python -m analysis.updates RUN_DIR... [--out FOLDER] [--rounds 20 40]
+
+What LoRA adds to a frozen weight is (alpha / rank) B A. It is zero at round 0, where B is, so its Frobenius norm is how
+far the layer has come. Its effective rank (Roy and Vetterli, EUSIPCO 2007) is how many directions that took: between 1
+and the rank. FedRA holds that layers drawn at random learn alike; a layer that few clients train, or clients of one
+domain, stays behind.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.plots import output
+from analysis.plots.series import by_method, curve, last_rounds, legend_below
+from analysis.runs.aggregates import factors_at
+from analysis.runs.factors import decompose, effective_rank
+from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.replay import Replay
+from analysis.runs.selection import add_rounds, every_round, key
+from fedra_ray.report.style import drawing
+
+
+def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.DataFrame:
+    """A row a run, round, layer and target.
+
+    Args:
+        runs: Finished runs that keep restart points.
+        rounds: Kept rounds, or 0; None takes all of these.
+
+    Returns:
+        Columns run, method, seed, round, layer (from 1), target (path of the module in the block), norm (Frobenius) and
+        effective_rank (not a number where nothing was learnt).
+
+    Raises:
+        SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
+    """
+    return pd.DataFrame(row for run in runs for row in _rows(run, rounds))
+
+
+def of_layers(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a run, round and layer: the norm of its targets' updates together, the mean of their effective ranks."""
+    grouped = table.groupby(["run", "method", "seed", "round", "layer"], sort=False)
+    found = grouped.agg(
+        norm=("norm", lambda norms: np.sqrt((norms**2).sum())), effective_rank=("effective_rank", "mean")
+    )
+    return found.reset_index()
+
+
+def _rows(run: Run, rounds: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+    replay, lora = Replay(run), run.config.lora
+    for number in every_round(run, rounds):
+        values = replay.values(number)
+        for layer, target in product(range(run.num_layers), replay.blueprint.targets):
+            _, singular, _ = decompose(factors_at(replay, values, f"blocks.{layer}.{target}"))
+            norm = lora.alpha / lora.rank * float(np.linalg.norm(singular))
+            found = {"layer": layer + 1, "target": target, "norm": norm, "effective_rank": effective_rank(singular)}
+            yield {**key(run), "round": number, **found}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Norm and effective rank over layers by method, after the last round of the table."""
+    with drawing(7.2, 2.9, 1, 2) as (figure, (norms, ranks)):
+        for index, method, rows in by_method(of_layers(last_rounds(table))):
+            curve(norms, rows, "layer", "norm", index, method)
+            curve(ranks, rows, "layer", "effective_rank", index)
+        norms.set(title="LoRA update", xlabel="layer", ylabel="Frobenius norm", ylim=(0, None))
+        ranks.set(title="its effective rank, mean over targets", xlabel="layer", ylabel="directions", ylim=(0, None))
+        legend_below(figure, norms)
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the runs that the command line names; returns the exit code of `output.main`."""
+    command = parser("updates", __doc__)
+    add_rounds(command, "0 and all")
+    given = command.parse_args(arguments)
+
+    def carry_out() -> None:
+        table = analyse(read_runs(given.runs), given.rounds)
+        output.write(given.out, "updates", table, draw(table))
+
+    return output.main(carry_out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What a head could read after every block of a run's global model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.runs.images import batches
+from analysis.runs.replay import Replay, Vector
+from fedra_ray.model.submodel import SubModel
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images of all domains after every block.
+
+    Attributes:
+        values: (layers + 1, images, width); entry n is read after the first n layers, through the final norm and the
+            pooling of the backbone, as DepthFL's exits read it.
+        labels: Class (images,) of each image.
+        domains: Index (images,) of each image's domain.
+    """
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    domains: NDArray[np.int64]
+
+
+def features(replay: Replay, values: Vector, split: str, per_domain: int) -> Features:
+    """Features of images of a split in the full evaluated model.
+
+    Args:
+        replay: The run; its method says which layers are evaluated.
+        values: A global adapter, flat.
+        split: train, validation or test.
+        per_domain: The most images of a domain, drawn as `analysis.runs.images.batches` does.
+    """
+    model, layers = replay.model, replay.method.evaluated_layers
+    model.load(values, [])
+    found, labels, domains = [], [], []
+    with torch.inference_mode():
+        for domain, images, classes in batches(replay, split, per_domain):
+            found.append(_after_every_block(model, images, layers).numpy())
+            labels.append(classes.numpy())
+            domains.append(np.full(len(classes), domain))
+    return Features(np.concatenate(found, axis=1), np.concatenate(labels), np.concatenate(domains))
+
+
+def _after_every_block(model: SubModel, images: Tensor, layers: tuple[int, ...]) -> Tensor:
+    """Features (layers + 1, images, width) of a batch."""
+    inputs = model.embed(images)
+    found = [model.readout(inputs.tokens)]
+    for layer in layers:
+        inputs = inputs.after(model.blocks[layer])
+        found.append(model.readout(inputs.tokens))
+    return torch.stack(found)

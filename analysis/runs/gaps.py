@@ -1,0 +1,96 @@
+"""What aggregated factors compute against the mean of what clients compute, by layer and end to end."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from analysis.runs.aggregates import Aggregate, factors_at, places
+from analysis.runs.factors import AGGREGATIONS, Array, Factors, relative
+from analysis.runs.replay import Vector
+from analysis.runs.tuned import Held, Tuned
+
+_ROWS = 1024  # input vectors a layer: more than any token width of a small model, and little memory in a large one
+
+
+def branch_gaps(
+    held: Mapping[str, Held], before: Mapping[str, Factors], inputs: Mapping[str, Array]
+) -> dict[str, tuple[float, float]]:
+    """Error of a layer's aggregated branches against the mean of its holders' branches, by aggregation.
+
+    The scaling s stands on both sides of the ratios and drops out.
+
+    Args:
+        held: By place, the factors of the holders.
+        before: By place, the factors that the holders began with.
+        inputs: By place, what goes in there (rows, inputs).
+
+    Returns:
+        The norm of the difference over all places, relative to the mean outputs and to what these changed by.
+    """
+    means = {
+        place: sum(share * each.output(inputs[place]) for each, share in zip(those.factors, those.shares, strict=True))
+        for place, those in held.items()
+    }
+    mean = _flat(means)
+    change = mean - _flat({place: before[place].output(inputs[place]) for place in held})
+    found = {}
+    for aggregation in AGGREGATIONS:
+        gap = (
+            _flat({place: those.aggregated[aggregation].output(inputs[place]) for place, those in held.items()}) - mean
+        )
+        found[aggregation] = relative(gap, mean), relative(gap, change)
+    return found
+
+
+def _flat(outputs: Mapping[str, Array]) -> Array:
+    """All values of all places."""
+    return np.concatenate([values.ravel() for values in outputs.values()])
+
+
+def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
+    """The gap of every evaluated layer's own output, by aggregation; none where nobody holds it."""
+    replay, layers = tuned.replay, tuned.replay.method.evaluated_layers
+    model = Aggregate(replay, 1)
+    model.load(tuned.values)
+    inputs = model.inputs(images, layers, _ROWS)
+    for layer in layers:
+        held = {place: tuned.held[place] for place in places(replay, layer) if place in tuned.held}
+        before = {place: factors_at(replay, tuned.values, place) for place in held}
+        gaps = branch_gaps(held, before, inputs) if held else dict.fromkeys(AGGREGATIONS, (0.0, 0.0))
+        for aggregation, (error, of_change) in gaps.items():
+            place = {"aggregation": aggregation, "part": "layer", "layer": layer + 1}
+            yield {**place, "holders": len(tuned.holders(layer)), "error": error, "error_of_change": of_change}
+
+
+def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
+    """The gap of class scores, by aggregation: against clients in the full model, and against their sub-models."""
+    layers = tuned.replay.method.evaluated_layers
+    own = [update.task.layers for update in tuned.updates]
+    model = Aggregate(tuned.replay, len(own))
+
+    def scores(values: Vector, held: tuple[int, ...], instead: Mapping[str, Factors] | None = None) -> Array:
+        model.load(values, instead)
+        return model.logits(images, held)
+
+    def mean(found: Sequence[Array]) -> Array:
+        return np.tensordot(tuned.shares, found, axes=1)
+
+    means = {  # after the round, and before it
+        "scores": (mean([scores(values, layers) for values in tuned.clients]), scores(tuned.values, layers)),
+        "sub-models": (
+            mean([scores(values, held) for values, held in zip(tuned.clients, own, strict=True)]),
+            mean([scores(tuned.values, held) for held in own]),
+        ),
+    }
+    heads = tuned.mean_heads()  # linear in the features: their mean is right for every way to aggregate factors
+    for aggregation in AGGREGATIONS:
+        aggregated = {place: those.aggregated[aggregation] for place, those in tuned.held.items()}
+        found = scores(heads, layers, aggregated)
+        for part, (after, before) in means.items():
+            errors = {
+                "error": relative(found - after, after),
+                "error_of_change": relative(found - after, after - before),
+            }
+            yield {"aggregation": aggregation, "part": part, "layer": None, "holders": len(own), **errors}

@@ -1,0 +1,70 @@
+"""Runs in groups that differ in nothing but the seed: their names, their tables, and means with confidence intervals.
+
+Every table of an analysis begins with the columns of `KEY`. The label is `Run.label`, with the settings that tell apart
+what would have the same; the fleet is `Run.fleet`, so that depths may be dealt to other domains under every seed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.reading import Run
+from analysis.runs.settings import apart
+from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.claim import flat, shaping
+
+GROUP = ["label", "fleet"]
+KEY = [*GROUP, "seed"]
+CONFIDENCE = 0.95
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """The label of each run, alike for those that differ only in their seed and in who has which depth.
+
+    Raises:
+        SettingError: if two are the same, seed included.
+    """
+    settings = [shaping(dict(flat(asdict(run.config)))) for run in runs]
+    found, seen = [], dict[tuple[str, str, int], Run]()
+    for run, own in zip(runs, settings, strict=True):
+        rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]
+        names = (text.removeprefix("method.options.") for text in apart(own, rivals, ["fleet.depths"]))
+        label = ", ".join([run.label, *names])
+        key = label, run.fleet, run.config.seed
+        if key in seen:
+            allowed = f"is the same run as {seen[key].folder}, seed included; name one"
+            raise SettingError("RUN_DIR", str(run.folder), allowed)
+        seen[key] = run
+        found.append(label)
+    return found
+
+
+def collect(runs: Sequence[Run], of_run: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
+    """One table of all runs: what `of_run` says of each, after label, fleet and seed."""
+    parts = []
+    for run, label in zip(runs, labels(runs), strict=True):
+        part = of_run(run)
+        for position, value in enumerate((label, run.fleet, run.config.seed)):
+            part.insert(position, KEY[position], value)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean and sample deviation of a column in groups of rows, one row a seed.
+
+    Returns:
+        The columns of `by`, then n (values that are there), mean, deviation, and low and high: Student's interval of
+        the mean at 95 %, n - 1 degrees of freedom. Deviation and interval are empty where n is 1.
+    """
+    found = table.groupby(list(by), sort=False, dropna=False)[value]
+    result = found.agg(n="count", mean="mean", deviation="std").reset_index()
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, result["n"] - 1) * result["deviation"] / np.sqrt(result["n"])
+    return result.assign(low=result["mean"] - half, high=result["mean"] + half)
+
+
+def _name(run: Run) -> tuple[str, str]:
+    return run.label, run.fleet

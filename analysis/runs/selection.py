@@ -1,0 +1,40 @@
+"""Which rounds of a run are looked at, and how its rows are told from those of other runs."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.runs.reading import Run
+from fedra_ray.config.errors import SettingError
+
+
+def key(run: Run) -> dict[str, Any]:
+    """The columns that every row of a run begins with."""
+    return {"run": str(run.folder), "method": run.label, "seed": run.config.seed}
+
+
+def add_rounds(parser: argparse.ArgumentParser, default: str) -> None:
+    """Let a command's user choose rounds; `default` says which are taken otherwise."""
+    parser.add_argument("--rounds", type=int, nargs="+", metavar="ROUND", help=f"of those kept (default: {default})")
+
+
+def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
+    """The wanted rounds, ascending; without a wish round 0, with which the run began, and all that it keeps.
+
+    Raises:
+        SettingError: for a round of which the run keeps no adapter, or if it keeps none at all.
+    """
+    kept = [0, *run.saved_rounds]
+    if len(kept) == 1:
+        raise SettingError("RUN_DIR", str(run.folder), "keeps no restart points: checkpoint.every, checkpoint.keep")
+    for number in wanted or ():
+        if number not in kept:
+            allowed = f"{run.folder} keeps the rounds {', '.join(map(str, kept))}"
+            raise SettingError("--rounds", number, allowed)
+    return sorted(set(wanted or kept))
+
+
+def few_rounds(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
+    """Round 0, to compare with, and the wanted rounds; without a wish the first, the middle and the last kept."""
+    rounds = every_round(run, wanted)
+    return sorted({0, *(wanted or (rounds[1], rounds[len(rounds) // 2], rounds[-1]))})

@@ -1,0 +1,1 @@
+"""Every experiment of the study, and the album of its figures: python -m analysis.study."""

@@ -1,0 +1,193 @@
+"""Run the experiments behind every table and figure on the embedded benchmark, and draw them.
+
+    python -m analysis.study [--backbone glyph_vit] [--out studies/glyph_vit] [--processes 2]
+
+1. tune: every method gets the same grid of learning rates, judged by mean validation accuracy at seed 0;
+2. methods: each at its best setting, three seeds, every seed with another assignment of depths to domains;
+3. extreme: all clients at 1, 2, 3, 4 and 6 blocks, drawn uniformly and as prefixes;
+4. convergence: FedRA's four draws on fleets of the same total depth, from equal clients to very unequal ones.
+
+Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
+goes on where it stopped. Runs share the machine's cores as whole processes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.runs.in_process import run_all
+from analysis.study.album import fill
+
+METHODS = {
+    "AllLarge": ["method=alllarge"],
+    "FedRA": ["method=fedra"],
+    "DepthFL": ["method=depthfl"],
+    "InclusiveFL": ["method=inclusivefl"],
+    "InclusiveFL, no distillation": ["method=inclusivefl", "method.options.momentum=0"],
+    "Exclusive": ["method=exclusive"],
+    "AllSmall": ["method=allsmall"],
+    "Head only": ["method=headonly"],
+}
+GRID = [[f"training.lr={lr}", f"training.head_lr={lr}"] for lr in (0.01, 0.03, 0.1)]
+TUNING_ROUNDS = 15
+GRID_ROUNDS = 20  # of the stages after the methods
+DEPTHS = {0: [12, 10, 8, 6, 4, 3], 1: [3, 4, 6, 8, 10, 12], 2: [8, 3, 12, 4, 6, 10]}
+#: Of the same total depth; by seed, the domains change places as they do in DEPTHS.
+FLEETS = {"equal": [8, 7, 7, 7, 7, 7], "mild": [9, 8, 7, 7, 6, 6], "paper": [12, 10, 8, 6, 4, 3]}
+DRAWS = ("uniform", "covering", "balanced", "prefix")
+SHALLOW = (1, 2, 3, 4, 6)
+#: What a client of each of the paper's depths might be; it changes no result, and gives every round a simulated time.
+DEVICES = {12: "workstation", 10: "workstation", 8: "edge_gpu", 6: "edge_gpu", 4: "laptop", 3: "phone"}
+RECORDED = ["checkpoint.every=10", "checkpoint.keep=100"]
+
+Runs = dict[str, list[str]]
+
+
+def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
+    """The best setting of the grid for every method, by mean validation accuracy at seed 0."""
+    runs = {
+        f"{method}/{index}": [
+            *common,
+            *METHODS[method],
+            *setting,
+            f"rounds={TUNING_ROUNDS}",
+            "evaluation.split=validation",
+            f"run_dir={out / 'tune' / f'{slug(method)}-{index}'}",
+        ]
+        for method in METHODS
+        for index, setting in enumerate(GRID)
+    }
+    summaries = run_all(runs, processes, "tuning")
+    best = {}
+    for method in METHODS:
+        scores = [summaries[f"{method}/{index}"]["mean_accuracy"] for index in range(len(GRID))]
+        best[method] = GRID[int(np.argmax(scores))]
+    return best
+
+
+def methods(out: Path, best: dict[str, list[str]]) -> Runs:
+    """Every method at its best setting, with every seed."""
+    return {
+        f"{method}/{seed}": [
+            *METHODS[method],
+            *best[method],
+            *_fleet(seed, depths),
+            "evaluation.every=10",
+            f"fleet.devices={_listed(DEVICES[depth] for depth in depths)}",
+            f"run_dir={out / 'test' / f'{slug(method)}-{seed}'}",
+        ]
+        for seed, depths in DEPTHS.items()
+        for method in METHODS
+    }
+
+
+def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
+    """Fleets in which nobody is deep, with every seed."""
+    return {
+        f"{draw} {depth}/{seed}": [
+            *best["FedRA"],
+            *_fleet(seed, [depth] * 6),
+            f"allocation.draw={draw}",
+            f"rounds={GRID_ROUNDS}",
+            f"run_dir={out / 'extreme' / f'{draw}-{depth}-{seed}'}",
+        ]
+        for seed in DEPTHS
+        for depth in SHALLOW
+        for draw in ("uniform", "prefix")
+    }
+
+
+def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
+    """FedRA's draws on fleets of one total depth, with every seed."""
+    return {
+        f"{draw} {fleet}/{seed}": [
+            *best["FedRA"],
+            *_fleet(seed, _permuted(depths, seed)),
+            f"rounds={GRID_ROUNDS}",
+            "evaluation.every=5",
+            f"allocation.draw={draw}",
+            f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
+        ]
+        for seed in DEPTHS
+        for fleet, depths in FLEETS.items()
+        for draw in DRAWS
+    }
+
+
+def results(summaries: dict[str, dict[str, object]], best: dict[str, list[str]]) -> pa.Table:
+    """A row per method and seed: the setting, and test accuracy per domain and mean."""
+    rows = []
+    for method in METHODS:
+        for seed in DEPTHS:
+            summary = summaries[f"{method}/{seed}"]
+            accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}  # type: ignore[dict-item]
+            rows.append({"method": method, "seed": seed, "setting": " ".join(best[method]), **accuracy})
+    return pa.Table.from_pylist(rows)
+
+
+def markdown(table: pa.Table) -> str:
+    """Methods x domains in percent, mean and standard deviation over seeds."""
+    rows = table.to_pylist()
+    columns = [name for name in table.column_names if name not in ("method", "seed", "setting")]
+    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for method in METHODS:
+        cells = (_cell(row[column] for row in rows if row["method"] == method) for column in columns)
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def slug(method: str) -> str:
+    """A method's name as part of a folder's."""
+    return method.lower().replace(",", "").replace(" ", "-")
+
+
+def _fleet(seed: int, depths: list[int]) -> list[str]:
+    return [f"seed={seed}", f"fleet.depths={_listed(depths)}"]
+
+
+def _permuted(depths: list[int], seed: int) -> list[int]:
+    """Depths in the places that the paper's have with this seed: the largest where 12 is, and so on."""
+    return [sorted(depths, reverse=True)[sorted(DEPTHS[seed], reverse=True).index(place)] for place in DEPTHS[seed]]
+
+
+def _listed(values: Iterable[object]) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
+def _cell(values: Iterable[float]) -> str:
+    percent = 100 * np.array(list(values))
+    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
+
+
+def main() -> None:
+    """Run the study and print its table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
+    parser.add_argument("overrides", nargs="*", help="settings for every run, for example rounds=20")
+    arguments = parser.parse_args()
+    out = (arguments.out or Path("studies") / arguments.backbone).resolve()
+    common = [f"backbone={arguments.backbone}", *arguments.overrides]
+    best = tune(out, common, arguments.processes)
+    runs = methods(out, best) | extreme(out, best) | convergence(out, best)
+    recorded = {key: [*common, *RECORDED, *own] for key, own in runs.items()}
+    table = results(run_all(recorded, arguments.processes, "measuring"), best)
+    pq.write_table(table, out / "results.parquet")
+    settings = "\n".join(f"- {method}: `{' '.join(setting)}`" for method, setting in best.items())
+    text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"
+    (out / "results.md").write_text(text, encoding="utf-8")
+    print(text)
+    sys.exit(fill(out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: a verb per task, and how settings are composed."""

@@ -1,0 +1,48 @@
+"""Accuracy of a global model, a shard of a domain's images at a time. No Ray."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from fedra_ray.data.examples import Examples, in_turn
+from fedra_ray.federation.messages import Score
+from fedra_ray.methods.method import Method
+from fedra_ray.model.submodel import SubModel
+
+
+def evaluate(
+    model: SubModel,
+    method: Method,
+    examples: Examples,
+    values: NDArray[np.float32],
+    domain: str,
+    batch_size: int,
+) -> Score:
+    """Top-1, top-5 and cross entropy of the method's prediction.
+
+    Args:
+        model: The shared stack; on return it holds the global values.
+        method: Gives the prediction.
+        examples: The domain's images.
+        values: The global adapter, flat.
+        domain: Name for the score.
+        batch_size: Images a forward pass.
+
+    Raises:
+        ImageError: for an image that cannot be read, unless the configuration says to skip it.
+    """
+    model.load(values, range(len(model.layout.entries)))
+    model.eval()
+    count = top1 = top5 = 0
+    loss = 0.0
+    with torch.inference_mode():
+        for images, expected in examples.batches(in_turn(len(examples), batch_size)):
+            scores = method.predict(model, images)
+            ranks = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
+            hits = ranks == expected[:, None]
+            count += len(images)
+            top1 += int(hits[:, 0].sum())
+            top5 += int(hits.sum())
+            loss += float(functional.cross_entropy(scores, expected, reduction="sum"))
+    return Score(domain, examples.split, count, top1, top5, loss / max(1, count), tuple(sorted(examples.skipped)))

@@ -1,0 +1,77 @@
+"""Where clients are simulated: one adapted model, the data, and the method, for any number of clients in turn."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedra_ray.blueprint import Blueprint
+from fedra_ray.client.evaluation import evaluate
+from fedra_ray.client.training import train_client
+from fedra_ray.data.division import Division, Share
+from fedra_ray.data.examples import Examples
+from fedra_ray.data.source import ImageSource
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.partial_round import PartialRound, reduce
+from fedra_ray.federation.shards import Shard, total_scores
+from fedra_ray.model.backbone import FrozenWeights, normalisation
+from fedra_ray.preflight import adapted_model
+
+Vector = NDArray[np.float32]
+
+
+class Site:
+    """Trains clients and evaluates global adapters, one after another, in this process.
+
+    It carries out `experiment.Workers` by itself; a Ray client actor is a site that others call.
+
+    Args:
+        blueprint: The experiment.
+        weights: Frozen weights, shared and not copied.
+        device: Where to compute.
+    """
+
+    def __init__(self, blueprint: Blueprint, weights: FrozenWeights, device: str = "cpu") -> None:
+        torch.set_num_threads(1)  # the number of threads changes the order of sums, and so the bits
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False  # the fastest algorithm may be another one in every process
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+        self._blueprint, self._config = blueprint, blueprint.config
+        self._device = torch.device(device)
+        self._trained = self._evaluated = adapted_model(blueprint, weights.evaluation).to(self._device)
+        if weights.training is not weights.evaluation:
+            self._trained = adapted_model(blueprint, weights.training).to(self._device)
+        self._method = blueprint.method()
+        self._source = ImageSource(blueprint.dataset(), self._config.dataset, blueprint.image_size)
+        self._division = Division(self._config, self._source.dataset)
+        self._mean, self._std = (part.to(self._device) for part in normalisation(self._config.backbone))
+
+    def train_one(self, task: ClientTask, values: Vector) -> ClientUpdate:
+        """One client's local training from the global adapter."""
+        examples = self.examples("train", self._division.share(task.client))
+        config = self._config
+        return train_client(self._trained, self._method, examples, values, task, config.training, config.seed)
+
+    def reduce(self, answers: Iterable[ClientUpdate | ClientFailure], values: Vector) -> PartialRound:
+        """What answers of clients add to the round."""
+        return reduce(answers, self._blueprint, self._method, values)
+
+    def evaluate_one(self, shard: Shard, values: Vector) -> Score:
+        """Score of the global adapter on a shard of a domain."""
+        examples = self.examples(self._config.evaluation.split, [(shard.domain, np.arange(shard.start, shard.stop))])
+        batch_size = self._config.evaluation.batch_size
+        return evaluate(self._evaluated, self._method, examples, values, shard.domain, batch_size)
+
+    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[PartialRound]:
+        """Train every task, in the given order."""
+        return (self.reduce([self.train_one(task, values)], values) for task in tasks)
+
+    def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
+        """Scores of the global adapter, a domain each, when they are asked for."""
+        shards = self._blueprint.shards()
+        return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
+
+    def examples(self, split: str, share: Share) -> Examples:
+        """The images of a split at these domains and indices, normalised for the backbone."""
+        return Examples(self._source, split, share, self._mean, self._std)

@@ -1,0 +1,40 @@
+"""Where files are: `asset://NAME` travels with the package, other URIs are pyarrow.fs's, the rest is local."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from fedra_ray.config.errors import SettingError
+
+_PACKAGE = Path(__file__).parents[1]
+_ASSET = "asset://"
+
+
+def resolve(path: str) -> Path:
+    """The local file that a path setting means."""
+    if path.startswith(_ASSET):
+        return _PACKAGE / "assets" / path.removeprefix(_ASSET)
+    return Path(os.path.expanduser(path))  # Path's own raises where a user is unknown; such a file just is not there
+
+
+def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI (s3://, gs://, ...) and the path in it.
+
+    Raises:
+        SettingError: if pyarrow knows no such file system.
+    """
+    if "://" not in path or path.startswith(_ASSET):
+        return fs.LocalFileSystem(), str(resolve(path).absolute())
+    try:
+        system, inside = fs.FileSystem.from_uri(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SettingError(setting, path, f"is no file system that pyarrow knows: {error}") from error
+    return system, inside
+
+
+def conf_dir() -> Path:
+    """The folder of YAML configurations: inside an installed package, or beside it in a checkout."""
+    installed = _PACKAGE / "conf"
+    return installed if installed.is_dir() else _PACKAGE.parent / "conf"

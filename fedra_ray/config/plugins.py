@@ -1,0 +1,64 @@
+"""Classes named in the configuration: a method or data set of this package or of the user's own."""
+
+import importlib
+import inspect
+from typing import Any, TypeVar, get_type_hints
+
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.config.types import check_type
+
+T = TypeVar("T")
+
+
+def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, Any]) -> T:
+    """Make the object that `setting`.target names, a subclass of `kind`, with these keyword arguments.
+
+    Raises:
+        SettingError: if there is no such class, it is of another kind, it does not take these arguments, or fails.
+    """
+    found = _imported(target, f"{setting}.target")
+    if not (inspect.isclass(found) and issubclass(found, kind)) or inspect.isabstract(found):
+        raise SettingError(f"{setting}.target", target, f"must be a subclass of {kind.__module__}.{kind.__name__}")
+    _check_arguments(found, setting, arguments)
+    try:
+        return found(**arguments)
+    except (SettingError, RunFailedError):
+        raise
+    except Exception as error:  # a class of the user's own may raise anything
+        raise SettingError(f"{setting}.target", target, f"cannot be made: {_described(error)}") from error
+
+
+def _imported(target: str, setting: str) -> Any:
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(setting, target, f"cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may do anything
+        raise SettingError(setting, target, f"cannot be imported: {_described(error)}") from error
+
+
+def _check_arguments(found: type, setting: str, arguments: dict[str, Any]) -> None:
+    accepted = inspect.signature(found).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+    hints = _annotations(found)
+    for name, value in arguments.items():
+        if name in accepted:
+            check_type(f"{setting}.options.{name}", value, hints.get(name))
+        elif not takes_any:
+            raise SettingError(f"{setting}.options.{name}", value, f"{found.__name__} has no such option")
+    for name, parameter in accepted.items():
+        variable = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if name not in arguments and parameter.default is parameter.empty and not variable:
+            raise SettingError(f"{setting}.options.{name}", None, f"{found.__name__} needs this option")
+
+
+def _annotations(found: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(found.__init__)  # type: ignore[misc]
+    except (NameError, TypeError):  # a name that exists for type checkers alone
+        return {}
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,141 @@
+"""The cost of a model's sub-models, measured on the model itself; needs no data and no pre-trained weights.
+
+A few training steps of at most two blocks are enough, because the law (`cost`) is linear in the depth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.cost.law import CostModel, Part, depths_for_memory
+from fedra_ray.model.backbone import find_targets, input_size
+from fedra_ray.model.submodel import SubModel
+
+C = TypeVar("C", bound=ExperimentConfig)
+
+
+def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostModel:
+    """The cost of the model's sub-models, from training steps of at most two blocks on images of noise.
+
+    FLOPs are those of matrix products and convolutions, attention in its plain form. What autograd keeps is what it
+    keeps on the model's device and in its precision.
+
+    Args:
+        model: Any adapted model that is not fused, so that its cost is that of the blocks as their authors wrote them;
+            its trained values are set to their first ones.
+        image_size: Side of an image in pixels.
+        config: Of the experiment.
+    """
+    noise = torch.rand(3, 3, image_size, image_size, device=next(model.parameters()).device)
+    bench = _Bench(model, noise)
+    layers = (0, len(model.blocks) - 1)
+    stem, one, two = (bench.observe(layers[:depth]) for depth in range(3))
+    return CostModel(
+        num_layers=len(model.blocks),
+        stem=stem,
+        first=one - stem,
+        block=two - one,
+        exit=bench.observe(layers, exits=2) - two,
+        input_bytes=noise[0].nbytes,
+        states=3 if config.training.momentum else 2,
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Training steps to be looked at: a model, and images (at least 3, 3, H, W)."""
+
+    model: SubModel
+    images: Tensor
+
+    def observe(self, layers: Sequence[int], exits: int = 1) -> Part:
+        """The cost of a step of these layers, with a head after each of the last `exits` of them."""
+        model = self.model
+        held = model.layout.held(layers, model.layout.head_names[-1:] * exits + model.layout.stem_names)
+        model.load(model.layout.initial(0), held)
+        model.train()
+        sizes = [segment.stop - segment.start for segment in model.layout.segments]
+        forward, step = self._flops(layers, exits)
+        fewer, more = (
+            self._kept(2, layers, exits),
+            self._kept(3, layers, exits),
+        )  # 1 has fewer copies: all is contiguous
+        return Part(
+            parameters=sum(sizes[index] for index in held),
+            frozen=_frozen_bytes(model.backbone)
+            - sum(map(_frozen_bytes, model.blocks))
+            + sum(_frozen_bytes(model.blocks[layer]) for layer in layers),
+            forward=forward,
+            step=step,
+            saved=more - fewer,
+            copies=3 * fewer - 2 * more,
+        )
+
+    def _loss(self, images: Tensor, layers: Sequence[int], exits: int) -> Tensor:
+        head = self.model.layout.head_names[-1]
+        if exits == 1:
+            scores = [self.model.logits(images, layers, head)]
+        else:
+            last = range(len(layers), len(layers) - exits, -1)
+            scores = self.model.exit_logits(images, layers, [(depth, head) for depth in last])
+        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
+
+    def _flops(self, layers: Sequence[int], exits: int) -> tuple[int, int]:
+        """Of an image's forward pass, and of the whole step."""
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            loss = self._loss(self.images[:1], layers, exits)
+            forward = counter.get_total_flops()
+            loss.backward()
+            return forward, counter.get_total_flops()
+
+    def _kept(self, batch_size: int, layers: Sequence[int], exits: int) -> int:
+        """Bytes of the storages that autograd keeps for a backward pass, other than the model's own."""
+        own = {tensor.untyped_storage().data_ptr() for tensor in _tensors(self.model)}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._loss(self.images[:batch_size], layers, exits)
+        return sum(size for address, size in kept.items() if address not in own)
+
+
+def _frozen_bytes(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in _tensors(module) if not tensor.requires_grad)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> CostModel:
+    """What sub-models of a backbone cost in an experiment; the values of its weights do not matter.
+
+    Args:
+        backbone: In the precision of training; it gets LoRA.
+        config: The experiment.
+        classes: Classes that the head tells apart.
+    """
+    image_size, targets = input_size(backbone), find_targets(backbone, config.lora.targets)
+    model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
+    return measure(model, image_size, config)
+
+
+def with_depths(config: C, cost: CostModel) -> C:
+    """The configuration with the depths that its memory budgets allow, if it has any."""
+    if config.fleet.memory_mb is None:
+        return config
+    depths = depths_for_memory(cost, config.fleet.memory_mb, config.training.batch_size)
+    return replace(config, fleet=replace(config.fleet, depths=depths))

@@ -1,0 +1,271 @@
+"""What an experiment would cost, before anything runs: traffic, arithmetic, memory and time, and layer coverage.
+
+Needs neither weights nor Ray, and no images: their number is enough.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedra_ray.config.checks import check
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.cost.law import CostModel
+from fedra_ray.cost.measure import cost_model, with_depths
+from fedra_ray.cost.simulation import Simulation, simulate
+from fedra_ray.cost.workload import Workload, describe
+from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.division import Division
+from fedra_ray.federation.allocation import Matrix, expected_uncovered
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.federation.steps import step_bound
+from fedra_ray.methods.fedra import FedRA
+from fedra_ray.methods.method import Method, create_method
+from fedra_ray.model.backbone import build, input_size, normalisation
+from fedra_ray.model.stack import check_stack
+from fedra_ray.runtime.placement import gpu_share
+
+GIGABYTE = 10**9
+PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries
+
+
+@dataclass
+class PlanConfig:
+    """What a plan assumes.
+
+    Attributes:
+        tflops: Arithmetic that a device sustains, in 10^12 FLOPs a second.
+        gpu_memory_gb: Memory of a GPU in 10^9 bytes.
+        devices: Number of devices that compute.
+        examples: Images of an average client; null counts those of the data set.
+        classes: Classes that the head tells apart; null takes those of the data set.
+    """
+
+    tflops: float = 10.0
+    gpu_memory_gb: float = 24.0
+    devices: int = 1
+    examples: int | None = None
+    classes: int | None = None
+
+
+@dataclass
+class PlannedExperiment(ExperimentConfig):
+    """An experiment, and what a plan of it assumes."""
+
+    plan: PlanConfig = field(default_factory=PlanConfig)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many layers of the evaluated model a round leaves without a holder.
+
+    Attributes:
+        uncovered: Their expected number, or that of one draw.
+        probability: That there is at least one; None if `uncovered` comes from one draw.
+    """
+
+    uncovered: float
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Tier:
+    """The clients of a round that train equally many blocks, and the slots for them. Means are over these clients.
+
+    Attributes:
+        layers: How many blocks they train.
+        clients: How many clients these are.
+        parameters: Trained values of each.
+        traffic: Bytes that each gets a round, and that it sends back.
+        steps: Mean number of local steps a round.
+        flops: Mean FLOPs of a client's round.
+        memory: Bytes of a client's training at its peak.
+        slot_memory: The same in a slot, which holds the whole frozen model and is a process.
+        gpu_share: Part of a GPU that a slot reserves; 0 without GPUs.
+        slots_per_gpu: How many such slots share a GPU; 0 without GPUs.
+        fits: Whether the memory of a GPU is enough for them.
+    """
+
+    layers: int
+    clients: int
+    parameters: int
+    traffic: int
+    steps: float
+    flops: float
+    memory: int
+    slot_memory: int
+    gpu_share: float
+    slots_per_gpu: int
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment would cost.
+
+    Attributes:
+        tiers: Deepest first.
+        round_bytes: Moved in a round, both ways.
+        round_flops: Of a round's training.
+        evaluations: How often the global model is evaluated.
+        evaluation_flops: Of all evaluations.
+        seconds: Of the whole experiment at best: no device waits, and nothing but arithmetic takes time.
+        coverage: Layers without a holder.
+        simulation: Times on simulated devices; None if there are none.
+    """
+
+    tiers: tuple[Tier, ...]
+    round_bytes: int
+    round_flops: float
+    evaluations: int
+    evaluation_flops: float
+    seconds: float
+    coverage: Coverage
+    simulation: Simulation | None = None
+
+
+def plan(
+    cost: CostModel,
+    clients: list[Workload],
+    coverage: Coverage,
+    config: ExperimentConfig,
+    settings: PlanConfig,
+    evaluation_flops: int = 0,
+) -> Plan:
+    """The plan of an experiment in which every round is like this one.
+
+    Args:
+        cost: Of the model.
+        clients: The round's cohort.
+        coverage: Of the method's allocation.
+        config: The experiment.
+        settings: What the plan assumes.
+        evaluation_flops: Of one evaluation.
+    """
+    ordered = sorted(clients, key=lambda client: -client.layers)
+    groups = [list(members) for _, members in groupby(ordered, key=lambda client: client.layers)]
+    tiers = tuple(_tier(cost, members, config, settings) for members in groups)
+    work = [client.flops(cost) for client in clients]
+    evaluations = math.ceil(config.rounds / config.evaluation.every)
+    longest = max(sum(work) / settings.devices, max(work))  # a client computes on one device
+    total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
+    return Plan(
+        tiers=tiers,
+        round_bytes=2 * sum(tier.clients * tier.traffic for tier in tiers),
+        round_flops=sum(work),
+        evaluations=evaluations,
+        evaluation_flops=evaluations * evaluation_flops,
+        seconds=total / (settings.tflops * 1e12),
+        coverage=coverage,
+    )
+
+
+def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, settings: PlanConfig) -> Tier:
+    first = clients[0]
+    batch_size = min(config.training.batch_size, max(client.images for client in clients))
+    others = cost.num_layers - first.layers
+    slot_memory = cost.memory(first.layers, batch_size, first.heads, idle=others) + PROCESS_BYTES
+    share = gpu_share(max(1, first.layers), cost.num_layers, config.runtime.num_gpus)
+    slots = max(1, math.floor(1 / share + 1e-9)) if share else 0
+    return Tier(
+        layers=first.layers,
+        clients=len(clients),
+        parameters=cost.parameters(first.layers, first.heads),
+        traffic=cost.bytes(first.layers, first.heads),
+        steps=sum(client.steps for client in clients) / len(clients),
+        flops=sum(client.flops(cost) for client in clients) / len(clients),
+        memory=cost.memory(first.layers, batch_size, first.heads, first.idle),
+        slot_memory=slot_memory,
+        gpu_share=share,
+        slots_per_gpu=slots,
+        fits=slots * slot_memory <= settings.gpu_memory_gb * GIGABYTE,
+    )
+
+
+def draw_plan(config: PlannedExperiment) -> Plan:
+    """The plan of a configured experiment; the cohort of its first round stands for all of them.
+
+    Raises:
+        SettingError: for the first setting that cannot work.
+    """
+    check(config)
+    _check_settings(config.plan)
+    normalisation(config.backbone)
+    backbone = build(config.backbone)
+    image_size = input_size(backbone)
+    check_stack(backbone, config.backbone.model, image_size)
+    dataset = _dataset(config, image_size)
+    classes = config.plan.classes or len(dataset.classes if dataset else ())
+    if config.training.precision == "bf16":
+        backbone = backbone.bfloat16()
+    cost = cost_model(backbone, config, classes)
+    config = with_depths(config, cost)
+    method = create_method(config, cost.num_layers)
+    # without a data set there is a domain for every depth, as the paper has it
+    fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
+    sizes = _sizes(config, dataset)
+    cohort = fleet.cohort(1, method.eligible)
+    if not cohort:
+        raise SettingError("method.name", config.method.name, "no client of the first round can take part")
+    depths = fleet.depths(1)[cohort].tolist()
+    matrix = method.allocate(depths, generator(config.seed, Purpose.ALLOCATION, 1))
+    bound = step_bound(config.training, sizes, cohort)
+    held = [np.flatnonzero(row).tolist() for row in matrix]
+    rows = zip(cohort, held, strict=True)
+    clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
+    evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
+    found = plan(cost, clients, coverage(method, depths, matrix), config, config.plan, evaluation)
+    return replace(found, simulation=simulate(cost, clients, cohort, fleet, config))
+
+
+def coverage(method: Method, depths: list[int], matrix: Matrix) -> Coverage:
+    """Exact where the method allocates as FedRA's paper does; elsewhere that of the drawn matrix."""
+    if isinstance(method, FedRA) and method.draw == "uniform":
+        return Coverage(*expected_uncovered(depths, method.num_layers))
+    if isinstance(method, FedRA) and method.draw == "covering":
+        return Coverage(0, 0)
+    holders = matrix.sum(axis=0)[list(method.evaluated_layers)]
+    return Coverage(int(np.count_nonzero(holders == 0)), None)
+
+
+def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:
+    """Of one evaluation on every domain; 0 without a data set."""
+    if dataset is None:
+        return 0
+    layers = method.evaluated_layers
+    images = sum(len(dataset.labels(domain, split)) for domain in dataset.domains)
+    return images * cost.evaluation_flops(len(layers), len(method.held_heads(layers)))
+
+
+def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int64]:
+    """How many images each client has; without a data set, `_dataset` made sure that the plan says it."""
+    if config.plan.examples is not None or dataset is None:
+        return np.full(config.fleet.num_clients, config.plan.examples)
+    division = Division(config, dataset)
+    division.check()
+    return division.sizes()
+
+
+def _dataset(config: PlannedExperiment, image_size: int) -> Dataset | None:
+    """The data set; None if it cannot be opened and the plan's settings say what it would."""
+    try:
+        return open_dataset(config.dataset, image_size)
+    except SettingError as error:
+        for name in ("examples", "classes"):
+            if getattr(config.plan, name) is None:
+                allowed = (
+                    f"the data set cannot be opened ({error}); correct that, or set plan.examples and plan.classes"
+                )
+                raise SettingError(f"plan.{name}", None, allowed) from error
+        return None
+
+
+def _check_settings(settings: PlanConfig) -> None:
+    for name in ("tflops", "gpu_memory_gb", "devices", "examples", "classes"):
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise SettingError(f"plan.{name}", value, "must be greater than 0")

@@ -1,0 +1,83 @@
+"""What an experiment would take on the simulated devices of its clients."""
+
+from dataclasses import dataclass
+
+from fedra_ray.config.devices import profiles
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.cost.law import MEGABYTE, CostModel
+from fedra_ray.cost.workload import Duration, Workload, duration
+from fedra_ray.federation.dropouts import respond
+from fedra_ray.federation.fleet import Fleet
+
+
+@dataclass(frozen=True)
+class DeviceShare:
+    """The clients of a round that have the same device.
+
+    Attributes:
+        device: Its name.
+        clients: How many clients these are.
+        slowest: The times of the slowest of them.
+        memory: Bytes of training at its peak, of the one that needs most.
+        budget: Bytes that training may take on the device.
+    """
+
+    device: str
+    clients: int
+    slowest: Duration
+    memory: int
+    budget: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device has the memory that its clients need; a run simulates them either way."""
+        return self.memory <= self.budget
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Times on simulated devices.
+
+    Attributes:
+        devices: Slowest first.
+        seconds: Of all rounds, if every one is like the first, stragglers and deadline included.
+    """
+
+    devices: tuple[DeviceShare, ...]
+    seconds: float
+
+
+def simulate(
+    cost: CostModel, clients: list[Workload], cohort: list[int], fleet: Fleet, config: ExperimentConfig
+) -> Simulation | None:
+    """The times of an experiment whose first round has these clients; None if no devices are simulated.
+
+    Args:
+        cost: Of the model.
+        clients: What each of the cohort does.
+        cohort: The clients of the first round.
+        fleet: Says which device a client has.
+        config: The experiment.
+    """
+    if config.fleet.devices is None:
+        return None
+    known = profiles(config.fleet)
+    names = [fleet.device(client) for client in cohort]
+    times = [
+        duration(known[name], cost.bytes(client.layers, client.heads), client.flops(cost))
+        for name, client in zip(names, clients, strict=True)
+    ]
+    shares = []
+    for name in set(names):
+        members = [index for index, each in enumerate(names) if each == name]
+        slowest = max((times[index] for index in members), key=lambda each: each.total)
+        memory = max(_memory(cost, clients[index], config.training.batch_size) for index in members)
+        shares.append(DeviceShare(name, len(members), slowest, memory, known[name].memory_mb * MEGABYTE))
+    responses = respond(config.fleet, cohort, config.seed, 1, [each.total for each in times])
+    seconds = responses.duration({*responses.dropped, *responses.late}) or 0.0
+    shares.sort(key=lambda share: (-share.slowest.total, share.device))
+    return Simulation(tuple(shares), config.rounds * seconds)
+
+
+def _memory(cost: CostModel, client: Workload, batch_size: int) -> int:
+    return cost.memory(client.layers, min(batch_size, client.images), client.heads, client.idle)

@@ -1,0 +1,94 @@
+"""A plan as a person reads it."""
+
+import math
+from datetime import timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+from fedra_ray.config.units import scaled
+from fedra_ray.cost.plan import Coverage, Plan, PlanConfig, PlannedExperiment
+from fedra_ray.cost.simulation import Simulation
+
+
+def show(plan: Plan, config: PlannedExperiment) -> None:
+    """Print a plan as tables: a client of each tier, its slot if there are GPUs, and the whole experiment."""
+    console = Console(highlight=False)
+    console.print(_clients(plan))
+    if config.runtime.num_gpus:
+        console.print(_slots(plan, config.plan))
+    if plan.simulation:
+        console.print(_devices(plan.simulation))
+    console.print(_totals(plan, config))
+
+
+def _clients(plan: Plan) -> Table:
+    header = ["blocks", "clients", "parameters", "up and down", "steps", "computes", "memory"]
+    table = _table("a client of a round", header)
+    for tier in plan.tiers:
+        table.add_row(
+            str(tier.layers),
+            str(tier.clients),
+            f"{tier.parameters:,}",
+            scaled(tier.traffic, "B"),
+            f"{tier.steps:,.4g}",
+            scaled(tier.flops, "FLOP"),
+            scaled(tier.memory, "B"),
+        )
+    return table
+
+
+def _slots(plan: Plan, settings: PlanConfig) -> Table:
+    header = ["blocks", "memory", "GPU share", "slots a GPU", f"fits {settings.gpu_memory_gb:g} GB"]
+    table = _table("a slot: a process with the whole frozen model", header)
+    for tier in plan.tiers:
+        fits = "yes" if tier.fits else "no"
+        table.add_row(
+            str(tier.layers), scaled(tier.slot_memory, "B"), f"{tier.gpu_share:.3g}", str(tier.slots_per_gpu), fits
+        )
+    return table
+
+
+def _devices(simulation: Simulation) -> Table:
+    header = ["device", "clients", "gets", "trains", "sends", "memory", "has", "fits"]
+    table = _table("seconds of a simulated device's round", header)
+    for share in simulation.devices:
+        seconds = (share.slowest.download, share.slowest.training, share.slowest.upload)
+        memory = (scaled(share.memory, "B"), scaled(share.budget, "B"), "yes" if share.fits else "no")
+        table.add_row(share.device, str(share.clients), *map(_number, seconds), *memory)
+    return table
+
+
+def _totals(plan: Plan, config: PlannedExperiment) -> Table:
+    settings, rounds = config.plan, config.rounds
+    devices = "1 device" if settings.devices == 1 else f"{settings.devices} devices"
+    evaluation = scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
+    per_hour, time = scaled(3600 * rounds / plan.seconds), timedelta(seconds=math.ceil(plan.seconds))
+    table = Table(title=f"{config.method.name} with {config.backbone.name}, {rounds} rounds", show_header=False)
+    table.add_row("data moved a round", scaled(plan.round_bytes, "B"))
+    table.add_row("data moved", scaled(rounds * plan.round_bytes, "B"))
+    table.add_row("training a round", scaled(plan.round_flops, "FLOP"))
+    table.add_row("training", scaled(rounds * plan.round_flops, "FLOP"))
+    table.add_row(f"evaluation, {plan.evaluations} times", evaluation)
+    table.add_row(f"{devices} of {settings.tflops:g} TFLOP/s", f"at best {per_hour} rounds an hour, {time} in all")
+    if plan.simulation:
+        table.add_row("on the simulated devices", f"{_number(plan.simulation.seconds / 3600)} hours")
+    table.add_row("layers without a holder", _coverage(plan.coverage))
+    return table
+
+
+def _coverage(coverage: Coverage) -> str:
+    if coverage.probability is None:
+        return f"{coverage.uncovered:g} in a drawn round"
+    return f"{coverage.uncovered:.2f} expected; at least one in {coverage.probability:.0%} of rounds"
+
+
+def _table(title: str, header: list[str]) -> Table:
+    table = Table(title=title)
+    for name in header:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

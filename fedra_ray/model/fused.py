@@ -1,0 +1,273 @@
+"""What a local step computes, and nothing else: layers with a backward pass of their own.
+
+All weights but the LoRA factors are frozen, so autograd's generic backward pass computes and keeps more than the loss
+needs. Against the same layers in plain PyTorch (`fedra_ray.model.lora` and timm's) these save
+
+- most of LoRA dropout: 16 random bits a value instead of a random number, no pass of its own for scaling;
+- what only trained weights would need, such as the activations that go into a frozen product;
+- putting the gradients of queries, keys and values together for one product with a frozen matrix;
+- in a block of which only the class token is read on, all the others' queries and what follows from them.
+
+Values and gradients are those of the plain layers, up to rounding.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
+from fedra_ray.model.lora import LoraLinear
+
+from timm.layers import Attention, Mlp  # isort: skip
+from timm.models.vision_transformer import Block, VisionTransformer  # isort: skip
+
+_LEVELS = 2**16  # of dropout's probability
+
+
+class Noise:
+    """Where the dropout of all layers of a model takes its random bits from."""
+
+    def __init__(self) -> None:
+        self._bits = np.random.SFC64(0)
+
+    def seed(self, seed: int) -> None:
+        """Begin the stream of `seed`."""
+        self._bits = np.random.SFC64(seed)
+
+    def kept(self, like: Tensor, probability: float) -> Tensor:
+        """Which values of a tensor dropout keeps: booleans of its shape, each true by itself.
+
+        Args:
+            like: Of any shape.
+            probability: Of dropping a value, a multiple of 2**-16.
+        """
+        if like.device.type != "cpu":
+            return torch.empty_like(like, dtype=torch.bool).bernoulli_(1 - probability)
+        bits = np.asarray(self._bits.random_raw(-(-like.numel() // 4))).view(np.uint16)[: like.numel()]
+        return torch.from_numpy(bits >= round(probability * _LEVELS)).view(like.shape)
+
+
+class FusedLinear(LoraLinear):
+    """A `LoraLinear` that keeps and computes only what the factors' gradients need."""
+
+    def __init__(self, plain: LoraLinear, noise: Noise) -> None:
+        nn.Module.__init__(self)
+        self.base, self.lora_A, self.lora_B = plain.base, plain.lora_A, plain.lora_B
+        self.scaling = plain.scaling
+        self.dropout = round(plain.dropout * _LEVELS) / _LEVELS
+        self.noise = noise
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        if self.training or torch.is_grad_enabled():
+            return cast(Tensor, _lora(inputs, False, *self.arguments(inputs)))
+        factors = (self.lora_B.to(inputs.dtype), self.lora_A.to(inputs.dtype))
+        merged = torch.addmm(self.base.weight, *factors, alpha=self.scaling)  # less work than the low-rank way
+        return functional.linear(inputs, merged, self.base.bias)
+
+    def after_gelu(self, inputs: Tensor) -> Tensor:
+        """Map (..., in_features), of which the exact GELU is still to be taken, to (..., out_features)."""
+        if self.training or torch.is_grad_enabled():
+            return cast(Tensor, _lora(inputs, True, *self.arguments(inputs)))
+        return self.forward(functional.gelu(inputs))
+
+    def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
+        """Weights, factors and dropout of this call, as `_Lora` takes them."""
+        probability = self.dropout if self.training else 0.0
+        kept = self.noise.kept(inputs, probability) if probability else None
+        scaling = self.scaling / (1 - probability)
+        return self.base.weight, self.base.bias, self.lora_A, self.lora_B, scaling, kept
+
+
+class _Lora(torch.autograd.Function):
+    """y = W x + b + scaling B A (kept * x), or the same of gelu(x)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        gelu: bool,
+        weight: Tensor,
+        bias: Tensor | None,
+        lora_a: Tensor,
+        lora_b: Tensor,
+        scaling: float,
+        kept: Tensor | None,
+    ) -> Tensor:
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        active = functional.gelu(rows) if gelu else rows
+        factor_a, factor_b = lora_a.to(rows.dtype), (scaling * lora_b).to(rows.dtype)
+        dropped = active if kept is None else _masked(active, kept.view(active.shape))
+        low = dropped @ factor_a.t()
+        outputs = functional.linear(active, weight, bias).addmm_(low, factor_b.t())
+        ctx.save_for_backward(rows if gelu else None, dropped, low, weight, factor_a, factor_b, kept)
+        ctx.scaling, ctx.types = scaling, (lora_a.dtype, lora_b.dtype)
+        return outputs.view(*inputs.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        before_gelu, dropped, low, weight, factor_a, factor_b, kept = ctx.saved_tensors
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        low_gradient = rows @ factor_b
+        a_gradient = (low_gradient.t() @ dropped).to(ctx.types[0])
+        b_gradient = (low.t() @ rows).t().to(ctx.types[1]) * ctx.scaling
+        input_gradient = None
+        if ctx.needs_input_grad[0]:
+            input_gradient = low_gradient @ factor_a
+            if kept is not None:
+                input_gradient = _masked(input_gradient, kept.view(input_gradient.shape))
+            input_gradient.addmm_(rows, weight)
+            if before_gelu is not None:
+                input_gradient = torch.ops.aten.gelu_backward(input_gradient, before_gelu)
+            input_gradient = input_gradient.view(*gradient.shape[:-1], -1)
+        return input_gradient, None, None, None, a_gradient, b_gradient, None, None
+
+
+_lora: Callable[..., Any] = _Lora.apply
+
+
+def _masked(values: Tensor, kept: Tensor) -> Tensor:
+    """The kept values, and zero in place of the others."""
+    if values.device.type != "cpu":
+        return values * kept
+    # numpy takes a fifth of torch's time for a mask; bfloat16 it does not know, but times one or zero keeps any bits
+    known = values.view(torch.int16) if values.dtype == torch.bfloat16 else values
+    return torch.from_numpy(np.multiply(known.numpy(), kept.numpy())).view(values.dtype)
+
+
+class FusedMlp(nn.Module):
+    """timm's `Mlp` of a frozen layer, GELU and a `FusedLinear`."""
+
+    def __init__(self, fc1: nn.Linear, fc2: FusedLinear) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = fc1, fc2
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        return self.fc2.after_gelu(self.fc1(tokens))
+
+
+class FusedAttention(nn.Module):
+    """timm's `Attention` with a frozen layer for queries, keys and values."""
+
+    def __init__(self, plain: Attention) -> None:
+        super().__init__()
+        self.qkv, self.proj, self.num_heads = plain.qkv, plain.proj, plain.num_heads
+
+    def forward(self, tokens: Tensor, first: bool = False, **masks: Any) -> Tensor:
+        """Map (images, tokens, width) to the same shape, or to that of the first token alone, (images, 1, width)."""
+        if any(mask is not None and mask is not False for mask in masks.values()):
+            raise NotImplementedError(f"masks in attention: {', '.join(masks)}")
+        run = _Attention.apply if tokens.device.type == "cpu" else _attention
+        return cast(Tensor, self.proj(run(tokens, self.qkv.weight, self.qkv.bias, self.num_heads, first)))
+
+
+def _project(tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> tuple[Tensor, ...]:
+    """Queries, of all tokens or the first alone, keys and values, each (images, heads, tokens, width / heads)."""
+    images, count, width = tokens.shape
+    if not first:
+        joint = functional.linear(tokens, weight, bias).view(images, count, 3, heads, -1)
+        return joint.permute(2, 0, 3, 1, 4).unbind()
+    query_bias, rest_bias = (None, None) if bias is None else bias.split((width, 2 * width))
+    queries = functional.linear(tokens[:, :1], weight[:width], query_bias).view(images, 1, heads, -1).transpose(1, 2)
+    rest = functional.linear(tokens, weight[width:], rest_bias).view(images, count, 2, heads, -1)
+    return queries, *rest.permute(2, 0, 3, 1, 4).unbind()
+
+
+def _attention(tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> Tensor:
+    """Attention before its output projection, by autograd: (images, tokens or 1, width)."""
+    queries, keys, values = _project(tokens, weight, bias, heads, first)
+    mixed = functional.scaled_dot_product_attention(queries, keys, values)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+class _Attention(torch.autograd.Function):
+    """`_attention` on a processor, where gradients come out as the products with the frozen weights take them."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> Tensor:
+        parts = _project(tokens, weight, bias, heads, first)
+        mixed, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*parts)
+        ctx.save_for_backward(*parts, mixed, log_sum, weight)
+        return cast(Tensor, mixed.transpose(1, 2).flatten(2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        *parts, mixed, log_sum, weight = ctx.saved_tensors
+        images, heads, count, _ = parts[1].shape
+        split = gradient.unflatten(2, (heads, -1)).transpose(1, 2)
+        if gradient.dtype == torch.bfloat16:
+            found = _attention_gradients(split, *parts)
+        else:
+            backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+            found = backward(split, *parts, mixed, log_sum, 0.0, False)
+        queries, keys, values = (part.transpose(1, 2).flatten(2).flatten(0, 1) for part in found)
+        query_weight, key_weight, value_weight = weight.chunk(3)
+        total = (keys @ key_weight).addmm_(values, value_weight)
+        if len(queries) == len(keys):
+            return total.addmm_(queries, query_weight).view(images, count, -1), None, None, None, None
+        total = total.view(images, count, -1)
+        total[:, 0].addmm_(queries, query_weight)
+        return total, None, None, None, None
+
+
+def _attention_gradients(gradient: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of queries, keys and values (images, heads, tokens, width / heads) from plain products.
+
+    In bfloat16, torch's own backward pass on a processor takes three to six times as long.
+    """
+    scale = queries.shape[-1] ** -0.5
+    shares = torch.softmax((queries @ keys.transpose(-2, -1)).mul_(scale), -1)
+    scores = torch._softmax_backward_data(gradient @ values.transpose(-2, -1), shares, -1, shares.dtype).mul_(scale)
+    return scores @ keys, scores.transpose(-2, -1) @ queries, shares.transpose(-2, -1) @ gradient
+
+
+def fuse(block: nn.Module, noise: Noise) -> None:
+    """Replace what can be, of a block with `LoraLinear` layers, by layers that compute the same in less time.
+
+    Parameters keep their names.
+    """
+    for name, module in [*block.named_modules()]:
+        if type(module) is LoraLinear:
+            block.set_submodule(name, FusedLinear(module, noise))
+    for name, module in [*block.named_modules()]:
+        if type(module) is Mlp and _is_plain_mlp(module):
+            block.set_submodule(name, FusedMlp(cast(nn.Linear, module.fc1), cast(FusedLinear, module.fc2)))
+        elif type(module) is Attention and _is_plain_attention(module):
+            block.set_submodule(name, FusedAttention(module))
+
+
+def _is_plain_mlp(module: Mlp) -> bool:
+    exact = type(module.act) is nn.GELU and module.act.approximate == "none"
+    parts = type(module.fc1) is nn.Linear and isinstance(module.fc2, FusedLinear)
+    return exact and parts and isinstance(module.norm, nn.Identity) and not module.drop1.p and not module.drop2.p
+
+
+def _is_plain_attention(module: Attention) -> bool:
+    norms = [getattr(module, name, None) for name in ("q_norm", "k_norm", "norm", "gate")]
+    bare = all(norm is None or isinstance(norm, nn.Identity) for norm in norms)
+    square = type(module.qkv) is nn.Linear and module.qkv.out_features == 3 * module.qkv.in_features
+    return bare and square and not module.attn_drop.p and not module.proj_drop.p
+
+
+def reads_first_token(backbone: nn.Module) -> bool:
+    """Whether heads read nothing but the first token, and `first_token` can run every block for it alone."""
+    pooled = type(backbone) is VisionTransformer and backbone.global_pool == "token" and backbone.attn_pool is None
+    return pooled and all(
+        type(block) is Block and type(block.attn) is FusedAttention for block in cast(Iterable[Any], backbone.blocks)
+    )
+
+
+def first_token(block: nn.Module, tokens: Tensor) -> Tensor:
+    """The first token (images, 1, width) after a block of a model that `reads_first_token`."""
+    parts = cast(Any, block)
+    mixed = parts.attn(parts.norm1(tokens), first=True)
+    first = tokens[:, :1] + parts.drop_path1(parts.ls1(mixed))
+    return cast(Tensor, first + parts.drop_path2(parts.ls2(parts.mlp(parts.norm2(first)))))

@@ -1,0 +1,98 @@
+"""The backbone's own forward as stem and blocks: what every block is given, and whether the blocks are exchangeable."""
+
+import copy
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from fedra_ray.config.errors import SettingError
+
+
+class BlockInputs(NamedTuple):
+    """What a backbone's own forward hands to a block.
+
+    Attributes:
+        tokens: (images, tokens, width).
+        args: Further positional arguments, the same for every block.
+        kwargs: Further keyword arguments, the same for every block, such as EVA's rotary embedding.
+    """
+
+    tokens: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def after(self, block: nn.Module) -> "BlockInputs":
+        """What the block after this one gets."""
+        return self._replace(tokens=block(self.tokens, *self.args, **self.kwargs))
+
+
+def check_stack(backbone: nn.Module, name: str, image_size: int) -> None:
+    """Refuse a model of which not every choice of blocks is a model, or whose only trained head is not `head`.
+
+    Raises:
+        SettingError: if a block changes the tokens' shape, or if stem, blocks in a row, norm, pooling and `head`
+            together are not what the model computes (further stages or heads, arguments that differ by block).
+    """
+    try:
+        same = _is_stack(backbone, image_size)
+    except Exception:  # a model of another kind can fail anywhere, with any error
+        same = False
+    if not same:
+        reason = "must be a stem, exchangeable residual blocks in a row, a norm, a pooling and one linear head"
+        raise SettingError("backbone.model", name, f"{reason}, as a ViT or an MLP-Mixer is")
+
+
+def _is_stack(backbone: nn.Module, image_size: int) -> bool:
+    images = torch.linspace(-1, 1, 3 * image_size * image_size).view(1, 3, image_size, image_size)
+    whole = _view(backbone)
+    with torch.no_grad():
+        whole.reset_classifier(2)  # type: ignore[operator]
+        end, (inputs, *others) = Stem(backbone)(images)
+        # Equal means the very same tensors here: others have no truth value, and the error refuses the model as well.
+        if end is not inputs.tokens or any(other != inputs for other in others):
+            return False
+        shape = inputs.tokens.shape
+        for block in cast(nn.ModuleList, backbone.blocks):
+            inputs = inputs.after(block)
+            if inputs.tokens.shape != shape:
+                return False
+        features = backbone.forward_head(backbone.norm(inputs.tokens))  # type: ignore[operator]
+        return torch.allclose(whole.head(features), whole(images), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+
+
+class Stem(nn.Module):
+    """The backbone's own forward with a tap in place of each block and no norm. It shares every weight."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self._seen: list[BlockInputs] = []
+        self._view = _view(backbone)
+        self._view.blocks = nn.Sequential(*(_Tap(self._seen) for _ in cast(nn.ModuleList, backbone.blocks)))
+        self._view.norm = nn.Identity()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, list[BlockInputs]]:
+        """What comes out, the tokens if only blocks and norm follow, and what each block was given."""
+        end = self._view.forward_features(images)  # type: ignore[operator]
+        seen = [*self._seen]
+        self._seen.clear()
+        return end, seen
+
+
+class _Tap(nn.Module):
+    """A block that does nothing but note what it is given."""
+
+    def __init__(self, seen: list[BlockInputs]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._seen.append(BlockInputs(tokens, args, kwargs))
+        return tokens
+
+
+def _view(model: nn.Module) -> nn.Module:
+    """A copy whose own modules can be exchanged; it shares them, and every weight, until then."""
+    view = copy.copy(model)
+    view._modules = dict(model._modules)
+    return view

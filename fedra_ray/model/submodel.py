@@ -1,0 +1,184 @@
+"""A sub-model is a list of block indices over one shared stack: the chosen blocks of a frozen backbone, with LoRA.
+
+No module is built or copied when the choice changes.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import LoraConfig
+from fedra_ray.federation.layout import Entry, Layout
+from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
+from fedra_ray.model.lora import LoraConv2d, LoraLinear
+from fedra_ray.model.stack import BlockInputs, Stem
+
+
+class SubModel(nn.Module):
+    """A frozen backbone with LoRA in every block and linear heads, run through any choice of its blocks.
+
+    Args:
+        backbone: A frozen model that `check_stack` accepts; it is changed in place.
+        targets: Module paths inside a block.
+        lora: Rank, alpha and dropout, and whether the patch embedding is adapted too.
+        head_names: Names of the heads.
+        num_classes: Outputs of each head.
+        fused: Compute by `fedra_ray.model.fused` what it can, with the same results up to rounding.
+
+    Attributes:
+        layout: How the trained tensors lie in the flat vector that travels.
+
+    Raises:
+        SettingError: if the patch embedding is to be adapted and the backbone has none of the ViT's kind.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        targets: Sequence[str],
+        lora: LoraConfig,
+        head_names: Sequence[str],
+        num_classes: int,
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        for block in self.blocks:
+            for target in targets:
+                block.set_submodule(target, LoraLinear(cast(nn.Linear, block.get_submodule(target)), lora))
+        if lora.patch_embedding:
+            _adapt_patch_embedding(backbone, lora)
+        self._noise = Noise()
+        if fused:
+            for block in self.blocks:
+                fuse(block, self._noise)
+        self._first_token_only = fused and reads_first_token(backbone)
+        self._stem = Stem(backbone)
+        features = int(cast(int, backbone.num_features))
+        self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in head_names})
+        self.layout = _layout(self, targets, head_names, lora.patch_embedding)
+        self._parameters_by_name = _named(self)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The shared stack."""
+        return cast(nn.ModuleList, self.backbone.blocks)
+
+    def seed(self, seed: int) -> None:
+        """Begin a stream of random numbers for dropout."""
+        torch.manual_seed(seed)
+        self._noise.seed(seed)
+
+    def embed(self, images: Tensor) -> BlockInputs:
+        """What goes into the first block, from normalised images (images, 3, H, W).
+
+        All of this is frozen, so nothing is recorded for gradients unless the patch embedding's LoRA is trained.
+        """
+        _, inputs = self._stem(images.to(next(self.backbone.parameters()).dtype))
+        return cast(BlockInputs, inputs[0])
+
+    def readout(self, tokens: Tensor) -> Tensor:
+        """Features (images, width) that a head classifies, from the tokens after any block."""
+        features = self.backbone.forward_head(self.backbone.norm(tokens))  # type: ignore[operator]
+        return cast(Tensor, features.to(next(self.heads.parameters()).dtype))
+
+    def logits(self, images: Tensor, layers: Sequence[int], head: str = "head") -> Tensor:
+        """Class scores (images, classes) of the sub-model made of `layers`, in their original order."""
+        return self.exit_logits(images, layers, [(len(layers), head)])[0]
+
+    def exit_logits(self, images: Tensor, layers: Sequence[int], exits: Sequence[tuple[int, str]]) -> list[Tensor]:
+        """Class scores at several depths.
+
+        Args:
+            images: Normalised images (images, 3, H, W).
+            layers: The sub-model's layers; they run in their original order.
+            exits: Pairs (n, name): the head of that name reads the tokens after the first n layers.
+
+        Returns:
+            Scores (images, classes) of every pair, in the order of the pairs, without those deeper than the sub-model.
+        """
+        features = self._features(images, sorted(layers), {depth for depth, _ in exits if depth <= len(layers)})
+        return [self.heads[name](features[depth]) for depth, name in exits if depth in features]
+
+    def _features(self, images: Tensor, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
+        """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
+        inputs = self.embed(images)
+        features = {0: self.readout(inputs.tokens)} if 0 in depths else {}
+        for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):
+            if depth == max(depths) and self._first_token_only:
+                inputs = inputs._replace(tokens=first_token(self.blocks[layer], inputs.tokens))
+            else:
+                inputs = inputs.after(self.blocks[layer])
+            if depth in depths:
+                features[depth] = self.readout(inputs.tokens)
+        return features
+
+    def load(self, values: NDArray[np.float32], held: Sequence[int]) -> None:
+        """Take every segment from a full flat vector; only the held ones are trained from here on.
+
+        All parameters are views of one flat tensor, and their gradients of another.
+        """
+        chosen = set(held)
+        device = next(iter(self._parameters_by_name.values())).device
+        self._values = torch.tensor(values, device=device)
+        self._gradients = torch.zeros_like(self._values)
+        for index, (segment, entries) in enumerate(zip(self.layout.segments, self.layout.entries, strict=True)):
+            start = segment.start
+            for entry in entries:
+                parameter, stop = self._parameters_by_name[entry.name], start + entry.size
+                parameter.grad = None
+                parameter.requires_grad_(index in chosen)
+                parameter.data = self._values[start:stop].view(entry.shape)
+                if index in chosen:
+                    parameter.grad = self._gradients[start:stop].view(entry.shape)
+                start = stop
+        self._held = sorted(chosen)
+
+    def pack(self, held: Sequence[int]) -> NDArray[np.float32]:
+        """The held segments as one contiguous float32 buffer, one after another."""
+        return torch.cat([self._values[self.layout.segments[index]] for index in held]).cpu().numpy()
+
+    def trained(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The segments that `load` marked as held, flat, with their gradients: of LoRA factors, and of heads.
+
+        They share the memory of the model's own parameters. Zero the gradients in place (set_to_none=False).
+        """
+        lora: list[nn.Parameter] = []
+        heads: list[nn.Parameter] = []
+        for index in self._held:
+            segment = self.layout.segments[index]
+            parameter = nn.Parameter(self._values[segment])
+            parameter.grad = self._gradients[segment]
+            (heads if self.layout.is_head(index) else lora).append(parameter)
+        return lora, heads
+
+
+def _adapt_patch_embedding(backbone: nn.Module, lora: LoraConfig) -> None:
+    projection = getattr(getattr(backbone, "patch_embed", None), "proj", None)
+    if not isinstance(projection, nn.Conv2d):
+        name = type(backbone).__name__
+        raise SettingError("lora.patch_embedding", True, f"{name} has no convolution patch_embed.proj; set it to false")
+    backbone.set_submodule("patch_embed.proj", LoraConv2d(projection, lora))
+
+
+def _named(model: SubModel) -> dict[str, nn.Parameter]:
+    """Parameters under the names that the plain timm model gives them."""
+    return {name.removeprefix("backbone."): parameter for name, parameter in model.named_parameters()}
+
+
+def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], adapt_patch_embedding: bool) -> Layout:
+    shapes = {name: tuple(parameter.shape) for name, parameter in _named(model).items()}
+
+    def entries(prefix: str, names: Sequence[str]) -> tuple[Entry, ...]:
+        return tuple(Entry(f"{prefix}.{name}", shapes[f"{prefix}.{name}"]) for name in names)
+
+    factors = [f"{target}.{factor}" for target in targets for factor in ("lora_A", "lora_B")]
+    layers = tuple(entries(f"blocks.{index}", factors) for index in range(len(model.blocks)))
+    heads = tuple(entries(f"heads.{name}", ("weight", "bias")) for name in head_names)
+    patch_embedding = entries("patch_embed.proj", ("lora_A", "lora_B")) if adapt_patch_embedding else ()
+    return Layout(layers, heads, tuple(head_names), patch_embedding)

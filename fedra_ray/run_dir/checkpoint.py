@@ -1,0 +1,102 @@
+"""Restart points: the global adapter after a round. With the configuration they are all that randomness needs."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load
+from safetensors.numpy import save as serialise
+
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.run_dir.folder import Folder
+
+FOLDER = "checkpoints"
+_PREFIX, _SUFFIX = "round_", ".safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of an experiment after `round` rounds: the flat global adapter (float32)."""
+
+    round: int
+    values: NDArray[np.float32]
+
+
+def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
+    """Write a restart point with its checksum, and keep the newest few.
+
+    Raises:
+        RunFailedError: if it cannot be written; the ones before are left as they are.
+    """
+    points = folder.below(FOLDER)
+    content = serialise({"values": checkpoint.values, "round": np.array(checkpoint.round)})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{_PREFIX}{checkpoint.round:06d}-{digest[:16]}{_SUFFIX}"
+    points.write(name, content)
+    others = [other for other in _files(points) if other != name]
+    kept = [other for other in others if not other.startswith(f"{_PREFIX}{checkpoint.round:06d}-")]
+    for old in set(others) - set(kept[len(kept) - keep + 1 :]):
+        points.delete(old)
+
+
+def newest(folder: Folder) -> Checkpoint | None:
+    """The newest restart point whose bytes are those of its checksum, or None."""
+    points = folder.below(FOLDER)
+    found = _newest_whole(points, _files(points))
+    if found is None:
+        return None
+    return _parse(found[1])
+
+
+def saved_rounds(folder: Folder) -> list[int]:
+    """The rounds that restart points are kept of, ascending."""
+    return sorted({_round(name) for name in _files(folder.below(FOLDER))})
+
+
+def of_round(folder: Folder, number: int) -> Checkpoint:
+    """The restart point of a round.
+
+    Raises:
+        RunFailedError: if none is kept, or none whose bytes are those of its checksum.
+    """
+    points = folder.below(FOLDER)
+    found = _newest_whole(points, [name for name in _files(points) if _round(name) == number])
+    if found is None:
+        raise RunFailedError(
+            f"{folder} keeps no whole restart point of round {number}: checkpoint.every, checkpoint.keep"
+        )
+    return _parse(found[1])
+
+
+def last_saved(folder: Folder) -> tuple[int, datetime | None]:
+    """The round of the newest restart point, 0 if there is none, and when it was written if the file system tells."""
+    points = folder.below(FOLDER)
+    found = _newest_whole(points, _files(points))
+    if found is None:
+        return 0, None
+    name = found[0]
+    return _round(name), points.modified(name)
+
+
+def _newest_whole(points: Folder, names: list[str]) -> tuple[str, bytes] | None:
+    """Name and content of the newest of the files whose bytes are those of its checksum."""
+    for name in reversed(names):
+        content = points.read(name) or b""
+        if hashlib.sha256(content).hexdigest()[:16] == name.removesuffix(_SUFFIX)[-16:]:
+            return name, content
+    return None
+
+
+def _parse(content: bytes) -> Checkpoint:
+    tensors = load(content)
+    return Checkpoint(int(tensors["round"]), tensors["values"])
+
+
+def _round(name: str) -> int:
+    return int(name.removeprefix(_PREFIX)[:6])
+
+
+def _files(points: Folder) -> list[str]:
+    return [name for name in points.names() if name.startswith(_PREFIX) and name.endswith(_SUFFIX)]

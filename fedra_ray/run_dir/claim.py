@@ -1,0 +1,98 @@
+"""The run directory: written once, taken up again after an interruption, never overwritten."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.run_dir.folder import Folder
+
+SETTING = "RUN_DIR"  # what names such a folder in errors
+CONFIG = "config.yaml"
+SUMMARY = "summary.json"
+#: Settings that never change a result; a run may be taken up again with others.
+FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
+_ELSEWHERE = (
+    *FREE,
+    *("seed", "evaluation.every", "evaluation.batch_size"),
+    *("dataset.root", "backbone.checkpoint", "backbone.pretrained"),
+)
+_DEVICES = ("fleet.devices", "fleet.profiles.")  # times on them decide nothing but who is too late
+
+
+def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
+    """Check that the experiment may use the directory; returns its summary if it has already finished there.
+
+    Raises:
+        SettingError: if the directory holds a run of another configuration, or something else.
+    """
+    try:
+        names = folder.names()
+    except NotADirectoryError as error:
+        raise SettingError("run_dir", str(folder), "is a file; name a new or empty folder") from error
+    if CONFIG not in names:
+        if names:
+            raise SettingError("run_dir", str(folder), "holds other files; name a new or empty folder")
+        return None
+    finished = read_summary(folder)
+    if finished is not None or config.resume != "force":
+        _compare(folder, config, finished is not None)
+    return finished
+
+
+def prepare(folder: Folder, config: ExperimentConfig) -> None:
+    """Write the resolved configuration, enough to repeat the run."""
+    folder.write(CONFIG, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False).encode())
+
+
+def read_summary(folder: Folder) -> dict[str, Any] | None:
+    """The summary of a finished run, or None."""
+    content = folder.read(SUMMARY)
+    return None if content is None else json.loads(content)
+
+
+@contextmanager
+def reading(folder: Folder, name: str) -> Iterator[None]:
+    """Tell what is wrong with a file of a run, whatever its content makes of a reader.
+
+    Raises:
+        SettingError: in place of what was raised inside.
+    """
+    try:
+        yield
+    except (yaml.YAMLError, pa.ArrowException, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        kind = type(error).__name__
+        allowed = f"its {name} is damaged, or not that of a run ({kind}: {error})"
+        raise SettingError(SETTING, str(folder), allowed) from error
+
+
+def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
+    """Refuse a configuration that differs from the one in the folder in what decides the result."""
+    found = dict(flat(yaml.safe_load(folder.read(CONFIG) or b"")))
+    wanted = dict(flat(dataclasses.asdict(config)))
+    for setting in wanted | found:
+        if found.get(setting) != wanted.get(setting) and not setting.startswith(FREE):
+            way_out = "choose another run_dir" + ("" if finished else ", or go on with the new value by resume=force")
+            allowed = f"{folder} holds a run with {setting}={found.get(setting)}; {way_out}"
+            raise SettingError(setting, wanted.get(setting), allowed)
+
+
+def shaping(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the flat settings of a run that shape its result: all but which run it is, and where and how it ran."""
+    free = _ELSEWHERE if settings.get("fleet.round_deadline") else _ELSEWHERE + _DEVICES
+    return {name: value for name, value in settings.items() if not name.startswith(free)}
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted name, and their values."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value  # keys of runtime.tier_labels are numbers

@@ -1,0 +1,103 @@
+"""A grid of experiments: which runs it has, and the one table of their results. Pure, but for the folder it writes."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Column, Table
+
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import to_parquet
+
+RESULTS = "results.parquet"
+_MOST_AT_ONCE = 8  # servers take a tenth of a CPU each
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid: the values of the settings that vary, and its whole configuration."""
+
+    varied: Mapping[str, str]
+    config: ExperimentConfig
+
+    @property
+    def name(self) -> str:
+        """What its folder is called: method=fedra,seed=0."""
+        return cell_name(self.varied)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: its summary, or the error it failed with."""
+
+    cell: Cell
+    summary: Mapping[str, Any] | None
+    error: str | None = None
+
+
+def cell_name(varied: Mapping[str, str]) -> str:
+    """The name of the run with these values, fit for a folder."""
+    return ",".join(f"{setting}={value}" for setting, value in varied.items()).replace("/", "_") or "run"
+
+
+def shares(runs: int, slots: int, parallel: int | None) -> tuple[int, int]:
+    """How many runs go on at once, and how many client actors each may have, so that all get equally many.
+
+    Args:
+        runs: Runs that are left to do.
+        slots: Client actors that the cluster has room for, or is to make room for.
+        parallel: How many runs the user wants at once; None to go by the slots.
+    """
+    at_once = max(1, min(runs, parallel or min(slots, _MOST_AT_ONCE)))
+    return at_once, max(1, slots // at_once)
+
+
+def write(folder: Folder, results: list[Result]) -> None:
+    """Write results.parquet: a row a run with the settings that vary, accuracies from 0 to 1, and seconds."""
+    rows = []
+    for result in results:
+        summary = result.summary or {}
+        accuracy = {f"accuracy.{domain}": value for domain, value in summary.get("accuracy", {}).items()}
+        rows.append(
+            {
+                "run": result.cell.name,
+                **result.cell.varied,
+                "status": "failed" if result.summary is None else "finished",
+                "error": result.error,
+                "mean_accuracy": summary.get("mean_accuracy"),
+                **accuracy,
+                "seconds": summary.get("seconds"),
+            }
+        )
+    columns = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
+    folder.write(RESULTS, to_parquet(table))
+
+
+def tabulate(results: list[Result]) -> Table:
+    """Accuracy in percent by the settings that vary, mean and sample standard deviation over seeds."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        settings = {setting: value for setting, value in result.cell.varied.items() if setting != "seed"}
+        found = groups[cell_name(settings)]
+        if result.summary is not None:
+            found.append(result.summary)
+    table = Table(Column("run", no_wrap=True), "seeds", "mean", "worst domain")
+    for name, found in groups.items():
+        if not found:
+            table.add_row(name, "0", "failed", "")
+            continue
+        domains = {domain: [each["accuracy"][domain] for each in found] for domain in found[0]["accuracy"]}
+        worst = min(domains, key=lambda domain: statistics.fmean(domains[domain]))
+        mean = _percent([each["mean_accuracy"] for each in found])
+        table.add_row(name, str(len(found)), mean, f"{_percent(domains[worst])} ({worst})")
+    return table
+
+
+def _percent(values: list[float]) -> str:
+    mean = f"{100 * statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"

@@ -1,0 +1,75 @@
+"""What a person sees: a line a round, then the table of accuracies."""
+
+import math
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.experiment import RoundReport
+
+
+class Display:
+    """Prints an experiment as it goes; plain text when the output is not a terminal."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._rounds = config.rounds
+        self._start = time.monotonic()
+        self._first: tuple[int, float] | None = None
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        self._console.print(text, markup=False)
+
+    def round(self, report: RoundReport) -> None:
+        """Print a round's line: loss, mean accuracy where it was evaluated, elapsed time and time to go."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (report.round, now)
+        done = report.round - self._first[0]
+        left = (now - self._first[1]) / done * (self._rounds - report.round) if done else None
+        width = len(str(self._rounds))
+        parts = [f"round {report.round:{width}}/{self._rounds}", f"loss {report.loss:6.3f}"]
+        mean = sum(score.top1 / score.examples for score in report.scores) / max(1, len(report.scores))
+        parts.append(f"accuracy {mean:6.2%}" if report.scores else " " * 15)
+        parts.append(f"elapsed {_clock(now - self._start)}")
+        parts.append("eta " + ("--:--" if left is None else _clock(left)))
+        self.say("  ".join(parts))
+        for reason, clients in (("did not answer", report.missing.dropped), ("answered too late", report.missing.late)):
+            if clients:
+                self.say(f"  {reason}: {', '.join(map(str, sorted(clients)))}")
+        for client, problem in sorted(report.missing.rejected.items()):
+            self.say(f"  the update of client {client} was rejected: {problem}")
+        if math.isnan(report.loss):
+            self.say("  no valid update; the model is kept")
+
+    def summary(self, summary: dict[str, Any], run_dir: str) -> None:
+        """Print accuracy per domain and their mean, then where the results lie."""
+        title = (
+            f"{summary['method']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
+        )
+        table = Table("domain", title=title)
+        table.add_column("top-1", justify="right")
+        for domain, accuracy in summary["accuracy"].items():
+            table.add_row(domain, f"{accuracy:.2%}")
+        table.add_section()
+        table.add_row("mean", f"{summary['mean_accuracy']:.2%}")
+        self._console.print(table)
+        for reason in ("dropped", "late", "rejected"):
+            if summary[reason]:
+                times = ", ".join(f"{client} ({times})" for client, times in summary[reason].items())
+                self.say(f"{reason} clients, and in how many rounds: {times}")
+        if summary["skipped_images"]:
+            self.say(
+                f"{summary['skipped_images']} images could not be read and were left out: skipped.parquet names them"
+            )
+        self.say(f"results in {run_dir}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

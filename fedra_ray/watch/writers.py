@@ -1,0 +1,141 @@
+"""Rounds as they end, for TensorBoard and Weights & Biases: optional, and imported only if they are asked for."""
+
+import dataclasses
+import hashlib
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.experiment import RoundReport
+from fedra_ray.run_dir.folder import Folder
+
+
+class Writer(Protocol):
+    """Someone who is told of every round once, in order; after a restart from those that were not finished."""
+
+    def round(self, report: RoundReport) -> None:
+        """Take down a finished round."""
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """End, with the run's summary; None if it was stopped or has failed."""
+
+
+def make_writers(config: ExperimentConfig) -> list[Writer]:
+    """The writers that the configuration asks for.
+
+    Raises:
+        SettingError: if one lacks its package, or what else it needs.
+    """
+    writers: list[Writer] = []
+    if config.watch.tensorboard:
+        writers.append(TensorBoard(config.run_dir))
+    if config.watch.wandb is not None:
+        writers.append(WeightsAndBiases(config, config.watch.wandb))
+    return writers
+
+
+def scalars(report: RoundReport) -> dict[str, float]:
+    """A round in numbers, by name; of accuracy, loss and simulated time only what the round has."""
+    row, missing, scores = report.row, report.missing, report.scores
+    found = {} if math.isnan(report.loss) else {"loss": report.loss}
+    accuracy = {score.domain: score.top1 / score.examples for score in scores}
+    found |= {f"accuracy/{domain}": value for domain, value in accuracy.items()}
+    if accuracy:
+        found["mean_accuracy"] = sum(accuracy.values()) / len(accuracy)
+    found |= {f"seconds/{phase}": seconds for phase, seconds in report.phases.items()}
+    if row["simulated_s"] is not None:
+        found["simulated_seconds"] = row["simulated_s"]
+    holders = row["layer_holders"]
+    return found | {
+        "bytes/up": row["bytes_up"],
+        "bytes/down": row["bytes_down"],
+        "layer_coverage": sum(count > 0 for count in holders) / len(holders),
+        "clients/retries": report.retries,
+        "clients/dropped": len(missing.dropped),
+        "clients/late": len(missing.late),
+        "clients/rejected": len(missing.rejected),
+    }
+
+
+class TensorBoard:
+    """Event files in the folder `tensorboard` of a run.
+
+    Args:
+        run_dir: A local folder, which is made no earlier than the first round.
+
+    Raises:
+        SettingError: for a URI, or without the package.
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        if "://" in run_dir:
+            raise SettingError("watch.tensorboard", True, f"needs a local folder, and run_dir={run_dir} is a URI")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise _missing("watch.tensorboard", True, "tensorboard") from error
+        self._open = SummaryWriter
+        self._folder = str(Folder(run_dir).below("tensorboard"))
+        self._events: SummaryWriter | None = None
+
+    def round(self, report: RoundReport) -> None:
+        """Write a round. The first one hides what an interrupted run had written from that round on."""
+        if self._events is None:
+            self._events = self._open(self._folder, purge_step=report.round)
+        for name, value in scalars(report).items():
+            self._events.add_scalar(name, value, report.round)
+        self._events.flush()
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """Close the file."""
+        if self._events is not None:
+            self._events.close()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases for a run_dir: its id follows from the absolute path or URI.
+
+    Rounds that the run has there already are left out. W&B knows them only with a network: offline, a run that is
+    taken up again writes the rounds after its checkpoint a second time, with the same values.
+
+    Args:
+        config: The experiment, which W&B shows.
+        project: Where the run is filed.
+
+    Raises:
+        SettingError: without the package, or if W&B refuses, for want of a key.
+    """
+
+    def __init__(self, config: ExperimentConfig, project: str) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise _missing("watch.wandb", project, "wandb") from error
+        where = str(Folder(config.run_dir))
+        try:
+            self._run = wandb.init(
+                project=project,
+                id=hashlib.sha256(where.encode()).hexdigest()[:16],
+                name=Path(where).name,
+                resume="allow",
+                config=dataclasses.asdict(config),
+            )
+        except wandb.Error as error:
+            raise SettingError("watch.wandb", project, f"Weights & Biases refuses: {error}") from error
+
+    def round(self, report: RoundReport) -> None:
+        """Report a round."""
+        if report.round >= self._run.step:
+            self._run.log(scalars(report), step=report.round, commit=True)
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """Add the summary, and mark the run as finished or failed."""
+        self._run.summary.update(summary or {})
+        self._run.finish(exit_code=1 if summary is None else 0)
+
+
+def _missing(setting: str, value: Any, package: str) -> SettingError:
+    allowed = f"the package {package} cannot be imported; install it by: pip install 'fedra-ray[{package}]'"
+    return SettingError(setting, value, allowed)

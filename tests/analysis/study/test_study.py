@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from analysis.study import __main__ as study
+from analysis.study import album
+from fedra_ray.cli.compose import compose
+from fedra_ray.config.schema import ExperimentConfig
+
+BEST = dict.fromkeys(study.METHODS, study.GRID[0])
+STAGES = {stage.__name__: stage(Path("/out"), BEST) for stage in (study.methods, study.extreme, study.convergence)}
+
+
+def config(overrides: list[str]) -> ExperimentConfig:
+    return compose("config", ExperimentConfig, [*study.RECORDED, *overrides])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_every_cell_with_every_seed_in_a_folder_of_its_own(stage: str) -> None:
+    runs = STAGES[stage]
+    folders = {next(each for each in own if each.startswith("run_dir=")) for own in runs.values()}
+    assert len(folders) == len(runs)
+    assert {int(key.rsplit("/", 1)[1]) for key in runs} == set(study.DEPTHS)
+    assert len(runs) % len(study.DEPTHS) == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "key"), [("methods", "DepthFL/1"), ("extreme", "prefix 3/2"), ("convergence", "balanced mild/2")]
+)
+def test_runs_are_experiments(stage: str, key: str) -> None:
+    found = config(STAGES[stage][key])
+    assert found.seed == int(key[-1])
+    assert found.checkpoint.keep == 100
+
+
+def test_the_largest_client_has_the_same_domain_on_every_fleet() -> None:
+    depths = [config(STAGES["convergence"][f"uniform {fleet}/1"]).fleet.depths for fleet in study.FLEETS]
+    assert depths == [[7, 7, 7, 7, 7, 8], [6, 6, 7, 7, 8, 9], study.DEPTHS[1]]
+    assert {sum(each) for each in depths} == {43}
+
+
+def test_the_table_has_mean_and_deviation_over_seeds() -> None:
+    summaries = {
+        f"{method}/{seed}": {"accuracy": {"a": 0.1 * seed}, "mean_accuracy": 0.5}
+        for method in study.METHODS
+        for seed in study.DEPTHS
+    }
+    lines = study.markdown(study.results(summaries, BEST)).splitlines()
+    assert lines[0] == "| method | a | mean |"
+    assert lines[2] == "| AllLarge | 10.0 ± 10.0 | 50.0 ± 0.0 |"
+
+
+def test_the_album_takes_the_runs_of_each_plate(tmp_path: Path) -> None:
+    for name in ("fedra-0", "fedra-1", "inclusivefl-0", "inclusivefl-no-distillation-0", "depthfl-0"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+    found = album.of_study(tmp_path, {"test": ("fedra-0", "inclusivefl")})
+    assert [Path(each).name for each in found] == ["fedra-0", "inclusivefl-0"]

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.run_dir.folder import Folder
+
+
+def test_a_file_comes_back_and_is_listed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "new")
+    assert (folder.names(), folder.read("a")) == ([], None)
+    folder.write("b", b"second")
+    folder.below("c").write("d", b"deep")
+    folder.write("a", b"first")
+    assert folder.names() == ["a", "b", "c"]
+    assert (folder.read("a"), folder.below("c").read("d"), folder.read("c")) == (b"first", b"deep", None)
+    folder.delete("a")
+    assert folder.names() == ["b", "c"]
+    assert str(folder.below("c")) == str(tmp_path / "new" / "c")
+
+
+def test_writing_again_replaces_and_leaves_no_part(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a", b"first")
+    folder.write("a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"second"
+    assert folder.names() == ["a"]
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        Folder(tmp_path / "file").names()
+    with pytest.raises(RunFailedError, match=r"file/below/a cannot be written"):
+        Folder(tmp_path / "file" / "below").write("a", b"")
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
+    """A bound on the size of files fails writes in their middle, as a full disk does."""
+    program = f"""
+import resource, signal
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.run_dir.folder import Folder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Folder({str(tmp_path)!r})
+folder.write("a", b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    folder.write("a", bytes(5000))
+except RunFailedError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith(f"{tmp_path}/a cannot be written: ")
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_an_unknown_file_system_is_refused() -> None:
+    with pytest.raises(SettingError) as refusal:
+        Folder("ftp://host/runs")
+    assert refusal.value.args[:2] == ("run_dir", "ftp://host/runs")

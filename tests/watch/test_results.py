@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.experiment import Outcome
+from fedra_ray.federation.messages import ClientReport, ClientTask, Score
+from fedra_ray.preflight import draw_up
+from fedra_ray.run_dir.claim import prepare, read_summary
+from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.records import Missing, Records, to_parquet
+from fedra_ray.watch import results
+
+
+def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig, tmp_path: Path) -> None:
+    blueprint, _ = draw_up(config)
+    records = Records(Folder(tmp_path))
+    for number in (1, 2):
+        task = ClientTask(number, 0, (0,), ("head",), 0.5)
+        update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
+        records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
+    records.save()
+    prepare(Folder(tmp_path), config)
+    Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))
+    assert read_summary(Folder(tmp_path)) is None
+    scores = [Score("dark", "test", 8, 2, 8, 1.0), Score("light", "test", 4, 3, 4, 1.0)]
+    summary = results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), scores))
+    assert summary["accuracy"] == {"dark": 0.25, "light": 0.75}
+    assert summary["mean_accuracy"] == 0.5
+    assert (summary["method"], summary["dataset"], summary["backbone"]) == ("fedra", "shapes", "tiny_vit")
+    assert (summary["rounds"], summary["seconds"], summary["bytes_up"]) == (2, 3.0, 80)
+    assert summary["evaluated_layers"] == [0, 1, 2, 3]
+    assert summary["versions"]["torch"][0].isdigit()
+    assert read_summary(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    assert (summary["depths"], summary["partition"], summary["skipped_images"]) == ([4, 2, 1], "feature_skew", 0)
+    assert Image.open(tmp_path / "partition.png").format == "PNG"
+    assert "FedRA reached 50.0\u00a0% mean test accuracy over 2 domains" in (tmp_path / "report.html").read_text()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConfig, tmp_path: Path) -> None:
+    blueprint, _ = draw_up(config)
+    with pytest.raises(FileNotFoundError):
+        results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), []))
+    assert read_summary(Folder(tmp_path)) is None
