@@ -1,6 +1,8 @@
 """What all parts of an experiment share. Loads neither model nor data, so that every process can have it."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel
@@ -9,7 +11,8 @@ from fedra_ray.data.division import Division
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.shards import Shard, shards
-from fedra_ray.methods.method import Method, create_method
+from fedra_ray.methods.create import create_method
+from fedra_ray.methods.method import Method
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Blueprint:
 
     def method(self) -> Method:
         """The federated method."""
-        return create_method(self.config, self.num_layers)
+        return create_method(self.config, self.num_layers, self.fleet())
 
     def fleet(self) -> Fleet:
         """The clients."""
@@ -49,14 +52,19 @@ class Blueprint:
 
     def division(self) -> Division:
         """Whose images are whose."""
-        return Division(self.config, self.dataset())
+        return Division(self.config, self.dataset)
 
+    @cached_property
     def dataset(self) -> Dataset:
-        """The images."""
+        """The images; opened once in every process that asks for them."""
         return open_dataset(self.config.dataset, self.image_size)
 
     def shards(self) -> list[Shard]:
         """The parts of the data that a global model is evaluated on."""
-        dataset, settings = self.dataset(), self.config.evaluation
-        images = {domain: len(dataset.labels(domain, settings.split)) for domain in self.domains}
+        settings = self.config.evaluation
+        images = {domain: len(self.dataset.labels(domain, settings.split)) for domain in self.domains}
         return shards(images, settings.batch_size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the opened data set: another process opens its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "dataset"}

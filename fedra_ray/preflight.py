@@ -1,7 +1,8 @@
 """From a configuration to a blueprint and a model, with every check that needs the data or the weights."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import cast
 
 from torch import nn
 
@@ -14,7 +15,9 @@ from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
-from fedra_ray.methods.method import create_method
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.create import create_method
+from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import (
     FrozenWeights,
     Weights,
@@ -27,8 +30,6 @@ from fedra_ray.model.backbone import (
 )
 from fedra_ray.model.stack import check_stack
 from fedra_ray.model.submodel import SubModel
-
-C = TypeVar("C", bound=ExperimentConfig)
 
 
 def draw_up(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
@@ -49,13 +50,12 @@ def draw_up(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:
         cost = cost_model(from_weights(config.backbone, weights.training), config, len(dataset.classes))
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
-    method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)))
-    model = SubModel(backbone, targets, config.lora, method.head_names, len(dataset.classes))
+    method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
+    model = _adapted(backbone, targets, config, method, len(dataset.classes))
     blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
-    _check_cover(blueprint)
     return blueprint, weights
 
 
@@ -63,7 +63,14 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
     """The model with LoRA and heads over shared frozen weights, those of training or of evaluation."""
     config = blueprint.config
     backbone = from_weights(config.backbone, weights)
-    return SubModel(backbone, blueprint.targets, config.lora, blueprint.layout.head_names, len(blueprint.classes))
+    return _adapted(backbone, blueprint.targets, config, blueprint.method(), len(blueprint.classes))
+
+
+def _adapted(
+    backbone: nn.Module, targets: Sequence[str], config: ExperimentConfig, method: Method, classes: int
+) -> SubModel:
+    extras = method.extra_modules(int(cast(int, backbone.num_features)))
+    return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras)
 
 
 def _check_split(dataset: Dataset, split: str) -> None:
@@ -71,12 +78,3 @@ def _check_split(dataset: Dataset, split: str) -> None:
     empty = [domain for domain in dataset.domains if not len(dataset.labels(domain, split))]
     if empty:
         raise SettingError("evaluation.split", split, f"the data set has no such images of {', '.join(empty)}")
-
-
-def _check_cover(blueprint: Blueprint) -> None:
-    """Refuse `allocation.draw=covering` if some round's cohort could be too shallow to hold every layer."""
-    config = blueprint.config
-    least = sum(blueprint.fleet().shallowest_cohort())
-    if config.allocation.draw == "covering" and least < blueprint.num_layers:
-        allowed = f"the shallowest cohort holds {least} layers, fewer than the model's {blueprint.num_layers}"
-        raise SettingError("allocation.draw", "covering", f"{allowed}; add clients or depth, or set it to uniform")

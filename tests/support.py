@@ -11,7 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image, ImageDraw
+
+from fedra_ray.config.paths import conf_dir
+from fedra_ray.config.schema import ExperimentConfig, MethodConfig
+from fedra_ray.federation.allocation import DrawnRound
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.messages import ClientReport, ClientTask, Score
+from fedra_ray.federation.reports import Missing, RoundReport, layer_holders, mean_loss
+from fedra_ray.methods.local import LocalRound
+from fedra_ray.model.submodel import Batch
+from fedra_ray.run_dir.records import Records
 
 DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 NICOPP = ("autumn", "dim", "grass", "outdoor", "rock", "water")
@@ -33,8 +45,55 @@ class Given:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, order: Sequence[np.ndarray]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return ((self.images[positions], self.labels[positions]) for positions in order)
+    def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
+        return (Batch(self.images[positions], self.labels[positions]) for positions in order)
+
+
+def shipped_method(name: str, **options: object) -> MethodConfig:
+    """The method of conf/method/NAME.yaml, with these options on top."""
+    settings = yaml.safe_load((conf_dir() / "method" / f"{name}.yaml").read_text())
+    return MethodConfig(**{**settings, "options": {**settings.get("options", {}), **options}})
+
+
+def local_round(layout: Layout, values: np.ndarray, layers: Sequence[int] = (), round_number: int = 1) -> LocalRound:
+    """A client's round in which it trains these layers and every head, from these global values."""
+    chosen = tuple(layers)
+    return LocalRound(ClientTask(round_number, 0, chosen, layout.head_names), layout, values)
+
+
+def note_round(
+    records: Records,
+    clients: Sequence[ClientReport],
+    depths: int | list[int],
+    number: int = 1,
+    missing: Missing | None = None,
+    scores: Sequence[Score] = (),
+    num_layers: int = 4,
+    domain: str = "dark",
+) -> RoundReport:
+    """Note a finished round in records: its averaged clients, all of one domain, their depths, and who is missing."""
+    missing = missing or Missing()
+    cohort = sorted([*(client.task.client for client in clients), *missing.clients()])
+    traffic = sum(client.traffic for client in clients)
+    report = RoundReport(
+        round=number,
+        seconds=1.5,
+        cohort=cohort,
+        layer_holders=layer_holders(clients, num_layers),
+        loss=mean_loss(clients),
+        bytes_up=traffic,
+        bytes_down=traffic,
+        missing=missing,
+        simulated_s=None,
+        retries=0,
+        busy=0.0,
+        scores=[*scores],
+        phases={},
+    )
+    known = [depths] * len(cohort) if isinstance(depths, int) else depths
+    drawn = DrawnRound(number, cohort, known, np.zeros((len(cohort), num_layers), bool))
+    records.add(report, clients, drawn, Fleet(ExperimentConfig(), (domain,)), {})
+    return report
 
 
 def free_port() -> int:

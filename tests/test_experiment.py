@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.client.host import Site
+from fedra_ray.client.host import ClientHost
 from fedra_ray.config.errors import ClientLostError, ImageError
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig, PartitionConfig
-from fedra_ray.experiment import Outcome, RoundReport, run
+from fedra_ray.experiment import run
 from fedra_ray.federation.aggregation import MaskedSum
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.reports import Outcome, RoundReport
+from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
@@ -44,30 +46,30 @@ class InProcess:
 
     def __init__(self, config: ExperimentConfig, arrival: int | None = None, failing: int = 0) -> None:
         self.blueprint, weights = draw_up(config)
-        self.site = Site(self.blueprint, weights)
+        self.host = ClientHost(self.blueprint, weights)
         self.arrival = None if arrival is None else np.random.default_rng(arrival)
         self.failing = failing
         self.updates: list[ClientUpdate] = []
 
-    def train(self, tasks: list[ClientTask], values: np.ndarray) -> Iterator[PartialRound]:
+    def train(self, tasks: list[ClientTask], sent: ServerState, kept: Mapping[int, Arrays]) -> Iterator[PartialRound]:
         order = range(len(tasks)) if self.arrival is None else self.arrival.permutation(len(tasks))
         for index in order:
             if len(self.updates) + 1 == self.failing:
                 raise KeyboardInterrupt
-            update = self.site.train_one(tasks[index], values)
+            update = self.host.train_one(tasks[index], sent, kept.get(tasks[index].client))
             self.updates.append(update)
-            yield self.site.reduce([self.answer(update)], values)
+            yield self.host.reduce([self.answer(update)], sent.values)
 
     def answer(self, update: ClientUpdate) -> ClientUpdate | ClientFailure:
         return update
 
     def evaluate(self, values: np.ndarray) -> Callable[[], list[Score]]:
-        return self.site.evaluate(values)
+        return self.host.evaluate(values)
 
 
 def finish(workers: InProcess, folder: Path) -> Outcome:
     folder.mkdir(exist_ok=True)
-    *reports, outcome = run(workers.blueprint, workers, Journal(Folder(folder), 2))
+    *reports, outcome = run(workers.blueprint, workers, Journal(Folder(folder), workers.blueprint.config))
     assert isinstance(outcome, Outcome)
     assert all(isinstance(report, RoundReport) for report in reports)
     return outcome
@@ -79,7 +81,7 @@ def table(folder: Path, name: str) -> list[dict[str, object]]:
 
 
 def named(name: str) -> MethodConfig:
-    return MethodConfig(name, f"fedra_ray.methods.{name}.{METHODS[name]}")
+    return MethodConfig(name, target=f"fedra_ray.methods.{name}.{METHODS[name]}")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -158,7 +160,7 @@ def test_a_round_is_the_weighted_mean_of_its_updates(weighting: str, config: Exp
     assert len({update.examples for update in workers.updates}) > 1
     for update in workers.updates:
         weight = update.examples if weighting == "examples" else 1
-        total.add(layout.held(update.task.layers, update.task.heads), update.values, weight)
+        total.add(layout.held(update.task.layers, update.task.sent), update.values, weight)
     assert found.tobytes() == total.mean(layout.initial(config.seed)).tobytes()
 
 
@@ -185,17 +187,10 @@ def test_clients_that_are_not_eligible_never_take_part(config: ExperimentConfig,
     assert [row["cohort"] for row in table(tmp_path, "rounds")] == [[0, 3]] * 2
 
 
-def test_progress_grows_to_one(config: ExperimentConfig, tmp_path: Path) -> None:
-    config.rounds = 4
-    workers = InProcess(config)
-    finish(workers, tmp_path)
-    assert [update.task.progress for update in workers.updates[::3]] == [0.25, 0.5, 0.75, 1.0]
-
-
 def test_the_model_is_evaluated_every_few_rounds_and_at_the_end(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.evaluation.every = 5, 2
     workers = InProcess(config)
-    reports = list(run(workers.blueprint, workers, Journal(Folder(tmp_path), 2)))
+    reports = list(run(workers.blueprint, workers, Journal(Folder(tmp_path), config)))
     assert [len(report.scores) for report in reports] == [0, 3, 0, 3, 3, 3]
     assert {row["round"] for row in table(tmp_path, "evaluations")} == {2, 4, 5}
     assert reports[-1].scores == reports[-2].scores == workers.evaluate(reports[-1].values)()
@@ -206,7 +201,7 @@ def restarted(config: ExperimentConfig, folder: Path, failing: int) -> Outcome:
     folder.mkdir()
     workers = InProcess(config, failing=failing)
     with pytest.raises(KeyboardInterrupt):
-        list(run(workers.blueprint, workers, Journal(Folder(folder), 2)))
+        list(run(workers.blueprint, workers, Journal(Folder(folder), workers.blueprint.config)))
     return finish(InProcess(config, arrival=2), folder)
 
 
@@ -224,7 +219,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(failing: int, config: Exp
 def test_a_restart_begins_after_the_last_checkpoint(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.checkpoint.every = 4, 2
     workers = InProcess(config)
-    for report in itertools.islice(run(workers.blueprint, workers, Journal(Folder(tmp_path), 2)), 3):
+    for report in itertools.islice(run(workers.blueprint, workers, Journal(Folder(tmp_path), config)), 3):
         assert report.round <= 3
     again = InProcess(config)
     finish(again, tmp_path)
@@ -272,14 +267,14 @@ def test_a_bad_update_is_rejected_and_named_and_the_others_are_averaged(
     config.aggregation.max_norm, config.rounds = 5.0, 1
     spoil, message = BAD[kind]
     workers = Spoiling(config, {1: spoil})
-    report, outcome = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
+    report, outcome = run(workers.blueprint, workers, Journal(Folder(tmp_path), config))
     assert list(report.missing.rejected) == [1]
     assert re.match(message, report.missing.rejected[1])
     layout = workers.blueprint.layout
     total = MaskedSum(layout.segments)
     for update in workers.updates:
         if update.task.client != 1:
-            total.add(layout.held(update.task.layers, update.task.heads), update.values)
+            total.add(layout.held(update.task.layers, update.task.sent), update.values)
     assert outcome.values.tobytes() == total.mean(layout.initial(0)).tobytes()
     (row,) = table(tmp_path, "rounds")
     assert (row["rejected"], row["cohort"]) == ([1], [0, 1, 2])
@@ -331,8 +326,7 @@ def test_training_helps(config: ExperimentConfig, tmp_path: Path) -> None:
     config.rounds, config.training.max_steps = 3, None
     config.training.local_epochs, config.training.lr, config.training.head_lr = 6, 0.3, 0.3
     workers = InProcess(config)
-    reports = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
-    reports = run(workers.blueprint, workers, Journal(Folder(tmp_path), 2))
+    reports = run(workers.blueprint, workers, Journal(Folder(tmp_path), config))
     losses = [report.loss for report in reports if isinstance(report, RoundReport)]
     assert losses[-1] < 0.9 * losses[0]
 

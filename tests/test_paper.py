@@ -17,13 +17,14 @@ from safetensors.torch import save_file
 from support import DOMAINNET, running, write_domainnet, write_nicopp
 
 from fedra_ray.cli.compose import compose
-from fedra_ray.client.host import Site
+from fedra_ray.client.host import ClientHost
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig, ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
 from fedra_ray.data.prepare.shards import PrepareConfig, begin, plan, write_shard
 from fedra_ray.data.prepare.shards import finish as finish_preparation
-from fedra_ray.experiment import Outcome, run
+from fedra_ray.experiment import run
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.model.backbone import build
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.folder import Folder
@@ -67,7 +68,7 @@ def composed(trees: Path, name: str, *overrides: str) -> ExperimentConfig:
 def finish(config: ExperimentConfig, folder: Path) -> tuple[Outcome, np.ndarray]:
     """The outcome of a run in this process, and the adapter that it began with."""
     blueprint, weights = draw_up(config)
-    *_, outcome = run(blueprint, Site(blueprint, weights), Journal(Folder(folder), 2))
+    *_, outcome = run(blueprint, ClientHost(blueprint, weights), Journal(Folder(folder), config))
     assert isinstance(outcome, Outcome)
     return outcome, blueprint.layout.initial(config.seed)
 

@@ -6,9 +6,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support import shipped_method
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig, LoraConfig, MethodConfig
+from fedra_ray.config.schema import ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.model.backbone import from_weights
 from fedra_ray.preflight import adapted_model, draw_up
@@ -27,7 +28,7 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
 
 
 def test_heads_are_those_of_the_method(config: ExperimentConfig) -> None:
-    config.method = MethodConfig("depthfl", "fedra_ray.methods.depthfl.DepthFL")
+    config.method = shipped_method("depthfl")
     blueprint, weights = draw_up(config)
     assert blueprint.layout.head_names == ("exit_1", "exit_2", "exit_4")
     assert set(adapted_model(blueprint, weights.training).heads) == {"exit_1", "exit_2", "exit_4"}
@@ -69,13 +70,13 @@ def test_every_part_of_the_configuration_is_checked(
 def test_covering_is_refused_if_some_cohort_is_too_shallow(
     cohort: int | None, refused: bool, config: ExperimentConfig
 ) -> None:
-    config.allocation.draw, config.fleet.clients_per_round = "covering", cohort
+    config.method.options["draw"], config.fleet.clients_per_round = "covering", cohort
     if not refused:
         draw_up(config)
         return
     with pytest.raises(SettingError, match="the shallowest cohort holds 3 layers, fewer than the model's 4") as refusal:
         draw_up(config)
-    assert refusal.value.args[:2] == ("allocation.draw", "covering")
+    assert refusal.value.args[:2] == ("method.options.draw", "covering")
 
 
 def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:

@@ -3,22 +3,24 @@
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from analysis.benchmark.processes import cpu_seconds, memory_mb
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
-from fedra_ray.experiment import RoundReport, run
+from fedra_ray.experiment import run
 from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.federation.messages import ClientTask, ClientUpdate, Score
 from fedra_ray.federation.partial_round import PartialRound, reduce
+from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import Shard
+from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
@@ -37,15 +39,17 @@ class EchoSlot(ClientSlot):
     def __init__(self, number: int, blueprint: Blueprint, weights: object) -> None:
         self._blueprint, self._method = blueprint, blueprint.method()
 
-    def train(self, tasks: list[tuple[ClientTask, int]], values: NDArray[np.float32]) -> PartialRound:
-        return reduce((self._echo(task, values) for task, _ in tasks), self._blueprint, self._method, values)
+    def train(self, tasks: list[tuple[ClientTask, int]], sent: ServerState, kept: Mapping[int, Arrays]) -> PartialRound:
+        layout, aggregation = self._blueprint.layout, self._blueprint.config.aggregation
+        answers = (self._echo(task, sent.values) for task, _ in tasks)
+        return reduce(answers, self._method.reduction(layout), layout, aggregation, sent.values)
 
-    def evaluate(self, shard: Shard, values: NDArray[np.float32]) -> Score:
+    def evaluate(self, shard: Shard, values: Vector) -> Score:
         return Score(shard.domain, "test", shard.stop - shard.start, 0, 0, 0.0)
 
-    def _echo(self, task: ClientTask, values: NDArray[np.float32]) -> ClientUpdate:
+    def _echo(self, task: ClientTask, values: Vector) -> ClientUpdate:
         layout = self._blueprint.layout
-        echoed = layout.pack(values, layout.held(task.layers, task.heads))
+        echoed = layout.pack(values, layout.held(task.layers, task.sent))
         return ClientUpdate(task, echoed.nbytes, examples=1, steps=0, loss=0.0, seconds=0.0, values=echoed)
 
 
@@ -92,7 +96,7 @@ def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> 
 def _follow(blueprint: Blueprint, pool: SlotPool, folder: Path) -> tuple[float, float]:
     """Median wall time, and mean CPU time, of the rounds that count."""
     ends, cpu_start = [], 0.0
-    for event in run(blueprint, pool, Journal(Folder(folder), 1)):
+    for event in run(blueprint, pool, Journal(Folder(folder), blueprint.config)):
         if isinstance(event, RoundReport):
             ends.append(time.perf_counter())
             if event.round == _IGNORED:

@@ -3,14 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from fedra_ray.methods.fedra import FedRA
-from fedra_ray.model.submodel import SubModel
+from fedra_ray.methods.local import LocalRound
+from fedra_ray.methods.method import Problem
+from fedra_ray.model.submodel import Batch, SubModel
 
 
 def fail() -> None:
@@ -42,16 +44,14 @@ class Faulty(FedRA):
     If a path `marker` is given, only until a file is there, which the first fault leaves.
     """
 
-    def __init__(
-        self, num_layers: int, depths: list[int], how: str, layers: int = 2, marker: str | None = None
-    ) -> None:
-        super().__init__(num_layers, depths)
+    def __init__(self, problem: Problem, how: str, layers: int = 2, marker: str | None = None) -> None:
+        super().__init__(problem)
         self.how, self.layers, self.marker = how, layers, marker
 
-    def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
+    def loss(self, model: SubModel, batch: Batch, local: LocalRound) -> Tensor:
         """The method's own loss, if it comes to that."""
-        if len(layers) == self.layers and not (self.marker and Path(self.marker).exists()):
+        if len(local.task.layers) == self.layers and not (self.marker and Path(self.marker).exists()):
             if self.marker:
                 Path(self.marker).touch()
             FAULTS[self.how]()
-        return super().loss(model, images, labels, layers, progress)
+        return super().loss(model, batch, local)

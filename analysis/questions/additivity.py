@@ -83,7 +83,7 @@ def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[
     for number in numbers:
         values = replay.values(number)
         for situation, tasks in situations(replay, number + 1).items():
-            tuned = Tuned.of(replay, values, replay.train(tasks, values))
+            tuned = Tuned.of(replay, values, replay.train(tasks, number))
             for row in (*layer_gaps(tuned, sample), *score_gaps(tuned, sample)):
                 yield {**key(run), "round": number, "situation": situation, **row}
 

@@ -71,7 +71,7 @@ def cosine(changes: Array) -> float:
 def pulls(tuned: Tuned) -> pd.DataFrame:
     """A row a segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
     layout, rows = tuned.replay.layout, []
-    held = [layout.held(update.task.layers, update.task.heads) for update in tuned.updates]
+    held = [layout.held(update.task.layers, update.task.sent) for update in tuned.updates]
     for index, segment in enumerate(layout.segments):
         holders = [position for position, segments in enumerate(held) if index in segments]
         if len(holders) > 1:
@@ -128,7 +128,7 @@ def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[
     replay = Replay(run)
     for number in every_round(run, rounds):
         values = replay.values(number)
-        tuned = Tuned.of(replay, values, replay.train(replay.tasks(number + 1), values))
+        tuned = Tuned.of(replay, values, replay.train(replay.tasks(number + 1), number))
         pulled, found = pulls(tuned), dict[str, float]()
         for suffix, rows in (("", pulled[~pulled["is_head"]]), ("_heads", pulled[pulled["is_head"]])):
             found[f"drift{suffix}"] = _mean(rows["drift"], rows["holders"])

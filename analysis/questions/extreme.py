@@ -20,11 +20,10 @@ from analysis.questions import coverage, fairness
 from analysis.runs.groups import GROUP, collect, over_seeds
 from analysis.runs.reading import Run, parser, read_runs
 from fedra_ray.config.errors import SettingError
-from fedra_ray.report.names import method_label
 from fedra_ray.report.style import INK, LINES
 
 WORST, EXPECTED = "worst domain", "expected of uniform draws"
-_WITHOUT_DEPTH = method_label("headonly", "uniform")
+_WITHOUT_DEPTH = "Head only"
 
 
 def depth(run: Run) -> int | None:

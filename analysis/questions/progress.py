@@ -23,7 +23,8 @@ from analysis.runs.reading import Run, parser, read_runs
 from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.workload import describe
-from fedra_ray.methods.method import create_method
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.create import create_method
 from fedra_ray.model.backbone import build
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
@@ -66,7 +67,7 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
 def training_flops(run: Run, cost: CostModel) -> "pd.Series[float]":
     """FLOPs of each round's averaged clients, by the number of the round."""
     clients, training = run.table("clients"), run.config.training
-    method = create_method(run.config, run.num_layers)
+    method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
     parts = zip(clients["layers"], clients["examples"], clients["steps"], strict=True)
     flops = [
         float(describe(method, layers.tolist(), images, steps, training).flops(cost)) for layers, images, steps in parts

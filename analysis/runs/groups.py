@@ -9,11 +9,14 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy import stats
 
 from analysis.runs.reading import Run
 from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.paths import conf_dir
+from fedra_ray.config.schema import MethodConfig
 from fedra_ray.run_dir.claim import flat, shaping
 
 GROUP = ["label", "fleet"]
@@ -31,7 +34,8 @@ def labels(runs: Sequence[Run]) -> list[str]:
     found, seen = [], dict[tuple[str, str, int], Run]()
     for run, own in zip(runs, settings, strict=True):
         rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]
-        names = (text.removeprefix("method.options.") for text in apart(own, rivals, ["fleet.depths"]))
+        told = ["fleet.depths", *_usual_options(run.config.method)]
+        names = (text.removeprefix("method.options.") for text in apart(own, rivals, told))
         label = ", ".join([run.label, *names])
         key = label, run.fleet, run.config.seed
         if key in seen:
@@ -68,3 +72,10 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFra
 
 def _name(run: Run) -> tuple[str, str]:
     return run.label, run.fleet
+
+
+def _usual_options(method: MethodConfig) -> list[str]:
+    """Options of a shipped method that have the value of conf/method/NAME.yaml: they need no mention beside its name."""
+    path = conf_dir() / "method" / f"{method.name}.yaml"
+    usual = yaml.safe_load(path.read_text(encoding="utf-8")).get("options", {}) if path.is_file() else {}
+    return [f"method.options.{name}" for name, value in usual.items() if method.options.get(name) == value]

@@ -24,10 +24,10 @@ def batches(replay: Replay, split: str, per_domain: int) -> Iterator[tuple[int, 
     Raises:
         ImageError: for an image that cannot be read, unless the configuration says to skip it.
     """
-    dataset, size = replay.blueprint.dataset(), replay.run.config.evaluation.batch_size
+    dataset, size = replay.blueprint.dataset, replay.run.config.evaluation.batch_size
     for index, domain in enumerate(replay.blueprint.domains):
         count = len(dataset.labels(domain, split))
         drawn = np.sort(np.random.default_rng(0).permutation(count)[:per_domain])
-        examples = replay.site.examples(split, [(domain, drawn)])
+        examples = replay.host.examples(split, [(domain, drawn)])
         for images, labels in examples.batches(in_turn(len(examples), size)):
             yield index, images, labels

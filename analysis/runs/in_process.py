@@ -6,35 +6,12 @@ from typing import Any
 
 from rich.progress import Progress
 
-from fedra_ray.cli.compose import compose
-from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.run_dir.claim import claim, prepare
-from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.journal import Journal
-from fedra_ray.watch import results
+from fedra_ray import compose, run_local
 
 
 def run_here(overrides: list[str]) -> dict[str, Any]:
     """Run one experiment in this process, unless its directory holds it already; returns its summary."""
-    return carry_out(compose("config", ExperimentConfig, overrides))
-
-
-def carry_out(config: ExperimentConfig) -> dict[str, Any]:
-    """The same, of a configuration."""
-    from fedra_ray import experiment
-    from fedra_ray.client.host import Site
-    from fedra_ray.preflight import draw_up
-
-    folder = Folder(config.run_dir)
-    blueprint, weights = draw_up(config)
-    finished = claim(folder, blueprint.config)
-    if finished is not None:
-        return finished
-    prepare(folder, blueprint.config)
-    for event in experiment.run(blueprint, Site(blueprint, weights), Journal(folder, config.checkpoint.keep)):
-        if isinstance(event, experiment.Outcome):
-            return results.write(folder, blueprint, event)
-    raise RuntimeError(f"{folder}: the experiment ended without an outcome")
+    return run_local(compose(*overrides)).summary
 
 
 def run_all(runs: dict[str, list[str]], processes: int, title: str) -> dict[str, dict[str, Any]]:

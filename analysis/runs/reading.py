@@ -1,6 +1,7 @@
 """Runs as the analyses read them: from run directories, local or URIs, without touching them."""
 
 import argparse
+import dataclasses
 import io
 import json
 import math
@@ -22,7 +23,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.names import method_label
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, SUMMARY
+from fedra_ray.run_dir.claim import CONFIG, SUMMARY, flat
 from fedra_ray.run_dir.folder import Folder
 
 R = TypeVar("R")
@@ -52,7 +53,7 @@ class Run:
     @property
     def label(self) -> str:
         """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-        return method_label(self.config.method.name, self.config.allocation.draw)
+        return method_label(dict(flat(dataclasses.asdict(self.config))))
 
     @property
     def fleet(self) -> str:

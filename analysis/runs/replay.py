@@ -7,19 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from analysis.runs.reading import Run
-from fedra_ray.client.host import Site
+from fedra_ray.client.host import ClientHost
 from fedra_ray.experiment import client_tasks
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
-from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.federation.state import ServerState, Vector
+from fedra_ray.methods.draw import draw_round
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.preflight import adapted_model, draw_up
 from fedra_ray.run_dir import checkpoint
-
-Vector = NDArray[np.float32]
+from fedra_ray.run_dir.client_states import ClientStates
 
 
 class Replay:
@@ -45,32 +42,36 @@ class Replay:
         self.method = self.blueprint.method()
 
     @cached_property
-    def site(self) -> Site:
+    def host(self) -> ClientHost:
         """Trains and evaluates like a client actor of the run."""
-        return Site(self.blueprint, self.weights)
+        return ClientHost(self.blueprint, self.weights)
 
     @cached_property
     def model(self) -> SubModel:
         """The adapted model, in evaluation mode, without values of its own: `load` them."""
         return adapted_model(self.blueprint, self.weights.evaluation).eval()
 
-    def values(self, number: int) -> Vector:
-        """The global adapter after a round; round 0 is what the run began with."""
+    def state(self, number: int) -> ServerState:
+        """What the server carried after a round; round 0 is what the run began with."""
         if number == 0:
-            return self.layout.initial(self.run.config.seed)
-        return checkpoint.of_round(self.run.folder, number).values
+            return self.method.init_state(self.layout, self.run.config.seed)
+        return checkpoint.of_round(self.run.folder, number).state
+
+    def values(self, number: int) -> Vector:
+        """The global adapter after a round."""
+        return self.state(number).values
 
     def tasks(self, number: int) -> list[ClientTask]:
         """What the clients of a round are asked to do, drawn as the run draws it."""
-        fleet, config = self.blueprint.fleet(), self.run.config
-        cohort, depths = fleet.cohort(number, self.method.eligible), fleet.depths(number)
-        matrix = self.method.allocate(depths[cohort].tolist(), generator(config.seed, Purpose.ALLOCATION, number))
-        sizes = self.blueprint.division().sizes()
-        return client_tasks(self.blueprint, self.method, cohort, matrix, number, sizes)
+        drawn = draw_round(self.method, self.blueprint.fleet(), self.run.config.seed, number)
+        return client_tasks(self.blueprint, self.method, drawn, self.blueprint.division().sizes())
 
-    def train(self, tasks: Iterable[ClientTask], values: Vector) -> list[ClientUpdate]:
-        """The updates of these tasks from the global adapter, in their order."""
-        return [self.site.train_one(task, values) for task in tasks]
+    def train(self, tasks: Iterable[ClientTask], number: int) -> list[ClientUpdate]:
+        """The updates of these tasks from what the server and the clients had after a round, in their order."""
+        chosen, state = list(tasks), self.state(number)
+        sent = ServerState(state.values, self.method.broadcast(state))
+        kept = ClientStates(self.run.folder).read([task.client for task in chosen], number)
+        return [self.host.train_one(task, sent, kept.get(task.client)) for task in chosen]
 
 
 def with_layers(task: ClientTask, layers: Iterable[int]) -> ClientTask:

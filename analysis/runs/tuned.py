@@ -54,7 +54,7 @@ class Tuned:
         clients = []
         for update in updates:
             mine, start = values.copy(), 0
-            for index in replay.layout.held(update.task.layers, update.task.heads):
+            for index in replay.layout.held(update.task.layers, update.task.sent):
                 segment = replay.layout.segments[index]
                 mine[segment] = update.values[start : start + segment.stop - segment.start]
                 start += segment.stop - segment.start

@@ -93,7 +93,7 @@ def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
         f"{draw} {depth}/{seed}": [
             *best["FedRA"],
             *_fleet(seed, [depth] * 6),
-            f"allocation.draw={draw}",
+            f"method.options.draw={draw}",
             f"rounds={GRID_ROUNDS}",
             f"run_dir={out / 'extreme' / f'{draw}-{depth}-{seed}'}",
         ]
@@ -111,7 +111,7 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
             *_fleet(seed, _permuted(depths, seed)),
             f"rounds={GRID_ROUNDS}",
             "evaluation.every=5",
-            f"allocation.draw={draw}",
+            f"method.options.draw={draw}",
             f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
         ]
         for seed in DEPTHS

@@ -138,7 +138,7 @@ settings, for example:
   fleet=paper|extreme3|extreme4|extreme6|dynamic|fedbrick  fleet.depths=[12,10,8,6,4,3]
   fleet.num_clients=30  fleet.clients_per_round=6  fleet.memory_mb=[4000,2000,1000]
   rounds=40  seed=0  run_dir=runs/mine
-  training.lr=0.1  lora.rank=8  allocation.draw=covering  evaluation.every=20
+  training.lr=0.1  lora.rank=8  method.options.draw=covering  evaluation.every=20
   runtime.max_actors=2  runtime.num_gpus=0.25  runtime.address=auto
   fleet.devices=[phone,laptop,edge_gpu,workstation]  on_client_failure=drop
 All of them, with their defaults, are in {conf_dir()}."""

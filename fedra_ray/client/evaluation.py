@@ -37,11 +37,12 @@ def evaluate(
     count = top1 = top5 = 0
     loss = 0.0
     with torch.inference_mode():
-        for images, expected in examples.batches(in_turn(len(examples), batch_size)):
-            scores = method.predict(model, images)
+        for batch in examples.batches(in_turn(len(examples), batch_size)):
+            expected = batch.labels
+            scores = method.predict(model, batch.inputs)
             ranks = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
             hits = ranks == expected[:, None]
-            count += len(images)
+            count += len(expected)
             top1 += int(hits[:, 0].sum())
             top5 += int(hits.sum())
             loss += float(functional.cross_entropy(scores, expected, reduction="sum"))

@@ -1,10 +1,9 @@
 """Where clients are simulated: one adapted model, the data, and the method, for any number of clients in turn."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.client.evaluation import evaluate
@@ -15,16 +14,15 @@ from fedra_ray.data.source import ImageSource
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.shards import Shard, total_scores
+from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.model.backbone import FrozenWeights, normalisation
 from fedra_ray.preflight import adapted_model
 
-Vector = NDArray[np.float32]
 
-
-class Site:
+class ClientHost:
     """Trains clients and evaluates global adapters, one after another, in this process.
 
-    It carries out `experiment.Workers` by itself; a Ray client actor is a site that others call.
+    It carries out `experiment.Workers` by itself; a Ray client actor is a host that others call.
 
     Args:
         blueprint: The experiment.
@@ -37,25 +35,27 @@ class Site:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False  # the fastest algorithm may be another one in every process
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-        self._blueprint, self._config = blueprint, blueprint.config
+        self.blueprint = blueprint
+        self._config = blueprint.config
         self._device = torch.device(device)
         self._trained = self._evaluated = adapted_model(blueprint, weights.evaluation).to(self._device)
         if weights.training is not weights.evaluation:
             self._trained = adapted_model(blueprint, weights.training).to(self._device)
         self._method = blueprint.method()
-        self._source = ImageSource(blueprint.dataset(), self._config.dataset, blueprint.image_size)
-        self._division = Division(self._config, self._source.dataset)
+        self._source = ImageSource(blueprint.dataset, self._config.dataset, blueprint.image_size)
+        self._division = Division(self._config, blueprint.dataset)
         self._mean, self._std = (part.to(self._device) for part in normalisation(self._config.backbone))
 
-    def train_one(self, task: ClientTask, values: Vector) -> ClientUpdate:
-        """One client's local training from the global adapter."""
+    def train_one(self, task: ClientTask, sent: ServerState, kept: Arrays | None = None) -> ClientUpdate:
+        """One client's local training, from the global adapter and what the client kept from its last round."""
         examples = self.examples("train", self._division.share(task.client))
         config = self._config
-        return train_client(self._trained, self._method, examples, values, task, config.training, config.seed)
+        return train_client(self._trained, self._method, examples, sent, kept or {}, task, config.training, config.seed)
 
     def reduce(self, answers: Iterable[ClientUpdate | ClientFailure], values: Vector) -> PartialRound:
-        """What answers of clients add to the round."""
-        return reduce(answers, self._blueprint, self._method, values)
+        """What answers of clients add to the round that began with these values of the global adapter."""
+        layout = self.blueprint.layout
+        return reduce(answers, self._method.reduction(layout), layout, self._config.aggregation, values)
 
     def evaluate_one(self, shard: Shard, values: Vector) -> Score:
         """Score of the global adapter on a shard of a domain."""
@@ -63,13 +63,14 @@ class Site:
         batch_size = self._config.evaluation.batch_size
         return evaluate(self._evaluated, self._method, examples, values, shard.domain, batch_size)
 
-    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[PartialRound]:
+    def train(self, tasks: list[ClientTask], sent: ServerState, kept: Mapping[int, Arrays]) -> Iterator[PartialRound]:
         """Train every task, in the given order."""
-        return (self.reduce([self.train_one(task, values)], values) for task in tasks)
+        for task in tasks:
+            yield self.reduce([self.train_one(task, sent, kept.get(task.client))], sent.values)
 
     def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
-        """Scores of the global adapter, a domain each, when they are asked for."""
-        shards = self._blueprint.shards()
+        """Scores of the global adapter, one per domain, when they are asked for."""
+        shards = self.blueprint.shards()
         return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
 
     def examples(self, split: str, share: Share) -> Examples:

@@ -11,7 +11,9 @@ from fedra_ray.config.schema import TrainingConfig
 from fedra_ray.data.examples import Examples
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.federation.steps import local_steps
+from fedra_ray.methods.local import LocalRound
 from fedra_ray.methods.method import Method
 from fedra_ray.model.submodel import SubModel
 
@@ -20,58 +22,79 @@ def train_client(
     model: SubModel,
     method: Method,
     examples: Examples,
-    values: NDArray[np.float32],
+    sent: ServerState,
+    kept: Arrays,
     task: ClientTask,
     config: TrainingConfig,
     seed: int,
 ) -> ClientUpdate:
-    """Train the task's layers and heads on the client's images, from the global values.
+    """Train the task's layers, heads and extras on the client's images, from the global values.
 
     Args:
         model: The shared stack; on return it holds this client's trained values.
-        method: Gives the local loss.
+        method: Gives the local loss, and what a step does besides.
         examples: The client's images.
-        values: The global adapter, flat.
-        task: Round, client, layers and heads.
+        sent: The global adapter, and what the method's server sent along.
+        kept: What the client kept from its last round; empty before its first.
+        task: What to train, and for how long.
         config: Optimiser settings.
         seed: Of the experiment.
 
     Returns:
-        The trained segments, with the mean loss over the steps taken.
+        The trained segments that the client sends, with the mean loss over the steps taken.
 
     Raises:
         ImageError: for an image that cannot be read, unless the configuration says to skip it.
+        RunFailedError: if none of the client's images can be read.
     """
     start = time.perf_counter()
     rng = generator(seed, Purpose.TRAINING, task.round, task.client)
-    held = model.layout.held(task.layers, task.heads)
-    model.load(values, model.layout.held(task.layers, [*dict.fromkeys([*task.heads, *model.layout.stem_names])]))
+    local = LocalRound(task, model.layout, sent.values, sent.arrays, dict(kept))
+    model.load(sent.values, local.trained)
     model.seed(int(rng.integers(2**63)))
-    model.train()
-    optimiser = _optimiser(model, config)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    losses = []
-    for images, labels in examples.batches(_orders(len(examples), task.max_steps, config, rng)):
-        optimiser.zero_grad(set_to_none=False)
-        loss = method.loss(model, images, labels, task.layers, task.progress)
-        loss.backward()
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        optimiser.step()
-        losses.append(loss.item())
+    losses = _train(model, method, examples, local, _orders(len(examples), task.max_steps, config, rng), config)
     if not losses:
         raise RunFailedError(f"client {task.client}: none of its {len(examples)} images can be read")
-    trained = model.pack(held)
+    extra = method.finish(model, local)
+    trained = model.pack(local.sent)
     return ClientUpdate(
         task,
-        traffic=trained.nbytes,
+        traffic=trained.nbytes + sum(array.nbytes for array in extra.values()),
         examples=len(examples),
         steps=len(losses),
         loss=float(np.mean(losses)),
         seconds=time.perf_counter() - start,
         skipped=tuple(sorted(examples.skipped)),
         values=trained,
+        extra=extra,
+        kept=local.kept if method.keeps_client_state else {},
     )
+
+
+def _train(
+    model: SubModel,
+    method: Method,
+    examples: Examples,
+    local: LocalRound,
+    orders: list[NDArray[np.int64]],
+    config: TrainingConfig,
+) -> list[float]:
+    """Take the local steps; returns the loss of each."""
+    model.train()
+    optimiser = _optimiser(model, config)
+    losses = []
+    method.begin(model, local)
+    for batch in examples.batches(orders):
+        optimiser.zero_grad(set_to_none=False)
+        loss = method.loss(model, batch, local)
+        loss.backward()
+        method.adjust_gradients(model, local)
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(_parameters(optimiser), config.clip_norm)
+        optimiser.step()
+        losses.append(loss.item())
+        local.steps += 1
+    return losses
 
 
 def _optimiser(model: SubModel, config: TrainingConfig) -> torch.optim.SGD:
@@ -79,6 +102,10 @@ def _optimiser(model: SubModel, config: TrainingConfig) -> torch.optim.SGD:
     groups = [{"params": lora, "lr": config.lr}, {"params": heads, "lr": config.head_lr}]
     groups = [group for group in groups if group["params"]]
     return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _parameters(optimiser: torch.optim.SGD) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def _orders(

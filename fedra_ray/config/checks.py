@@ -43,7 +43,9 @@ _MODEL_LIMIT = 65_536  # of every size and number of layers in backbone.model_ar
 _LEAST_SHARE = 1e-4  # of a GPU: Ray counts no finer
 #: Keyword arguments that other settings give.
 _RESERVED = {
-    "method.options": {"num_layers", "depths"},
+    "method.options": {"problem"},
+    "client_optimizer.options": {"inner"},
+    "server_optimizer.options": {"inner"},
     "dataset.options": {"root", "image_size"},
     "backbone.model_args": {
         "num_classes",

@@ -7,19 +7,40 @@ composed; fedra_ray.checks refuses values that cannot work.
 from dataclasses import dataclass, field
 from typing import Any
 
+_FEDRA = "fedra_ray.methods.fedra.FedRA"
+
 
 @dataclass
 class MethodConfig:
     """Which federated method runs.
 
     Attributes:
-        name: How tables call it.
+        name: What folders and settings call it.
         target: Dotted path of the `Method` subclass, one of this package's or the user's own.
+        label: What tables and figures call it; null takes the name.
         options: Keyword arguments of that class.
     """
 
-    name: str = "fedra"
-    target: str = "fedra_ray.methods.fedra.FedRA"
+    name: str
+    target: str
+    label: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class OptimizerConfig:
+    """What is put around the method: another client optimiser (ClientOpt) or server optimiser (ServerOpt).
+
+    Attributes:
+        name: What folders and settings call it.
+        label: What tables and figures add to the method's label; null for nothing.
+        target: Dotted path of the `Wrapper` subclass; null leaves the method as it is.
+        options: Keyword arguments of that class.
+    """
+
+    name: str
+    label: str | None = None
+    target: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -202,13 +223,6 @@ class LoraConfig:
 
 
 @dataclass
-class AllocationConfig:
-    """How FedRA draws its allocation matrix: `draw` is uniform, covering, balanced or prefix (methods/fedra.py)."""
-
-    draw: str = "uniform"
-
-
-@dataclass
 class AggregationConfig:
     """How updates are averaged.
 
@@ -291,14 +305,17 @@ class ExperimentConfig:
             on with the new one.
     """
 
-    method: MethodConfig = field(default_factory=MethodConfig)
+    method: MethodConfig = field(
+        default_factory=lambda: MethodConfig("fedra", "fedra_ray.methods.fedra.FedRA", "FedRA")
+    )
+    client_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("sgd"))
+    server_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("fedavg"))
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     fleet: FleetConfig = field(default_factory=FleetConfig)
     partition: PartitionConfig = field(default_factory=PartitionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
-    allocation: AllocationConfig = field(default_factory=AllocationConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -59,7 +59,7 @@ class _Bench:
     def observe(self, layers: Sequence[int], exits: int = 1) -> Part:
         """The cost of a step of these layers, with a head after each of the last `exits` of them."""
         model = self.model
-        held = model.layout.held(layers, model.layout.head_names[-1:] * exits + model.layout.stem_names)
+        held = model.layout.held(layers, model.layout.head_names[-1:] * exits + model.layout.extra_names)
         model.load(model.layout.initial(0), held)
         model.train()
         sizes = [segment.stop - segment.start for segment in model.layout.segments]

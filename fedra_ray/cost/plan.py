@@ -19,12 +19,12 @@ from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
-from fedra_ray.federation.allocation import Matrix, expected_uncovered
+from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
-from fedra_ray.federation.seeding import Purpose, generator
 from fedra_ray.federation.steps import step_bound
-from fedra_ray.methods.fedra import FedRA
-from fedra_ray.methods.method import Method, create_method
+from fedra_ray.methods.create import create_method
+from fedra_ray.methods.draw import draw_round
+from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build, input_size, normalisation
 from fedra_ray.model.stack import check_stack
 from fedra_ray.runtime.placement import gpu_share
@@ -57,19 +57,6 @@ class PlannedExperiment(ExperimentConfig):
     """An experiment, and what a plan of it assumes."""
 
     plan: PlanConfig = field(default_factory=PlanConfig)
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many layers of the evaluated model a round leaves without a holder.
-
-    Attributes:
-        uncovered: Their expected number, or that of one draw.
-        probability: That there is at least one; None if `uncovered` comes from one draw.
-    """
-
-    uncovered: float
-    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -204,32 +191,21 @@ def draw_plan(config: PlannedExperiment) -> Plan:
         backbone = backbone.bfloat16()
     cost = cost_model(backbone, config, classes)
     config = with_depths(config, cost)
-    method = create_method(config, cost.num_layers)
     # without a data set there is a domain for every depth, as the paper has it
     fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
+    method = create_method(config, cost.num_layers, fleet)
     sizes = _sizes(config, dataset)
-    cohort = fleet.cohort(1, method.eligible)
+    drawn = draw_round(method, fleet, config.seed, 1)
+    cohort = drawn.cohort
     if not cohort:
         raise SettingError("method.name", config.method.name, "no client of the first round can take part")
-    depths = fleet.depths(1)[cohort].tolist()
-    matrix = method.allocate(depths, generator(config.seed, Purpose.ALLOCATION, 1))
     bound = step_bound(config.training, sizes, cohort)
-    held = [np.flatnonzero(row).tolist() for row in matrix]
+    held = [np.flatnonzero(row).tolist() for row in drawn.matrix]
     rows = zip(cohort, held, strict=True)
     clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
-    found = plan(cost, clients, coverage(method, depths, matrix), config, config.plan, evaluation)
+    found = plan(cost, clients, method.coverage(drawn.depths, drawn.matrix), config, config.plan, evaluation)
     return replace(found, simulation=simulate(cost, clients, cohort, fleet, config))
-
-
-def coverage(method: Method, depths: list[int], matrix: Matrix) -> Coverage:
-    """Exact where the method allocates as FedRA's paper does; elsewhere that of the drawn matrix."""
-    if isinstance(method, FedRA) and method.draw == "uniform":
-        return Coverage(*expected_uncovered(depths, method.num_layers))
-    if isinstance(method, FedRA) and method.draw == "covering":
-        return Coverage(0, 0)
-    holders = matrix.sum(axis=0)[list(method.evaluated_layers)]
-    return Coverage(int(np.count_nonzero(holders == 0)), None)
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:
@@ -238,7 +214,7 @@ def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, 
         return 0
     layers = method.evaluated_layers
     images = sum(len(dataset.labels(domain, split)) for domain in dataset.domains)
-    return images * cost.evaluation_flops(len(layers), len(method.held_heads(layers)))
+    return images * cost.evaluation_flops(len(layers), len(set(method.named(layers)) & set(method.head_names)))
 
 
 def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int64]:

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fedra_ray.config.units import scaled
-from fedra_ray.cost.plan import Coverage, Plan, PlanConfig, PlannedExperiment
+from fedra_ray.cost.plan import Plan, PlanConfig, PlannedExperiment
 from fedra_ray.cost.simulation import Simulation
+from fedra_ray.federation.allocation import Coverage
 
 
 def show(plan: Plan, config: PlannedExperiment) -> None:

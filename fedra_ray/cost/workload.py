@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.devices import profiles
-from fedra_ray.config.schema import DeviceConfig, TrainingConfig
+from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, TrainingConfig
 from fedra_ray.cost.law import VALUE_BYTES, CostModel
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.steps import images_seen, local_steps
 from fedra_ray.methods.method import Method
@@ -44,34 +44,42 @@ class Workload:
 def describe(
     method: Method, layers: Sequence[int], images: int, max_steps: int | None, training: TrainingConfig
 ) -> Workload:
-    """What a client with these layers does. One that trains no block runs the whole model for its head."""
-    idle = 0 if layers else len(method.evaluated_layers)
+    """What a client with these layers and so many images does in a round of at most `max_steps` local steps."""
     steps = local_steps(images, max_steps, training)
     seen = images_seen(images, steps, training)
-    return Workload(len(layers), images, steps, seen, len(method.held_heads(layers)), idle)
+    idle = len(method.blocks(layers)) - len(layers)
+    heads = [name for name in method.named(layers) if name in method.head_names]
+    return Workload(len(layers), images, steps, seen, len(heads), idle)
 
 
 def simulated_seconds(
-    blueprint: Blueprint, method: Method, fleet: Fleet, tasks: list[ClientTask], sizes: NDArray[np.int64]
+    config: ExperimentConfig,
+    layout: Layout,
+    cost: CostModel | None,
+    fleet: Fleet,
+    tasks: list[ClientTask],
+    sizes: NDArray[np.int64],
 ) -> list[float] | None:
     """How long each task takes on its client's device; None if no devices are simulated.
 
     Args:
-        blueprint: Of the experiment.
-        method: The federated method.
+        config: The experiment.
+        layout: Says how much the clients send and get.
+        cost: What sub-models cost; None without devices.
         fleet: Says which device a client has.
         tasks: Of a round.
         sizes: How many images each client (clients,) of the fleet has.
     """
-    config, layout, cost = blueprint.config, blueprint.layout, blueprint.cost
     if config.fleet.devices is None or cost is None:
         return None
     known = profiles(config.fleet)
-    values = [segment.stop - segment.start for segment in layout.segments]
     seconds = []
     for task in tasks:
-        traffic = VALUE_BYTES * sum(values[index] for index in layout.held(task.layers, task.heads))
-        work = describe(method, task.layers, int(sizes[task.client]), task.max_steps, config.training)
+        traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
+        steps = local_steps(int(sizes[task.client]), task.max_steps, config.training)
+        seen = images_seen(int(sizes[task.client]), steps, config.training)
+        heads = len([name for name in task.named if name in layout.head_names])
+        work = Workload(len(task.layers), int(sizes[task.client]), steps, seen, heads, len(task.frozen))
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost)).total)
     return seconds
 

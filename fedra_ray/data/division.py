@@ -16,8 +16,7 @@ Indices = NDArray[np.int64]
 #: A client's images: domains, and for each the indices within its training split.
 Share = list[tuple[str, Indices]]
 
-#: What a run calls the table of its partition, and the table's columns.
-FILE = "partition.parquet"
+#: Columns of the table of a partition.
 TABLE = pa.schema(
     {
         "client": pa.int32(),

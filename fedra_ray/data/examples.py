@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fedra_ray.data.cache import Pixels
 from fedra_ray.data.source import ImageSource, Skipped
+from fedra_ray.model.submodel import Batch
 
 Indices = NDArray[np.int64]
 
@@ -44,7 +45,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self._index)
 
-    def batches(self, order: Sequence[Indices]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Sequence[Indices]) -> Iterator[Batch]:
         """Normalised images (n, 3, H, W) and labels (n,) of every array of positions, without the unreadable ones.
 
         The next batch is decoded while the one before is computed with.
@@ -59,7 +60,8 @@ class Examples:
                 ahead = [pool.submit(self._batch, positions) for positions in order[number + 1 : number + 2]]
                 if len(labels):
                     pixels = self._copied(torch.from_numpy(images))
-                    yield (pixels.float() / 255 - self.mean) / self.std, self._copied(torch.from_numpy(labels))
+                    normalised = (pixels.float() / 255 - self.mean) / self.std
+                    yield Batch(normalised, self._copied(torch.from_numpy(labels)))
 
     def _copied(self, values: Tensor) -> Tensor:
         """The values on the device: for a GPU from pinned memory, so that the copy runs beside computation."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
+from fedra_ray.federation.state import Vector
 
 FRACTION_BITS = 32
 _SCALE = float(2**FRACTION_BITS)
@@ -59,7 +59,7 @@ class MaskedSum:
             raise ValueError("an update holds values that are not finite")
         self._reserve(largest * weight)
         fast = largest * weight < _LARGEST_FAST
-        buffer = np.empty(max((each.stop - each.start for each in self.segments), default=0))
+        buffer = np.empty(max((segment.stop - segment.start for segment in self.segments), default=0))
         start = 0
         for index in held:
             length = self.segments[index].stop - self.segments[index].start
@@ -89,11 +89,22 @@ class MaskedSum:
     def mean(self, previous: Vector) -> Vector:
         """The weighted mean of each segment over its holders; a segment without a holder keeps its previous value."""
         result = previous.copy()
-        for index, total in self._totals.items():
-            middles = (self._middles[index] * _MIDDLE_BITS + 2**63) % 2**64 - 2**63
-            exact = total - np.int64(middles)
-            result[self.segments[index]] = (exact / (_SCALE * self.weights[index])).astype(np.float32)
+        for index in self._totals:
+            result[self.segments[index]] = (self._exact(index) / (_SCALE * self.weights[index])).astype(np.float32)
         return result
+
+    def sum(self) -> NDArray[np.float64]:
+        """The weighted sum of each segment over its holders, as a full vector; zero in a segment without a holder."""
+        result = np.zeros(self.segments[-1].stop)
+        for index in self._totals:
+            result[self.segments[index]] = self._exact(index) / _SCALE
+        return result
+
+    def _exact(self, index: int) -> NDArray[np.int64]:
+        """The sum of a segment in fixed point."""
+        middles = (self._middles[index] * _MIDDLE_BITS + 2**63) % 2**64 - 2**63
+        exact: NDArray[np.int64] = self._totals[index] - np.int64(middles)
+        return exact
 
     def _accumulate(self, index: int, fixed: NDArray[np.int64]) -> None:
         if index in self._totals:
@@ -118,3 +129,18 @@ def magnitude(values: Vector) -> float:
     if squares < _SMALL_NORM**2:
         return math.sqrt(squares)
     return float(max(values.max(), -values.min()))
+
+
+def unusable(values: Vector, total_weight: int) -> str | None:
+    """Why values cannot be summed exactly with those of a whole cohort, or None.
+
+    Args:
+        values: Of one client.
+        total_weight: Of the whole cohort; the exact sum has room for so many values of limited magnitude.
+    """
+    largest = magnitude(values)
+    if not math.isfinite(largest):
+        return "not finite"
+    if largest * total_weight >= LARGEST_SUM:
+        return f"a value of {largest:.3g}, beyond {LARGEST_SUM / total_weight:.3g}"
+    return None

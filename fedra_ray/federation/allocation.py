@@ -3,12 +3,43 @@
 Pure functions of depths, the number of layers and a random generator. FedRA, arXiv 2311.11227, section 3.
 """
 
+from dataclasses import dataclass
 from math import comb, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DrawnRound:
+    """A round as it is drawn, from the seed and its number alone.
+
+    Attributes:
+        number: Of the round, from 1.
+        cohort: Its clients, ascending.
+        depths: How many blocks each client of the cohort can hold.
+        matrix: The allocation matrix, bool (cohort, layers).
+    """
+
+    number: int
+    cohort: list[int]
+    depths: list[int]
+    matrix: Matrix
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many layers of the evaluated model a round leaves without a holder.
+
+    Attributes:
+        uncovered: Their expected number, or that of one draw.
+        probability: That there is at least one; None if `uncovered` comes from one draw.
+    """
+
+    uncovered: float
+    probability: float | None
 
 
 def uniform(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
@@ -70,6 +101,11 @@ def covering(depths: list[int], num_layers: int, rng: np.random.Generator) -> Ma
         matrix[client, rng.choice(uncovered, size=fresh, replace=False)] = True
         matrix[client, rng.choice(covered, size=depth - fresh, replace=False)] = True
     return matrix
+
+
+def drawn_coverage(matrix: Matrix) -> Coverage:
+    """How many layers one drawn matrix leaves without a holder."""
+    return Coverage(int(np.count_nonzero(~matrix.any(axis=0))), None)
 
 
 def expected_uncovered(depths: list[int], num_layers: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,14 @@ class Responses:
     late: list[int]
     seconds: dict[int, float]
     deadline: float
+
+    def in_time(self, client: int) -> bool:
+        """Whether the client answers, and before the deadline."""
+        return client not in self._absent
+
+    @cached_property
+    def _absent(self) -> frozenset[int]:
+        return frozenset([*self.dropped, *self.late])
 
     def duration(self, missing: Collection[int]) -> float | None:
         """Simulated seconds of the round; None if no devices are simulated, or nobody was asked.

@@ -1,4 +1,4 @@
-"""LoRA and head state: its layout in one flat buffer, its first values, and PEFT's on-disk format."""
+"""How the trained values of an adapted model lie in one flat buffer, and what they are at first."""
 
 import math
 from collections.abc import Sequence
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedra_ray.federation.seeding import Purpose, generator
-
-Vector = NDArray[np.float32]
+from fedra_ray.federation.state import Vector
 
 
 @dataclass(frozen=True)
@@ -28,30 +26,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, the heads, the stem's LoRA.
+    """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, the heads, the extras.
+
+    A *segment* is what a client trains or does not train as a whole: one layer's LoRA factors, a head, or an extra.
 
     Attributes:
         layers: The tensors of each layer, lora_A (rank, inputs) and lora_B (outputs, rank) of each target.
         heads: The tensors of each head, weight (classes, features) and bias (classes,).
         head_names: Names of the heads; `head` for most methods.
-        patch_embedding: The tensors of the patch embedding's LoRA, lora_A (rank, channels, height, width) and lora_B
-            (outputs, rank, 1, 1); empty unless `lora.patch_embedding` is on.
+        extras: The tensors of each further segment that a method trains, of any shape.
+        extra_names: Names of the extras.
     """
 
     layers: tuple[tuple[Entry, ...], ...]
     heads: tuple[tuple[Entry, ...], ...]
     head_names: tuple[str, ...]
-    patch_embedding: tuple[Entry, ...] = ()
-
-    @property
-    def stem_names(self) -> tuple[str, ...]:
-        """Names of the segments after the heads: `patch_embedding` where that is adapted, else none."""
-        return ("patch_embedding",) if self.patch_embedding else ()
+    extras: tuple[tuple[Entry, ...], ...] = ()
+    extra_names: tuple[str, ...] = ()
 
     @cached_property
     def entries(self) -> tuple[tuple[Entry, ...], ...]:
         """The tensors of every segment."""
-        return self.layers + self.heads + ((self.patch_embedding,) if self.patch_embedding else ())
+        return self.layers + self.heads + self.extras
 
     @cached_property
     def segments(self) -> list[slice]:
@@ -59,18 +55,38 @@ class Layout:
         stops = np.cumsum([sum(entry.size for entry in segment) for segment in self.entries]).tolist()
         return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
+    @property
+    def size(self) -> int:
+        """Number of values of the whole vector."""
+        return int(self.segments[-1].stop)
+
     def is_head(self, segment: int) -> bool:
         """Whether the segment of this index is a head."""
         return 0 <= segment - len(self.layers) < len(self.heads)
 
     def held(self, layers: Sequence[int], names: Sequence[str]) -> list[int]:
-        """Indices of the segments that a client holds, ascending: these layers, and the named heads and stem."""
-        shared = self.head_names + self.stem_names
-        return [*sorted(layers), *sorted(len(self.layers) + shared.index(name) for name in names)]
+        """Indices, ascending, of the segments of these layers and of the heads and extras of these names."""
+        known = self.head_names + self.extra_names
+        return [*sorted(layers), *sorted(len(self.layers) + known.index(name) for name in names)]
 
     def pack(self, values: Vector, held: Sequence[int]) -> Vector:
         """The held segments of a full vector, one after another in one contiguous buffer."""
         return np.concatenate([values[self.segments[index]] for index in held])
+
+    def unpack(self, packed: Vector, held: Sequence[int], values: Vector) -> Vector:
+        """A copy of a full vector in which the held segments are those of a packed buffer."""
+        result = values.copy()
+        start = 0
+        for index in held:
+            segment = self.segments[index]
+            stop = start + segment.stop - segment.start
+            result[segment] = packed[start:stop]
+            start = stop
+        return result
+
+    def packed_size(self, held: Sequence[int]) -> int:
+        """Number of values of the held segments."""
+        return sum(self.segments[index].stop - self.segments[index].start for index in held)
 
     def initial(self, seed: int) -> Vector:
         """First values: lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; the rest zero."""

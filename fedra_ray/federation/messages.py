@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
-import numpy as np
-from numpy.typing import NDArray
+from fedra_ray.federation.state import Arrays, Vector
 
 
 @dataclass(frozen=True)
@@ -13,11 +12,13 @@ class ClientTask:
     Attributes:
         round: Number of the round, from 1.
         client: Number of the client.
-        layers: Indices of the layers it holds, ascending: a row of the allocation matrix.
-        heads: Names of the heads it holds.
-        progress: round divided by the number of rounds, for losses that change over time.
+        layers: Indices of the layers whose LoRA factors it trains, ascending: a row of the allocation matrix.
+        named: Names of the further segments that it trains: heads, and extras of the method.
+        unsent: Names of those among them that it does not send back.
+        frozen: Indices of further blocks that its sub-model runs and does not train.
+        group: Updates of one group are summed together.
         max_steps: The most local steps it may take; None for no bound.
-        images: How many images its steps take together: with the layers, how long it will train.
+        images: How many images its steps take together: with the blocks, how long it will train.
         weight: Of its update in the average.
         total_weight: Of the whole cohort.
     """
@@ -25,12 +26,24 @@ class ClientTask:
     round: int
     client: int
     layers: tuple[int, ...]
-    heads: tuple[str, ...]
-    progress: float
+    named: tuple[str, ...]
+    unsent: tuple[str, ...] = ()
+    frozen: tuple[int, ...] = ()
+    group: int = 0
     max_steps: int | None = None
     images: int = 1
     weight: int = 1
     total_weight: int = 1
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Indices of the blocks that its sub-model runs, ascending."""
+        return tuple(sorted({*self.layers, *self.frozen}))
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """Names of the further segments that it trains and sends back."""
+        return tuple(name for name in self.named if name not in self.unsent)
 
     @property
     def work(self) -> int:
@@ -44,7 +57,7 @@ class ClientReport:
 
     Attributes:
         task: What it was asked to do.
-        traffic: Bytes of the trained values that it sent.
+        traffic: Bytes that it sent.
         examples: Number of its training images.
         steps: Local steps taken.
         loss: Mean training loss over the steps.
@@ -70,14 +83,18 @@ class ClientUpdate(ClientReport):
     """What a client sends back.
 
     Attributes:
-        values: The trained segments that it holds, one after another (float32).
+        values: The segments that it sends, one after another (float32).
+        extra: Further arrays for the method's reduction, by name.
+        kept: What the client keeps for its next round, by name; the simulator stores it for the virtual client.
     """
 
-    values: NDArray[np.float32] = field(kw_only=True)
+    values: Vector = field(kw_only=True)
+    extra: Arrays = field(kw_only=True, default_factory=dict)
+    kept: Arrays = field(kw_only=True, default_factory=dict)
 
     def report(self) -> ClientReport:
-        """All but the values."""
-        return ClientReport(**{each.name: getattr(self, each.name) for each in fields(ClientReport)})
+        """All but the arrays."""
+        return ClientReport(**{item.name: getattr(self, item.name) for item in fields(ClientReport)})
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,17 @@
-"""From the updates of some clients to their part of a round's average. Pure, and streaming: an update at a time."""
+"""From the updates of some clients to their part of a round. Pure, and streaming: one update at a time."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fedra_ray.blueprint import Blueprint
+from fedra_ray.config.errors import ClientLostError
 from fedra_ray.config.schema import AggregationConfig
-from fedra_ray.federation.aggregation import LARGEST_SUM, MaskedSum, magnitude
+from fedra_ray.federation.aggregation import unusable
+from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientFailure, ClientReport, ClientUpdate
-from fedra_ray.methods.method import Method
-
-Vector = NDArray[np.float32]
+from fedra_ray.federation.reduction import Reduction
+from fedra_ray.federation.state import Arrays, Vector
 
 
 @dataclass
@@ -21,71 +19,93 @@ class PartialRound:
     """What some clients add to a round. Sums are exact, so it does not matter which clients these are.
 
     Attributes:
-        sums: Masked sums of the updates, by the method's groups.
-        reports: A report for every update in a sum.
+        total: What their updates add up to; None where there are failures alone.
+        reports: One report for every update in it.
+        kept: What these clients keep for their next round, by client; only of those that keep anything.
         rejected: Clients whose updates are not to be averaged, with the reason.
         failures: Clients that have no update.
     """
 
-    sums: dict[int, MaskedSum] = field(default_factory=dict)
+    total: Reduction | None = None
     reports: list[ClientReport] = field(default_factory=list)
+    kept: dict[int, Arrays] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     failures: list[ClientFailure] = field(default_factory=list)
 
     def merge(self, other: "PartialRound") -> None:
         """Take in what other clients add."""
-        for group, total in other.sums.items():
-            self.sums.setdefault(group, MaskedSum(total.segments)).merge(total)
+        if self.total is not None and other.total is not None:
+            self.total.merge(other.total)
         self.reports += other.reports
+        self.kept |= other.kept
         self.rejected |= other.rejected
         self.failures += other.failures
 
 
 def reduce(
-    answers: Iterable[ClientUpdate | ClientFailure], blueprint: Blueprint, method: Method, values: NDArray[np.float32]
+    answers: Iterable[ClientUpdate | ClientFailure],
+    total: Reduction,
+    layout: Layout,
+    config: AggregationConfig,
+    values: Vector,
 ) -> PartialRound:
-    """Sum updates as they come, and keep none of them.
+    """Put updates together as they come, and keep none of them.
 
     Args:
         answers: Of clients, in any order.
-        blueprint: Of the experiment.
-        method: Tells which updates are summed together.
-        values: The global adapter that the clients began with.
+        total: An empty reduction of the method's kind; the result has it.
+        layout: How updates lie in the flat vector.
+        config: Its max_norm.
+        values: The global adapter that the clients began with, flat.
     """
-    partial, layout, config = PartialRound(), blueprint.layout, blueprint.config.aggregation
+    partial = PartialRound(total)
     for answer in answers:
         if isinstance(answer, ClientFailure):
             partial.failures.append(answer)
             continue
-        task = answer.task
-        held = layout.held(task.layers, task.heads)
-        previous = layout.pack(values, held) if config.max_norm is not None else None
-        problem = fault(answer.values, previous, config, task.total_weight)
+        client = answer.task.client
+        problem = fault(answer, layout, config, values)
+        if problem is None:
+            try:
+                total.add(answer)
+            except ValueError as error:
+                problem = str(error)
         if problem is not None:
-            partial.rejected[task.client] = problem
+            partial.rejected[client] = problem
             continue
-        group = partial.sums.setdefault(method.group(task.layers), MaskedSum(layout.segments))
-        group.add(held, answer.values, task.weight)
         partial.reports.append(answer.report())
+        if answer.kept:
+            partial.kept[client] = answer.kept
     return partial
 
 
-def fault(values: Vector, previous: Vector | None, config: AggregationConfig, total_weight: int) -> str | None:
-    """Why an update must not be averaged, or None.
+def gather(parts: Iterable[PartialRound], total: Reduction, on_failure: str, attempts: int) -> PartialRound:
+    """The whole round from its parts, as they arrive.
 
     Args:
-        values: The client's segments.
-        previous: The same segments before the round; not looked at without a max_norm.
-        config: Its max_norm.
-        total_weight: Of the whole cohort; the exact sum has room for so many values of limited magnitude.
+        parts: In any order.
+        total: An empty reduction of the method's kind; the result has it.
+        on_failure: `on_client_failure`: fail, or drop.
+        attempts: How often a client that has failed was tried.
+
+    Raises:
+        ClientLostError: for a client that failed on every attempt, unless such clients are to be dropped.
     """
-    largest = magnitude(values)
-    if not math.isfinite(largest):
-        return "not finite"
-    if largest * total_weight >= LARGEST_SUM:
-        return f"a value of {largest:.3g}, beyond {LARGEST_SUM / total_weight:.3g}"
-    if config.max_norm is not None and previous is not None:
-        norm = float(np.linalg.norm(values.astype(np.float64) - previous))
-        if norm > config.max_norm:
-            return f"norm {norm:.3g} beyond aggregation.max_norm={config.max_norm:g}"
-    return None
+    whole = PartialRound(total)
+    for part in parts:
+        for failure in part.failures:
+            if on_failure == "fail":
+                raise ClientLostError(failure.task.round, [failure.task.client], attempts, failure.error.strip())
+        whole.merge(part)
+    return whole
+
+
+def fault(update: ClientUpdate, layout: Layout, config: AggregationConfig, values: Vector) -> str | None:
+    """Why an update must not be averaged, or None; as `reduce` has its arguments."""
+    task = update.task
+    problem = unusable(update.values, task.total_weight)
+    if problem is not None or config.max_norm is None:
+        return problem
+    previous = layout.pack(values, layout.held(task.layers, task.sent))
+    norm = float(np.linalg.norm(update.values.astype(np.float64) - previous))
+    return f"norm {norm:.3g} beyond aggregation.max_norm={config.max_norm:g}" if norm > config.max_norm else None

@@ -10,20 +10,20 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.allocation import Matrix, prefix
-from fedra_ray.methods.method import Method
+from fedra_ray.methods.method import Method, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedra_ray.model.submodel import SubModel
+    from fedra_ray.methods.local import LocalRound
+    from fedra_ray.model.submodel import Batch, Inputs, SubModel
 
 
 class DepthFL(Method):
     """A client of depth d trains the first d layers and every exit up to d, each also from the others' predictions.
 
     Args:
-        num_layers: Layers of the model.
-        depths: Depths of the fleet.
+        problem: The model and the fleet.
         distillation: Final weight of the exits' self-distillation; 0 for none. It grows as exp(-5 (1 - r/R)^2).
         prediction: `ensemble` averages the probabilities of all exits, `last` takes the deepest.
         exits: After how many layers there is an exit; None for one at every distinct depth of the fleet.
@@ -33,14 +33,13 @@ class DepthFL(Method):
 
     def __init__(
         self,
-        num_layers: int,
-        depths: list[int],
+        problem: Problem,
         distillation: float = 1.0,
         prediction: str = "ensemble",
         exits: list[int] | None = None,
         shared_head: bool = False,
     ) -> None:
-        super().__init__(num_layers, depths)
+        super().__init__(problem)
         if prediction not in ("ensemble", "last"):
             raise SettingError("method.options.prediction", prediction, "must be one of ensemble, last")
         if not distillation >= 0:
@@ -48,22 +47,24 @@ class DepthFL(Method):
         self.distillation = distillation
         self.prediction = prediction
         self.shared_head = shared_head
-        self.exits = {depth: f"exit_{depth}" for depth in sorted(set(depths if exits is None else exits))}
+        self.exits = {depth: f"exit_{depth}" for depth in sorted(set(problem.depths if exits is None else exits))}
         self._check_exits(exits)
         self.head_names = tuple(self.exits.values()) + ("head",) * shared_head
 
     def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
         return prefix(depths, self.num_layers)
 
-    def held_heads(self, layers: Sequence[int]) -> tuple[str, ...]:
+    def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         return tuple(name for _, name in self._exits_of(layers))
 
-    def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
+    def loss(self, model: SubModel, batch: Batch, local: LocalRound) -> Tensor:
         import torch
         from torch.nn import functional
 
-        scores = model.exit_logits(images, layers, self._exits_of(layers))
-        total = torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
+        layers = local.task.layers
+        scores = model.exit_logits(batch.inputs, layers, self._exits_of(layers))
+        total = torch.stack([functional.cross_entropy(score, batch.labels) for score in scores]).sum()
+        progress = local.task.round / self.problem.rounds
         weight = self.distillation * math.exp(-5 * (1 - progress) ** 2)
         return total + weight * _mutual_distillation(scores)
 
@@ -71,10 +72,10 @@ class DepthFL(Method):
     def evaluated_layers(self) -> tuple[int, ...]:
         return tuple(range(max(self.depths)))
 
-    def predict(self, model: SubModel, images: Tensor) -> Tensor:
+    def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
         import torch
 
-        scores = model.exit_logits(images, self.evaluated_layers, self._exits_of(self.evaluated_layers))
+        scores = model.exit_logits(inputs, self.evaluated_layers, self._exits_of(self.evaluated_layers))
         if self.prediction == "last":
             return scores[-1]
         return torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) - math.log(len(scores))

@@ -4,18 +4,17 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.allocation import Matrix, prefix
-from fedra_ray.methods.method import Method
+from fedra_ray.methods.method import Method, Problem
 
 
 class Exclusive(Method):
     """Clients with fewer layers than the model never take part."""
 
-    def __init__(self, num_layers: int, depths: list[int]) -> None:
-        super().__init__(num_layers, depths)
-        if max(depths) < num_layers:
-            raise SettingError(
-                "fleet.depths", depths, f"Exclusive needs a client that can hold all {num_layers} layers"
-            )
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        if max(self.depths) < self.num_layers:
+            allowed = f"Exclusive needs a client that can hold all {self.num_layers} layers"
+            raise SettingError("fleet.depths", list(self.depths), allowed)
 
     def eligible(self, depth: int) -> bool:
         return depth >= self.num_layers

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
-from fedra_ray.methods.method import Method
+from fedra_ray.methods.method import Method, Problem
 
 DRAWS: dict[str, Callable[[list[int], int, np.random.Generator], allocation.Matrix]] = {
     "uniform": allocation.uniform,
@@ -20,23 +20,36 @@ class FedRA(Method):
     """Each client and round anew, a draw of as many layers as the client can hold.
 
     Args:
-        num_layers: Layers of the model.
-        depths: Depths of the fleet.
+        problem: The model and the fleet.
         draw: How: `uniform` without replacement, as in the paper; `covering`, the same given that every layer gets a
             holder; `balanced`, so that the layers' numbers of holders differ by at most one; or `prefix`, the first
             layers, which makes allocation the only difference to the depth-wise methods.
     """
 
-    def __init__(self, num_layers: int, depths: list[int], draw: str = "uniform") -> None:
-        super().__init__(num_layers, depths)
+    def __init__(self, problem: Problem, draw: str = "uniform") -> None:
+        super().__init__(problem)
         if draw not in DRAWS:
-            raise SettingError("allocation.draw", draw, f"one of {', '.join(DRAWS)}")
+            raise SettingError("method.options.draw", draw, f"must be one of {', '.join(DRAWS)}")
+        held = sum(problem.least_cohort)
+        if draw == "covering" and 0 < held < self.num_layers:
+            raise _too_shallow(
+                f"the shallowest cohort holds {held} layers, fewer than the model's {self.num_layers}", draw
+            )
         self.draw = draw
 
     def allocate(self, depths: list[int], rng: np.random.Generator) -> allocation.Matrix:
         try:
             return DRAWS[self.draw](depths, self.num_layers, rng)
         except ValueError as error:
-            raise SettingError(
-                "allocation.draw", self.draw, f"{error}; add clients or depth, or set it to uniform"
-            ) from error
+            raise _too_shallow(str(error), self.draw) from error
+
+    def coverage(self, depths: list[int], matrix: allocation.Matrix) -> allocation.Coverage:
+        if self.draw == "uniform":
+            return allocation.Coverage(*allocation.expected_uncovered(depths, self.num_layers))
+        if self.draw == "covering":
+            return allocation.Coverage(0, 0)
+        return super().coverage(depths, matrix)
+
+
+def _too_shallow(reason: str, draw: str) -> SettingError:
+    return SettingError("method.options.draw", draw, f"{reason}; add clients or depth, or set it to uniform")

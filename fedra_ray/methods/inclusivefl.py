@@ -8,7 +8,9 @@ import numpy as np
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.aggregation import MaskedSum
 from fedra_ray.federation.allocation import Matrix, prefix
-from fedra_ray.methods.method import Method, Vector
+from fedra_ray.federation.reduction import MaskedSums
+from fedra_ray.federation.state import ServerState, Vector
+from fedra_ray.methods.method import Method, Problem
 
 
 class InclusiveFL(Method):
@@ -18,13 +20,12 @@ class InclusiveFL(Method):
     the layers that the next deeper group has beyond it.
 
     Args:
-        num_layers: Layers of the model.
-        depths: Depths of the fleet.
+        problem: The model and the fleet.
         momentum: Share in [0, 1] of the deeper group; 0 averages prefixes and nothing else.
     """
 
-    def __init__(self, num_layers: int, depths: list[int], momentum: float = 0.2) -> None:
-        super().__init__(num_layers, depths)
+    def __init__(self, problem: Problem, momentum: float = 0.2) -> None:
+        super().__init__(problem)
         if not 0 <= momentum <= 1:
             raise SettingError("method.options.momentum", momentum, "must be between 0 and 1")
         self.momentum = momentum
@@ -35,9 +36,12 @@ class InclusiveFL(Method):
     def group(self, layers: Sequence[int]) -> int:
         return len(layers)
 
-    def merge(self, previous: Vector, groups: dict[int, MaskedSum]) -> Vector:
+    def merge(self, state: ServerState, total: MaskedSums) -> ServerState:
         if self.momentum == 0:
-            return super().merge(previous, groups)
+            return super().merge(state, total)
+        return ServerState(self._distilled(state.values, total.groups), state.arrays)
+
+    def _distilled(self, previous: Vector, groups: dict[int, MaskedSum]) -> Vector:
         means = {depth: groups[depth].mean(previous).astype(np.float64) for depth in sorted(groups)}
         segments = groups[min(groups)].segments
         for shallow, deep in pairwise(sorted(groups)):

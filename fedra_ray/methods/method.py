@@ -7,99 +7,179 @@ torch in the latter alone, so that a server starts without the seconds that it t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fedra_ray.config.errors import SettingError
-from fedra_ray.config.plugins import instantiate
-from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.federation.aggregation import MaskedSum
-from fedra_ray.federation.allocation import Matrix
+from fedra_ray.federation.allocation import Coverage, Matrix, drawn_coverage
+from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.reduction import MaskedSums, Reduction
+from fedra_ray.federation.state import Arrays, ServerState
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from fedra_ray.model.submodel import SubModel
+    from fedra_ray.methods.local import LocalRound
+    from fedra_ray.model.submodel import Batch, Inputs, SubModel
 
-Vector = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method is made for.
+
+    Attributes:
+        num_layers: Blocks of the full model.
+        depths: The depths that clients of the fleet have, in the order of its first clients.
+        num_clients: Size of the fleet.
+        rounds: How many rounds there are.
+        least_cohort: Depths of the shallowest cohort that there can be, ascending; empty if that is not known.
+    """
+
+    num_layers: int
+    depths: tuple[int, ...]
+    num_clients: int = 1
+    rounds: int = 1
+    least_cohort: tuple[int, ...] = ()
 
 
 class Method(ABC):
-    """A federated method for a model of `num_layers` blocks and clients of these `depths`.
+    """A federated method: who trains what, towards which local objective, and how updates become the next model.
 
-    A subclass takes its own options as further keyword arguments; conf/method/NAME.yaml sets them.
+    A subclass takes its own options as further keyword arguments; conf/method/NAME.yaml sets them. Only `allocate` must
+    be given. Refuse what cannot work with a `SettingError` in the constructor: it is called before any actor starts.
+
+    Args:
+        problem: The model and the fleet.
 
     Attributes:
         head_names: The heads of the model, shallowest first; the last one is saved as the model's head.
+        extra_names: Names of the further segments that it trains; `extra_modules` makes their modules.
+        keeps_client_state: Whether clients keep something from one of their rounds to the next (`LocalRound.kept`).
     """
 
     head_names: tuple[str, ...] = ("head",)
+    extra_names: tuple[str, ...] = ()
+    keeps_client_state: bool = False
 
-    def __init__(self, num_layers: int, depths: list[int]) -> None:
-        self.num_layers = num_layers
-        self.depths = depths
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the full model."""
+        return self.problem.num_layers
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths that clients of the fleet have."""
+        return self.problem.depths
+
+    # Who trains what: called by the server.
 
     @abstractmethod
     def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
-        """The allocation matrix (clients, layers) of a cohort with these depths."""
+        """The allocation matrix of a cohort: bool (clients, layers), true where a client trains a layer.
+
+        Args:
+            depths: How many blocks each client can hold.
+            rng: Of the round; the only source of randomness.
+        """
 
     def eligible(self, depth: int) -> bool:
         """Whether a client of this depth takes part at all."""
         return True
 
-    def held_heads(self, layers: Sequence[int]) -> tuple[str, ...]:
-        """Names of the heads that a client with these layers trains."""
-        return self.head_names
+    def blocks(self, layers: Sequence[int]) -> tuple[int, ...]:
+        """The blocks that the sub-model of a client with these layers runs; those beyond its layers stay frozen."""
+        return tuple(layers)
 
-    def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: Sequence[int], progress: float) -> Tensor:
-        """The local objective of a batch."""
+    def named(self, layers: Sequence[int]) -> tuple[str, ...]:
+        """Names of the heads and extras that a client with these layers trains."""
+        return self.head_names + self.extra_names
+
+    def unsent(self, cohort: Sequence[int]) -> tuple[str, ...]:
+        """Names of the heads and extras that clients of this cohort train for themselves and do not send back."""
+        return ()
+
+    def coverage(self, depths: list[int], matrix: Matrix) -> Coverage:
+        """How many layers of the evaluated model a round leaves without a holder; here, those of one draw.
+
+        Args:
+            depths: Of the round's clients.
+            matrix: Their allocation matrix (clients, layers).
+        """
+        return drawn_coverage(matrix[:, list(self.evaluated_layers)])
+
+    # Local training: called on clients.
+
+    def extra_modules(self, width: int) -> Mapping[str, nn.Module]:
+        """A module for each of `extra_names`, by name. All its parameters are trained; `init_state` sets their values.
+
+        Args:
+            width: Of the model's tokens.
+        """
+        return {}
+
+    def begin(self, model: SubModel, local: LocalRound) -> None:  # noqa: B027  (a hook: most methods need none)
+        """Called before a client's first local step, when the model has the global values."""
+
+    def loss(self, model: SubModel, batch: Batch, local: LocalRound) -> Tensor:
+        """The local objective on a batch: a scalar with a graph.
+
+        Args:
+            model: In training mode, with the client's values.
+            batch: Inputs of n examples, and labels (n,).
+            local: The client's round: its task, and what it got and kept.
+        """
         from torch.nn import functional
 
-        return functional.cross_entropy(model.logits(images, layers), labels)
+        return functional.cross_entropy(model.logits(batch.inputs, local.task.blocks), batch.labels)
+
+    def adjust_gradients(self, model: SubModel, local: LocalRound) -> None:  # noqa: B027
+        """Called in every local step after the backward pass, before clipping: `model.held` have the gradients."""
+
+    def finish(self, model: SubModel, local: LocalRound) -> Arrays:
+        """Called after the last local step; what the client sends besides its values, by name (`MaskedSums.extra`)."""
+        return {}
+
+    # Aggregation: called by the server, `group` and `reduction` by client actors too.
+
+    def init_state(self, layout: Layout, seed: int) -> ServerState:
+        """What the server begins with: the first global adapter, and arrays of the method's own."""
+        return ServerState(layout.initial(seed))
+
+    def broadcast(self, state: ServerState) -> Arrays:
+        """What the server sends to every client besides the global adapter, by name."""
+        return {}
 
     def group(self, layers: Sequence[int]) -> int:
         """Updates of one group are summed together; a method that compares groups overrides this."""
         return 0
 
-    def merge(self, previous: Vector, groups: dict[int, MaskedSum]) -> Vector:
-        """The next global adapter from the sums of this round's updates: the masked mean over all holders."""
-        total = MaskedSum(next(iter(groups.values())).segments)
-        for part in groups.values():
-            total.merge(part)
-        return total.mean(previous)
+    def reduction(self, layout: Layout) -> Reduction:
+        """An empty one of what puts the round's updates together."""
+        return MaskedSums(layout)
+
+    def merge(self, state: ServerState, total: Any) -> ServerState:
+        """The next state from this round's updates: the masked mean over all holders; arrays stay as they are.
+
+        Not called in a round without any update.
+
+        Args:
+            state: Before the round.
+            total: What `reduction` made, with all updates in it.
+        """
+        return ServerState(total.total().mean(state.values), state.arrays)
+
+    # Prediction: called where the global model is evaluated.
 
     @property
     def evaluated_layers(self) -> tuple[int, ...]:
         """The layers of the global model that is evaluated."""
         return tuple(range(self.num_layers))
 
-    def predict(self, model: SubModel, images: Tensor) -> Tensor:
-        """Class scores (images, classes) of the global model."""
-        return model.logits(images, self.evaluated_layers)
-
-
-def create_method(config: ExperimentConfig, num_layers: int) -> Method:
-    """The configured method.
-
-    Raises:
-        SettingError: if the target is no method, an option is unknown, or the fleet does not fit the model.
-    """
-    depths = config.fleet.depths
-    if max(depths) > num_layers:
-        allowed = f"every depth must be at most {num_layers}, the layers of {config.backbone.model}"
-        raise SettingError("fleet.depths", depths, allowed)
-    present = depths if config.fleet.dynamic else depths[: config.fleet.num_clients]
-    arguments = {"num_layers": num_layers, "depths": present, **config.method.options}
-    draw = config.allocation.draw
-    if draw != "uniform":
-        arguments["draw"] = draw
-    try:
-        return instantiate(config.method.target, "method", Method, arguments)
-    except SettingError as error:
-        if draw != "uniform" and error.args[0] == "method.options.draw":
-            allowed = f"{config.method.target} does not draw its allocation; set it to uniform"
-            raise SettingError("allocation.draw", draw, allowed) from error
-        raise
+    def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
+        """Class scores (examples, classes) of the global model."""
+        return model.logits(inputs, self.evaluated_layers)

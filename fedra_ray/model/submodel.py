@@ -3,8 +3,8 @@
 No module is built or copied when the choice changes.
 """
 
-from collections.abc import Collection, Sequence
-from typing import cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,20 @@ from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.stack import BlockInputs, Stem
 
+Inputs = Tensor | Mapping[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """Some examples.
+
+    Attributes:
+        inputs: What a model's stem takes: normalised images (n, 3, H, W), or tensors by name.
+        labels: Their classes (n,).
+    """
+
+    inputs: Inputs
+    labels: Tensor
+
 
 class SubModel(nn.Module):
     """A frozen backbone with LoRA in every block and linear heads, run through any choice of its blocks.
@@ -29,9 +43,14 @@ class SubModel(nn.Module):
         head_names: Names of the heads.
         num_classes: Outputs of each head.
         fused: Compute by `fedra_ray.model.fused` what it can, with the same results up to rounding.
+        extras: Further modules that are trained, by the names of their segments.
 
     Attributes:
         layout: How the trained tensors lie in the flat vector that travels.
+        extras: The further modules.
+        held: The segments that `load` marked as trained, each as one flat parameter, in the order of the layout. They
+            share the memory of the model's own parameters, and so do their gradients: zero these in place.
+        gradients: The gradients of `held`.
 
     Raises:
         SettingError: if the patch embedding is to be adapted and the backbone has none of the ViT's kind.
@@ -45,6 +64,7 @@ class SubModel(nn.Module):
         head_names: Sequence[str],
         num_classes: int,
         fused: bool = True,
+        extras: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -61,6 +81,7 @@ class SubModel(nn.Module):
         self._stem = Stem(backbone)
         features = int(cast(int, backbone.num_features))
         self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in head_names})
+        self.extras = nn.ModuleDict(dict(extras or {}))
         self.layout = _layout(self, targets, head_names, lora.patch_embedding)
         self._parameters_by_name = _named(self)
 
@@ -74,48 +95,53 @@ class SubModel(nn.Module):
         torch.manual_seed(seed)
         self._noise.seed(seed)
 
-    def embed(self, images: Tensor) -> BlockInputs:
+    def embed(self, inputs: Inputs) -> BlockInputs:
         """What goes into the first block, from normalised images (images, 3, H, W).
 
         All of this is frozen, so nothing is recorded for gradients unless the patch embedding's LoRA is trained.
+
+        Raises:
+            TypeError: for inputs by name, which the stem of an image model does not take.
         """
-        _, inputs = self._stem(images.to(next(self.backbone.parameters()).dtype))
-        return cast(BlockInputs, inputs[0])
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"{type(self.backbone).__name__} takes images, not {', '.join(inputs)}")
+        _, taken = self._stem(inputs.to(next(self.backbone.parameters()).dtype))
+        return cast(BlockInputs, taken[0])
 
     def readout(self, tokens: Tensor) -> Tensor:
         """Features (images, width) that a head classifies, from the tokens after any block."""
         features = self.backbone.forward_head(self.backbone.norm(tokens))  # type: ignore[operator]
         return cast(Tensor, features.to(next(self.heads.parameters()).dtype))
 
-    def logits(self, images: Tensor, layers: Sequence[int], head: str = "head") -> Tensor:
+    def logits(self, inputs: Inputs, layers: Sequence[int], head: str = "head") -> Tensor:
         """Class scores (images, classes) of the sub-model made of `layers`, in their original order."""
-        return self.exit_logits(images, layers, [(len(layers), head)])[0]
+        return self.exit_logits(inputs, layers, [(len(layers), head)])[0]
 
-    def exit_logits(self, images: Tensor, layers: Sequence[int], exits: Sequence[tuple[int, str]]) -> list[Tensor]:
+    def exit_logits(self, inputs: Inputs, layers: Sequence[int], exits: Sequence[tuple[int, str]]) -> list[Tensor]:
         """Class scores at several depths.
 
         Args:
-            images: Normalised images (images, 3, H, W).
+            inputs: Normalised images (images, 3, H, W).
             layers: The sub-model's layers; they run in their original order.
             exits: Pairs (n, name): the head of that name reads the tokens after the first n layers.
 
         Returns:
             Scores (images, classes) of every pair, in the order of the pairs, without those deeper than the sub-model.
         """
-        features = self._features(images, sorted(layers), {depth for depth, _ in exits if depth <= len(layers)})
+        features = self._features(inputs, sorted(layers), {depth for depth, _ in exits if depth <= len(layers)})
         return [self.heads[name](features[depth]) for depth, name in exits if depth in features]
 
-    def _features(self, images: Tensor, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
+    def _features(self, inputs: Inputs, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
         """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
-        inputs = self.embed(images)
-        features = {0: self.readout(inputs.tokens)} if 0 in depths else {}
+        stream = self.embed(inputs)
+        features = {0: self.readout(stream.tokens)} if 0 in depths else {}
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):
             if depth == max(depths) and self._first_token_only:
-                inputs = inputs._replace(tokens=first_token(self.blocks[layer], inputs.tokens))
+                stream = stream._replace(tokens=first_token(self.blocks[layer], stream.tokens))
             else:
-                inputs = inputs.after(self.blocks[layer])
+                stream = stream.after(self.blocks[layer])
             if depth in depths:
-                features[depth] = self.readout(inputs.tokens)
+                features[depth] = self.readout(stream.tokens)
         return features
 
     def load(self, values: NDArray[np.float32], held: Sequence[int]) -> None:
@@ -138,24 +164,26 @@ class SubModel(nn.Module):
                     parameter.grad = self._gradients[start:stop].view(entry.shape)
                 start = stop
         self._held = sorted(chosen)
+        self.held = [nn.Parameter(self._values[self.layout.segments[index]]) for index in self._held]
+        self.gradients = [self._gradients[self.layout.segments[index]] for index in self._held]
+        for parameter, gradient in zip(self.held, self.gradients, strict=True):
+            parameter.grad = gradient
 
     def pack(self, held: Sequence[int]) -> NDArray[np.float32]:
         """The held segments as one contiguous float32 buffer, one after another."""
         return torch.cat([self._values[self.layout.segments[index]] for index in held]).cpu().numpy()
 
-    def trained(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The segments that `load` marked as held, flat, with their gradients: of LoRA factors, and of heads.
+    def split(self, vector: NDArray[np.float32]) -> list[Tensor]:
+        """The held segments of a full flat vector as tensors on the model's device, in the order of `held`."""
+        device = self._values.device
+        return [torch.tensor(vector[self.layout.segments[index]], device=device) for index in self._held]
 
-        They share the memory of the model's own parameters. Zero the gradients in place (set_to_none=False).
-        """
-        lora: list[nn.Parameter] = []
-        heads: list[nn.Parameter] = []
-        for index in self._held:
-            segment = self.layout.segments[index]
-            parameter = nn.Parameter(self._values[segment])
-            parameter.grad = self._gradients[segment]
-            (heads if self.layout.is_head(index) else lora).append(parameter)
-        return lora, heads
+    def trained(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The `held` parameters: of LoRA factors and extras, and of heads."""
+        parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+        for index, parameter in zip(self._held, self.held, strict=True):
+            parts[self.layout.is_head(index)].append(parameter)
+        return parts
 
 
 def _adapt_patch_embedding(backbone: nn.Module, lora: LoraConfig) -> None:
@@ -180,5 +208,10 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
     factors = [f"{target}.{factor}" for target in targets for factor in ("lora_A", "lora_B")]
     layers = tuple(entries(f"blocks.{index}", factors) for index in range(len(model.blocks)))
     heads = tuple(entries(f"heads.{name}", ("weight", "bias")) for name in head_names)
-    patch_embedding = entries("patch_embed.proj", ("lora_A", "lora_B")) if adapt_patch_embedding else ()
-    return Layout(layers, heads, tuple(head_names), patch_embedding)
+    extras = {
+        name: tuple(Entry(f"extras.{name}.{inner}", tuple(each.shape)) for inner, each in module.named_parameters())
+        for name, module in model.extras.items()
+    }
+    if adapt_patch_embedding:
+        extras["patch_embedding"] = entries("patch_embed.proj", ("lora_A", "lora_B"))
+    return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras))

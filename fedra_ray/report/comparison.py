@@ -11,7 +11,11 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.report.facts import Facts
 from fedra_ray.run_dir.claim import SETTING, shaping
 
-_TOLD = ("method.name", "method.target", "allocation.draw")  # by a method's label and a run's name
+_TOLD = tuple(  # by the label of a run's method
+    f"{part}.{name}"
+    for part in ("method", "client_optimizer", "server_optimizer")
+    for name in ("name", "label", "target")
+)
 _SHORT = 16  # letters of a setting that may be part of a name
 
 

@@ -127,7 +127,7 @@ def read(folder: Folder, summary: dict[str, Any] | None = None) -> Facts:
         text = config.decode()
         settings = dict(flat(yaml.safe_load(text)))
         configured: dict[str, Any] = {
-            "method": method_label(str(settings["method.name"]), str(settings["allocation.draw"])),
+            "method": method_label(settings),
             "clients": int(settings["fleet.num_clients"]),
         }
     with reading(folder, "rounds.parquet"):

@@ -1,20 +1,20 @@
 """Names as figures and pages have them."""
 
-_METHODS = {
-    "alllarge": "AllLarge",
-    "allsmall": "AllSmall",
-    "depthfl": "DepthFL",
-    "exclusive": "Exclusive",
-    "fedra": "FedRA",
-    "headonly": "Head only",
-    "inclusivefl": "InclusiveFL",
-}
+from collections.abc import Mapping
+from typing import Any
+
 _LONGEST = 24  # letters that a figure has room for
 
 
-def method_label(name: str, draw: str) -> str:
-    """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-    return _METHODS.get(name, name) + ("" if draw == "uniform" else f", {draw}")
+def method_label(settings: Mapping[str, Any]) -> str:
+    """What tables and figures call the method of a run, with the optimisers around it: FedRA + FedAdam.
+
+    Args:
+        settings: Of the run, by dotted name. One that states no label is called by its name.
+    """
+    labels = [settings.get("method.label") or settings["method.name"]]
+    labels += [settings.get(f"{side}_optimizer.label") for side in ("client", "server")]
+    return " + ".join(str(label) for label in labels if label)
 
 
 def short(name: str) -> str:

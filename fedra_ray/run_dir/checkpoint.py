@@ -1,27 +1,28 @@
-"""Restart points: the global adapter after a round. With the configuration they are all that randomness needs."""
+"""Restart points: what the server carries after a round. With the configuration they are all that a run needs."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load
 from safetensors.numpy import save as serialise
 
 from fedra_ray.config.errors import RunFailedError
+from fedra_ray.federation.state import ServerState
 from fedra_ray.run_dir.folder import Folder
 
 FOLDER = "checkpoints"
 _PREFIX, _SUFFIX = "round_", ".safetensors"
+_ARRAY = "array."  # begins the names of a method's own arrays in the file
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of an experiment after `round` rounds: the flat global adapter (float32)."""
+    """What the server carries after `round` rounds. With the configuration it is all that the next round needs."""
 
     round: int
-    values: NDArray[np.float32]
+    state: ServerState
 
 
 def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
@@ -31,7 +32,8 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
         RunFailedError: if it cannot be written; the ones before are left as they are.
     """
     points = folder.below(FOLDER)
-    content = serialise({"values": checkpoint.values, "round": np.array(checkpoint.round)})
+    arrays = {_ARRAY + name: np.ascontiguousarray(array) for name, array in checkpoint.state.arrays.items()}
+    content = serialise({"values": checkpoint.state.values, "round": np.array(checkpoint.round), **arrays})
     digest = hashlib.sha256(content).hexdigest()
     name = f"{_PREFIX}{checkpoint.round:06d}-{digest[:16]}{_SUFFIX}"
     points.write(name, content)
@@ -91,7 +93,8 @@ def _newest_whole(points: Folder, names: list[str]) -> tuple[str, bytes] | None:
 
 def _parse(content: bytes) -> Checkpoint:
     tensors = load(content)
-    return Checkpoint(int(tensors["round"]), tensors["values"])
+    arrays = {name.removeprefix(_ARRAY): array for name, array in tensors.items() if name.startswith(_ARRAY)}
+    return Checkpoint(int(tensors["round"]), ServerState(tensors["values"], arrays))
 
 
 def _round(name: str) -> int:

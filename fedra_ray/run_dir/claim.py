@@ -16,6 +16,7 @@ from fedra_ray.run_dir.folder import Folder
 SETTING = "RUN_DIR"  # what names such a folder in errors
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
+PARTITION = "partition.parquet"
 #: Settings that never change a result; a run may be taken up again with others.
 FREE = ("runtime.", "run_dir", "checkpoint.", "resume", "dataset.cache", "dataset.memory_mb", "watch.")
 _ELSEWHERE = (

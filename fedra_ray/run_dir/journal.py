@@ -1,44 +1,146 @@
-"""What an experiment leaves behind as it goes: records, and the restart points that belong to them."""
+"""What an experiment leaves behind as it goes: records, client states, and the restart points that belong to them."""
 
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import pyarrow as pa
+
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.allocation import DrawnRound
+from fedra_ray.federation.dropouts import Responses
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.messages import Score
+from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.reports import Missing, RoundReport, layer_holders, mean_loss
+from fedra_ray.federation.state import Arrays
 from fedra_ray.run_dir import checkpoint
 from fedra_ray.run_dir.checkpoint import Checkpoint
+from fedra_ray.run_dir.claim import PARTITION
+from fedra_ray.run_dir.client_states import ClientStates
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Records
+from fedra_ray.run_dir.records import Records, to_parquet
+from fedra_ray.run_dir.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class ClosedRound:
+    """A round whose average is taken, and of which scores, records and restart point are still to come.
+
+    Attributes:
+        drawn: Its cohort and allocation matrix.
+        fleet: The clients.
+        responses: Who dropped out or was late, and the simulated times.
+        whole: The updates that were averaged, rejected, or failed.
+        state: After the round.
+        scores: Waits for the scores; None if the round is not evaluated.
+        watch: Where its time went so far.
+    """
+
+    drawn: DrawnRound
+    fleet: Fleet
+    responses: Responses
+    whole: PartialRound
+    state: Checkpoint
+    scores: Callable[[], list[Score]] | None
+    watch: Stopwatch
 
 
 class Journal:
-    """Records and the state of the last finished round, saved together.
+    """Records, client states and the state of the last finished round, saved together.
 
     `save` may be called by another thread at any time: it saves that state, and what records hold of the round after
     it is left out when the run is taken up again.
 
     Args:
         folder: The run directory.
-        keep: How many restart points to keep.
+        config: The experiment's; its rounds, and how often and how many restart points are kept.
     """
 
-    def __init__(self, folder: Folder, keep: int) -> None:
+    def __init__(self, folder: Folder, config: ExperimentConfig) -> None:
         self.folder = folder
         self.records = Records(folder)
-        self.state: Checkpoint | None = None
-        self._keep = keep
+        self._config = config
+        self._state: Checkpoint | None = None
+        self._clients = ClientStates(folder)
+        self._open: ClosedRound | None = None
         self._lock = threading.Lock()
 
+    def begin(self, partition: pa.Table) -> None:
+        """Write down whose images are whose."""
+        self.folder.write(PARTITION, to_parquet(partition))
+
     def restore(self) -> Checkpoint | None:
-        """The newest state that can be read, or None; records go back to it."""
-        self.state = checkpoint.newest(self.folder)
-        if self.state is not None:
-            self.records.restore(self.state.round)
-        return self.state
+        """The newest state that can be read, or None; records and client states go back to it."""
+        self._state = checkpoint.newest(self.folder)
+        number = 0 if self._state is None else self._state.round
+        if self._state is not None:
+            self.records.restore(number)
+        self._clients.restore(number)
+        return self._state
+
+    def kept(self, clients: Sequence[int]) -> Mapping[int, Arrays]:
+        """What clients kept from earlier rounds, by client; only of those that kept anything."""
+        return self._clients.read(clients)
+
+    def close(self, closed: ClosedRound) -> None:
+        """Take in a round whose average is taken; the next call of `settled` writes it down."""
+        self._open = closed
+        self._clients.hold(closed.whole.kept)
+
+    def settled(self) -> Iterator[RoundReport]:
+        """Wait for the scores of the closed round, if there is one, write everything down, and report it."""
+        if self._open is not None:
+            closed, self._open = self._open, None
+            yield self._settle(closed)
 
     def save(self) -> int:
         """Save the last finished round; returns its number, 0 if there is none."""
         with self._lock:
-            state = self.state
+            state = self._state
             if state is None:
                 return 0
             self.records.save()  # first: a restart point without its records would lose them
-            checkpoint.save(self.folder, state, self._keep)
+            checkpoint.save(self.folder, state, self._config.checkpoint.keep)
             return state.round
+
+    def _settle(self, closed: ClosedRound) -> RoundReport:
+        watch, number = closed.watch, closed.state.round
+        seconds = watch.total
+        with watch("evaluation"):
+            scores = closed.scores() if closed.scores else []
+        with watch("checkpoint"):
+            report = _report(closed, seconds, scores, watch.seconds)
+            self.records.add(report, closed.whole.reports, closed.drawn, closed.fleet, closed.responses.seconds)
+            self._clients.write(number, self._oldest_kept(number))
+            self._state = closed.state
+            if number == self._config.rounds or number % self._config.checkpoint.every == 0:
+                self.save()
+        return report
+
+    def _oldest_kept(self, number: int) -> int:
+        """The oldest round that the run may be taken up from once this round is written down."""
+        rounds = checkpoint.saved_rounds(self.folder) if self._clients.any_held else []
+        return min([number, *rounds])
+
+
+def _report(closed: ClosedRound, seconds: float, scores: list[Score], phases: dict[str, float]) -> RoundReport:
+    clients, responses = closed.whole.reports, closed.responses
+    failed = [failure.task.client for failure in closed.whole.failures]
+    missing = Missing([*responses.dropped, *failed], [*responses.late], closed.whole.rejected)
+    traffic = sum(client.traffic for client in clients)
+    return RoundReport(
+        round=closed.state.round,
+        seconds=seconds,
+        cohort=closed.drawn.cohort,
+        layer_holders=layer_holders(clients, closed.drawn.matrix.shape[1]),
+        loss=mean_loss(clients),
+        bytes_up=traffic,
+        bytes_down=traffic,
+        missing=missing,
+        simulated_s=responses.duration(missing.clients()),
+        retries=sum(client.attempt - 1 for client in clients),
+        busy=sum(client.seconds for client in clients),
+        scores=scores,
+        phases=phases,
+    )

@@ -19,7 +19,8 @@ Vector = NDArray[np.float32]
 def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
     """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
 
-    The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors.
+    The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors, and
+    what a method trains besides LoRA and heads in extras.safetensors.
 
     Args:
         folder: Where to write.
@@ -34,19 +35,25 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
 
     tensors = layout.tensors(values)
     last = f"heads.{layout.head_names[-1]}."
-    files: dict[str, dict[str, Vector]] = {"adapter_model.safetensors": {}, "exits.safetensors": {}}
+    files: dict[str, dict[str, Vector]] = {
+        "adapter_model.safetensors": {},
+        "exits.safetensors": {},
+        "extras.safetensors": {},
+    }
     for name, value in tensors.items():
         if name.startswith(last):
             files["adapter_model.safetensors"]["base_model.model.head." + name.removeprefix(last)] = value
         elif name.startswith("heads."):
             files["exits.safetensors"][name.removeprefix("heads.")] = value
+        elif name.startswith("extras."):
+            files["extras.safetensors"][name.removeprefix("extras.")] = value
         else:
             files["adapter_model.safetensors"][f"base_model.model.{name}.weight"] = value
     for file, content in files.items():
         if content:
             folder.write(file, save({name: np.ascontiguousarray(value) for name, value in content.items()}))
     pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
-    if layout.patch_embedding:
+    if "patch_embedding" in layout.extra_names:
         pattern += r"|patch_embed\.proj"
     config = PeftConfig(
         r=lora.rank,

@@ -1,23 +1,19 @@
 """What a run writes down: Parquet tables that any tool reads."""
 
 import io
-import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedra_ray.config.errors import ClientLostError
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.allocation import DrawnRound
+from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientReport, Score
+from fedra_ray.federation.reports import RoundReport
 from fedra_ray.run_dir.folder import Folder
-
-if TYPE_CHECKING:  # torch comes with it, which reading a table does not need
-    from fedra_ray.federation.partial_round import PartialRound
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients. `simulated_s` is
 #: the time on simulated devices, in seconds: null unless `fleet.devices` names some.
@@ -78,38 +74,6 @@ SCHEMAS = {
 Row = dict[str, Any]
 
 
-@dataclass
-class Missing:
-    """The clients of a cohort whose updates are not in the average, and why.
-
-    Attributes:
-        dropped: Those that did not answer, or failed on every attempt.
-        late: Those that answered after the deadline.
-        rejected: Those whose updates were not to be believed, with the reason.
-    """
-
-    dropped: list[int] = field(default_factory=list)
-    late: list[int] = field(default_factory=list)
-    rejected: dict[int, str] = field(default_factory=dict)
-
-    def note(self, part: "PartialRound", config: ExperimentConfig) -> None:
-        """Take in who is missing from a part of the round.
-
-        Raises:
-            ClientLostError: for a client that failed on every attempt, unless the configuration says to drop it.
-        """
-        for failure in part.failures:
-            task = failure.task
-            if config.on_client_failure == "fail":
-                raise ClientLostError(task.round, [task.client], config.runtime.max_attempts, failure.error.strip())
-            self.dropped.append(task.client)
-        self.rejected |= part.rejected
-
-    def clients(self) -> list[int]:
-        """All of them."""
-        return [*self.dropped, *self.late, *self.rejected]
-
-
 class Records:
     """The tables of one run directory, rewritten whole by `save`, each by an atomic replacement."""
 
@@ -117,62 +81,66 @@ class Records:
         self._folder = folder
         self._rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
 
-    def add_client(self, report: ClientReport, domain: str, depth: int, simulated_s: float | None = None) -> Row:
-        """Note one client's part in a round, and return the row."""
-        row = {
-            "round": report.task.round,
-            "client": report.task.client,
-            "domain": domain,
-            "depth": depth,
-            "layers": list(report.task.layers),
-            "examples": report.examples,
-            "steps": report.steps,
-            "loss": report.loss,
-            "seconds": report.seconds,
-            "bytes_up": report.traffic,
-            "bytes_down": report.traffic,
-            "slot": report.slot,
-            "attempt": report.attempt,
-            "simulated_s": simulated_s,
-        }
-        self._rows["clients"].append(row)
-        self._add_skipped(report.task.round, report.skipped)
-        return row
-
-    def add_round(
+    def add(
         self,
-        number: int,
-        seconds: float,
-        num_layers: int,
-        clients: list[Row],
-        missing: Missing,
-        simulated_s: float | None = None,
-    ) -> Row:
-        """Note a finished round from the rows of its averaged clients, and those that are missing from the average.
+        report: RoundReport,
+        clients: Sequence[ClientReport],
+        drawn: DrawnRound,
+        fleet: Fleet,
+        simulated: Mapping[int, float],
+    ) -> None:
+        """Note a finished round.
 
-        Returns the row; its loss is not a number if there is no client.
+        Args:
+            report: The round.
+            clients: Its averaged clients.
+            drawn: Says which depth a client of the cohort had.
+            fleet: Says which domain a client belongs to.
+            simulated: Seconds on the clients' simulated devices, by client; empty without them.
         """
-        clients = sorted(clients, key=lambda row: row["client"])
-        loss = sum(row["loss"] for row in clients) / len(clients) if clients else math.nan
-        holders = Counter(chain.from_iterable(row["layers"] for row in clients))
-        row = {
-            "round": number,
-            "seconds": seconds,
-            "cohort": sorted([row["client"] for row in clients] + missing.clients()),
-            "layer_holders": [holders[layer] for layer in range(num_layers)],
-            "train_loss": float(loss),
-            "bytes_up": sum(row["bytes_up"] for row in clients),
-            "bytes_down": sum(row["bytes_down"] for row in clients),
-            "rejected": sorted(missing.rejected),
-            "dropped": sorted(missing.dropped),
-            "late": sorted(missing.late),
-            "simulated_s": simulated_s,
-        }
-        self._rows["rounds"].append(row)
-        return row
+        depths = dict(zip(drawn.cohort, drawn.depths, strict=True))
+        for client in clients:
+            number = client.task.client
+            self._add_client(client, fleet.domain(number), depths[number], simulated.get(number))
+        self._rows["rounds"].append(
+            {
+                "round": report.round,
+                "seconds": report.seconds,
+                "cohort": report.cohort,
+                "layer_holders": report.layer_holders,
+                "train_loss": report.loss,
+                "bytes_up": report.bytes_up,
+                "bytes_down": report.bytes_down,
+                "rejected": sorted(report.missing.rejected),
+                "dropped": sorted(report.missing.dropped),
+                "late": sorted(report.missing.late),
+                "simulated_s": report.simulated_s,
+            }
+        )
+        self._add_scores(report.round, report.scores)
 
-    def add_scores(self, number: int, scores: Iterable[Score]) -> None:
-        """Note an evaluation after a round."""
+    def _add_client(self, report: ClientReport, domain: str, depth: int, simulated_s: float | None) -> None:
+        self._rows["clients"].append(
+            {
+                "round": report.task.round,
+                "client": report.task.client,
+                "domain": domain,
+                "depth": depth,
+                "layers": list(report.task.layers),
+                "examples": report.examples,
+                "steps": report.steps,
+                "loss": report.loss,
+                "seconds": report.seconds,
+                "bytes_up": report.traffic,
+                "bytes_down": report.traffic,
+                "slot": report.slot,
+                "attempt": report.attempt,
+                "simulated_s": simulated_s,
+            }
+        )
+        self._add_skipped(report.task.round, report.skipped)
+
+    def _add_scores(self, number: int, scores: Iterable[Score]) -> None:
         for score in scores:
             self._add_skipped(number, score.skipped)
             self._rows["evaluations"].append(

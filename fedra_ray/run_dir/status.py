@@ -7,9 +7,8 @@ from statistics import mean, median
 import yaml
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.data.division import FILE
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, SETTING, SUMMARY, read_summary, reading
+from fedra_ray.run_dir.claim import CONFIG, PARTITION, SETTING, SUMMARY, read_summary, reading
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import Row, hours, read_table, times
 
@@ -96,7 +95,7 @@ def where(folder: Folder) -> Status:
         method=method,
         backbone=backbone,
         dataset=dataset,
-        state="finished" if finished else "not finished" if FILE in names else "not started",
+        state="finished" if finished else "not finished" if PARTITION in names else "not started",
         rounds=rounds,
         done=done,
         saved=saved,

@@ -8,8 +8,8 @@ import ray
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import Outcome
-from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.federation.reports import Outcome
+from fedra_ray.methods.draw import allocate
 from fedra_ray.model.backbone import FrozenWeights
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.claim import claim, prepare
@@ -100,7 +100,7 @@ def cohort_layers(blueprint: Blueprint) -> list[int]:
     """How many layers each client of the largest cohort holds, from a draw of the method's allocation."""
     method, fleet = blueprint.method(), blueprint.fleet()
     depths = [depth for depth in fleet.possible_depths() if method.eligible(depth)]
-    matrix = method.allocate(depths, generator(blueprint.config.seed, Purpose.ALLOCATION, 0))
+    matrix = allocate(method, depths, blueprint.config.seed, 0)
     counts = sorted(matrix.sum(axis=1).tolist(), reverse=True)
     return [max(1, count) for count in counts[: fleet.cohort_size]] or [1]
 

@@ -1,6 +1,7 @@
 """What the pool of client actors has to do at a time: jobs, which hand out work and take its results in any order."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientTask, Score
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard, total_scores
+from fedra_ray.federation.state import Arrays
 from fedra_ray.runtime.placement import Pace, longest_first, next_batch
 
 
@@ -64,11 +66,17 @@ class TrainingJob:
     """
 
     def __init__(
-        self, tasks: list[ClientTask], values: ray.ObjectRef, pace: Pace, most: int | None, max_attempts: int
+        self,
+        tasks: list[ClientTask],
+        sent: ray.ObjectRef,
+        kept: Mapping[int, Arrays],
+        pace: Pace,
+        most: int | None,
+        max_attempts: int,
     ) -> None:
         self.pace = pace
         self.parts: deque[PartialRound] = deque()
-        self._values = values
+        self._sent, self._kept = sent, kept
         self._most, self._max_attempts = most, max_attempts
         self._queue, self._again = longest_first(tasks), list[ClientTask]()
         self._attempts = {task.client: 1 for task in tasks}
@@ -91,7 +99,8 @@ class TrainingJob:
         self._again = [task for task in self._again if task.client not in taken]
         self._open += 1
         numbered = [(task, self._attempts[task.client]) for task in batch]
-        return Work(self, "train", (numbered, self._values), batch, sum(task.work for task in batch))
+        kept = {task.client: self._kept[task.client] for task in batch if task.client in self._kept}
+        return Work(self, "train", (numbered, self._sent, kept), batch, sum(task.work for task in batch))
 
     def accept(self, work: Work, result: Any) -> None:
         self._open -= 1

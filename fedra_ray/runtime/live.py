@@ -9,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.experiment import Outcome, RoundReport
+from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.placement import SERVER_CPUS
 from fedra_ray.runtime.server import Server

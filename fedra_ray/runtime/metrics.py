@@ -2,7 +2,7 @@
 
 from ray.util.metrics import Counter, Gauge
 
-from fedra_ray.experiment import RoundReport
+from fedra_ray.federation.reports import RoundReport
 
 _RUN = ("run",)
 #: Name, description and tags besides the run. Ray exports them as ray_NAME, and counters as ray_NAME_total.
@@ -48,12 +48,12 @@ class Metrics:
             self._set("fedra_accuracy", accuracy, domain=domain)
         for phase, seconds in report.phases.items():
             self._set("fedra_phase_seconds", seconds, phase=phase)
-        holders = report.row["layer_holders"]
+        holders = report.layer_holders
         self._set("fedra_layer_coverage", sum(map(bool, holders)) / len(holders))
         self._set("fedra_slots", slots)
         self._set("fedra_slot_utilisation", report.busy / (slots * report.phases["training"]))
-        for direction in ("up", "down"):
-            self._add("fedra_bytes", report.row[f"bytes_{direction}"], direction=direction)
+        self._add("fedra_bytes", report.bytes_up, direction="up")
+        self._add("fedra_bytes", report.bytes_down, direction="down")
         self._add("fedra_retries", report.retries)
         self._add("fedra_dropped_clients", len(report.missing.clients()))
 

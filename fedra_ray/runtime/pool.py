@@ -4,25 +4,22 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.federation.messages import ClientTask, Score
 from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.runtime.jobs import EvaluationJob, Job, TrainingJob, Work
 from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot
-
-Vector = NDArray[np.float32]
 
 _FOLLOW_SECONDS = 2.0  # between looks at the cluster while nothing ends
 
@@ -90,10 +87,10 @@ class SlotPool:
         """Client actors, started or starting."""
         return len(self._slots)
 
-    def train(self, tasks: list[ClientTask], values: Vector) -> Iterator[PartialRound]:
+    def train(self, tasks: list[ClientTask], sent: ServerState, kept: Mapping[int, Arrays]) -> Iterator[PartialRound]:
         """Begin to train every task; a client that fails on every attempt is among the failures of a part."""
         runtime = self._config.runtime
-        job = TrainingJob(tasks, ray.put(values), self._training, runtime.clients_per_actor, runtime.max_attempts)
+        job = TrainingJob(tasks, ray.put(sent), kept, self._training, runtime.clients_per_actor, runtime.max_attempts)
         self._follow_cluster()
         self._begin(job)
         return self._parts(job)

@@ -6,7 +6,8 @@ from functools import partial
 import ray
 
 from fedra_ray.blueprint import Blueprint
-from fedra_ray.experiment import Outcome, RoundReport, run
+from fedra_ray.experiment import run
+from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.connection import nodes
@@ -30,7 +31,7 @@ class Server:
         plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
         self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
-        self._journal = Journal(Folder(run_dir), blueprint.config.checkpoint.keep)
+        self._journal = Journal(Folder(run_dir), blueprint.config)
 
     def run(self) -> Iterator[RoundReport | Outcome]:
         """Rounds as they end, then the outcome; a Ray streaming generator."""

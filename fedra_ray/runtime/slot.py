@@ -1,25 +1,25 @@
 """A client actor: one slot of a capacity tier, in which any number of clients train, one after another."""
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
+from fedra_ray.federation.state import Arrays, ServerState, Vector
 
 if TYPE_CHECKING:
     from fedra_ray.model.backbone import FrozenWeights
 
 
 class ClientSlot:
-    """A site in a process of its own, over the node's one copy of the frozen weights.
+    """A host in a process of its own, over the node's one copy of the frozen weights.
 
     Args:
         number: Number of the slot, for the records.
@@ -30,23 +30,32 @@ class ClientSlot:
     def __init__(self, number: int, blueprint: Blueprint, weights: "FrozenWeights") -> None:
         import torch  # here, because the server names this class too and must start without torch and timm
 
-        from fedra_ray.client.host import Site
+        from fedra_ray.client.host import ClientHost
 
         on_gpu = ray.get_gpu_ids() and torch.cuda.is_available()
         self._number = number
-        self._site = Site(blueprint, weights, "cuda" if on_gpu else "cpu")
+        self._host = ClientHost(blueprint, weights, "cuda" if on_gpu else "cpu")
 
-    def train(self, tasks: list[tuple[ClientTask, int]], values: NDArray[np.float32]) -> PartialRound:
-        """Train a batch of (task, attempt) from the global adapter; an error of one client leaves the others alone."""
-        return self._site.reduce((self._answer(task, attempt, values) for task, attempt in tasks), values)
+    def train(self, tasks: list[tuple[ClientTask, int]], sent: ServerState, kept: Mapping[int, Arrays]) -> PartialRound:
+        """Train a batch of (task, attempt); an error of one client leaves the others alone.
 
-    def evaluate(self, shard: Shard, values: NDArray[np.float32]) -> Score:
+        Args:
+            tasks: What clients are to train, and which attempt this is at each.
+            sent: The global adapter, and what the method's server sent along.
+            kept: What these clients kept from earlier rounds, by client.
+        """
+        answers = (self._answer(task, attempt, sent, kept.get(task.client)) for task, attempt in tasks)
+        return self._host.reduce(answers, sent.values)
+
+    def evaluate(self, shard: Shard, values: Vector) -> Score:
         """Score of the global adapter on a shard of a domain."""
-        return self._site.evaluate_one(shard, values)
+        return self._host.evaluate_one(shard, values)
 
-    def _answer(self, task: ClientTask, attempt: int, values: NDArray[np.float32]) -> ClientUpdate | ClientFailure:
+    def _answer(
+        self, task: ClientTask, attempt: int, sent: ServerState, kept: Arrays | None
+    ) -> ClientUpdate | ClientFailure:
         try:
-            return replace(self._site.train_one(task, values), slot=self._number, attempt=attempt)
+            return replace(self._host.train_one(task, sent, kept), slot=self._number, attempt=attempt)
         except RunFailedError:  # another attempt would end the same
             raise
         except Exception:  # whatever a method or data set raises belongs to this client's failure

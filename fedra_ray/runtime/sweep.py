@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.config.schema import RuntimeConfig
-from fedra_ray.experiment import Outcome, RoundReport
+from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.connection import connected, nodes

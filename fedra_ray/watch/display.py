@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import RoundReport
+from fedra_ray.federation.reports import RoundReport
 
 
 class Display:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import one_line
-from fedra_ray.experiment import Outcome
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.report.facts import read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import RoundReport
+from fedra_ray.federation.reports import RoundReport
 from fedra_ray.run_dir.folder import Folder
 
 
@@ -38,19 +38,19 @@ def make_writers(config: ExperimentConfig) -> list[Writer]:
 
 def scalars(report: RoundReport) -> dict[str, float]:
     """A round in numbers, by name; of accuracy, loss and simulated time only what the round has."""
-    row, missing, scores = report.row, report.missing, report.scores
+    missing, scores = report.missing, report.scores
     found = {} if math.isnan(report.loss) else {"loss": report.loss}
     accuracy = {score.domain: score.top1 / score.examples for score in scores}
     found |= {f"accuracy/{domain}": value for domain, value in accuracy.items()}
     if accuracy:
         found["mean_accuracy"] = sum(accuracy.values()) / len(accuracy)
     found |= {f"seconds/{phase}": seconds for phase, seconds in report.phases.items()}
-    if row["simulated_s"] is not None:
-        found["simulated_seconds"] = row["simulated_s"]
-    holders = row["layer_holders"]
+    if report.simulated_s is not None:
+        found["simulated_seconds"] = report.simulated_s
+    holders = report.layer_holders
     return found | {
-        "bytes/up": row["bytes_up"],
-        "bytes/down": row["bytes_down"],
+        "bytes/up": report.bytes_up,
+        "bytes/down": report.bytes_down,
         "layer_coverage": sum(count > 0 for count in holders) / len(holders),
         "clients/retries": report.retries,
         "clients/dropped": len(missing.dropped),

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import shipped_method
 
-from analysis.runs.in_process import carry_out
 from analysis.runs.reading import Run, read_run
-from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, MethodConfig
+from fedra_ray import run_local
+from fedra_ray.config.schema import DeviceConfig, ExperimentConfig
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def make_run(
         config.evaluation.every = config.checkpoint.every = 1
         config.checkpoint.keep = 100
         change(config)
-        carry_out(config)
+        run_local(config)
         return config.run_dir
 
     return make
@@ -43,22 +44,22 @@ def several_runs(make_run: Callable[..., str]) -> dict[str, Run]:
     Read them; change nothing in them.
     """
 
-    def change(config: ExperimentConfig, depths: list[int], seed: int = 0, method: str = "fedra.FedRA") -> None:
+    def change(config: ExperimentConfig, depths: list[int], seed: int = 0, method: str = "fedra") -> None:
         config.rounds, config.seed, config.fleet.depths = 3, seed, depths
-        config.method = MethodConfig(method.split(".")[0], f"fedra_ray.methods.{method}")
+        config.method = shipped_method(method)
         slow, fast = DeviceConfig(1.0, 1.0, 2.0, 100), DeviceConfig(2.0, 4.0, 8.0, 100)
         config.fleet.profiles, config.fleet.devices = {"slow": slow, "fast": fast}, ["slow", "fast"]
 
     def prefix(config: ExperimentConfig) -> None:
         change(config, [4, 2, 1])
-        config.allocation.draw = "prefix"
+        config.method.options["draw"] = "prefix"
 
     made = {
         "fedra": make_run(lambda config: change(config, [4, 2, 1])),
         "permuted": make_run(lambda config: change(config, [1, 4, 2], seed=1)),
         "shallow": make_run(lambda config: change(config, [1, 1, 1])),
         "prefix": make_run(prefix),
-        "headonly": make_run(lambda config: change(config, [4, 2, 1], method="headonly.HeadOnly")),
-        "depthfl": make_run(lambda config: change(config, [4, 2, 1], method="depthfl.DepthFL")),
+        "headonly": make_run(lambda config: change(config, [4, 2, 1], method="headonly")),
+        "depthfl": make_run(lambda config: change(config, [4, 2, 1], method="depthfl")),
     }
     return {name: read_run(folder) for name, folder in made.items()}

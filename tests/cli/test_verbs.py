@@ -43,7 +43,7 @@ REFUSED = {
     "no checkpoint": ("backbone.checkpoint=/nowhere.pt", ["backbone.checkpoint=/nowhere.pt", "no such file"]),
     "unknown model": ("backbone.model=vit_enormous", ["backbone.model=vit_enormous", "timm"]),
     "no such module": ("lora.targets=[attn.query]", ["lora.targets=['attn.query']", "attn.proj", "mlp.fc2"]),
-    "cannot cover": ("fleet.depths=[1,1,1]", ["allocation.draw=covering", "3 layers", "4"]),
+    "cannot cover": ("fleet.depths=[1,1,1]", ["method.options.draw=covering", "3 layers", "4"]),
     "unknown option": ("+method.options.speed=9", ["method.options.speed=9", "FedRA"]),
     "bad syntax": ("fleet.depths=[4,2", ["fleet.depths"]),
 }
@@ -54,7 +54,7 @@ def test_a_bad_setting_ends_in_one_line_before_any_actor(
     case: str, overrides: list[str], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     override, expected = REFUSED[case]
-    extra = ["allocation.draw=covering"] if case == "cannot cover" else []
+    extra = ["method.options.draw=covering"] if case == "cannot cover" else []
     key = override.partition("=")[0]
     kept = [other for other in overrides if other.partition("=")[0] != key]
     assert main([*kept, *extra, override]) == 2

@@ -12,6 +12,7 @@ from fedra_ray.client.evaluation import evaluate
 from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.federation.messages import Score
 from fedra_ray.methods.alllarge import AllLarge
+from fedra_ray.methods.method import Problem
 from fedra_ray.model.submodel import SubModel
 
 LABELS = torch.tensor([0, 1, 2, 6, 3])
@@ -30,13 +31,13 @@ class Lookup(AllLarge):
     """Image i has the logits TABLE[i]."""
 
     def __init__(self, table: Tensor) -> None:
-        super().__init__(4, [4])
+        super().__init__(Problem(4, (4,)))
         self.table = table
 
-    def predict(self, model: SubModel, images: Tensor) -> Tensor:
+    def predict(self, model: SubModel, inputs: Tensor) -> Tensor:
         assert not model.training
         assert torch.is_inference_mode_enabled()
-        return self.table[images[:, 0, 0, 0].long()]
+        return self.table[inputs[:, 0, 0, 0].long()]
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_the_scored_model_is_the_global_one(
     images: Tensor,
 ) -> None:
     model = make_model(vit_config)
-    values, method = random_values(model.layout), AllLarge(4, [4])
+    values, method = random_values(model.layout), AllLarge(Problem(4, (4,)))
     model.load(values, range(len(model.layout.entries)))
     predicted = model.eval().logits(images, range(4)).argmax(dim=1)
     model.load(random_values(model.layout, 1), model.layout.held([1], ["head"]))

@@ -11,13 +11,15 @@ from torch.nn import functional
 from fedra_ray.client.training import train_client
 from fedra_ray.config.schema import BackboneConfig, LoraConfig, TrainingConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
+from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.headonly import HeadOnly
-from fedra_ray.methods.method import Method
-from fedra_ray.model.submodel import SubModel
+from fedra_ray.methods.local import LocalRound
+from fedra_ray.methods.method import Method, Problem
+from fedra_ray.model.submodel import Batch, SubModel
 
 CONFIG = TrainingConfig(lr=0.1, head_lr=0.2, momentum=0.9, weight_decay=0.05, batch_size=64, clip_norm=None)
-TASK = ClientTask(round=2, client=1, layers=(0, 2), heads=("head",), progress=0.5)
+TASK = ClientTask(round=2, client=1, layers=(0, 2), named=("head",))
 
 
 @pytest.fixture
@@ -36,12 +38,12 @@ class Recording(FedRA):
     """FedRA that notes the first pixel of every image of every batch."""
 
     def __init__(self) -> None:
-        super().__init__(4, [2])
+        super().__init__(Problem(4, (2,)))
         self.batches: list[list[float]] = []
 
-    def loss(self, model: SubModel, images: Tensor, labels: Tensor, layers: tuple[int, ...], progress: float) -> Tensor:
-        self.batches.append(images[:, 0, 0, 0].tolist())
-        return super().loss(model, images, labels, layers, progress)
+    def loss(self, model: SubModel, batch: Batch, local: LocalRound) -> Tensor:
+        self.batches.append(batch.inputs[:, 0, 0, 0].tolist())
+        return super().loss(model, batch, local)
 
 
 def numbered(count: int) -> tuple[Tensor, Tensor]:
@@ -61,13 +63,15 @@ def train(
     seed: int = 0,
 ) -> ClientUpdate:
     task = replace(task, max_steps=config.max_steps)
-    return train_client(model, method or FedRA(4, [2]), Given(*numbered(count)), values, task, config, seed)
+    return train_client(
+        model, method or FedRA(Problem(4, (2,))), Given(*numbered(count)), ServerState(values), {}, task, config, seed
+    )
 
 
 def by_hand(model: SubModel, values: np.ndarray, config: TrainingConfig, steps: int) -> np.ndarray:
     """SGD over all twelve images at once, written out: v <- mu v + clipped gradient + wd p; p <- p - lr v."""
     images, labels = numbered(12)
-    held = model.layout.held(TASK.layers, TASK.heads)
+    held = model.layout.held(TASK.layers, TASK.sent)
     model.load(values, held)
     model.eval()  # these cases have no dropout
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -158,10 +162,10 @@ def test_another_client_in_between_changes_no_bit(model: SubModel, values: np.nd
 
 
 def test_layers_that_run_frozen_are_the_global_ones(model: SubModel, values: np.ndarray) -> None:
-    head_only = replace(TASK, layers=())
-    first = train(model, values, CONFIG, head_only, method=HeadOnly(4, [4]))
+    head_only = replace(TASK, layers=(), frozen=(0, 1, 2, 3))
+    first = train(model, values, CONFIG, head_only, method=HeadOnly(Problem(4, (4,))))
     train(model, values, CONFIG, replace(TASK, layers=(0, 1, 2, 3)))
-    again = train(model, values, CONFIG, head_only, method=HeadOnly(4, [4]))
+    again = train(model, values, CONFIG, head_only, method=HeadOnly(Problem(4, (4,))))
     assert first.values.tobytes() == again.values.tobytes()
 
 
@@ -196,7 +200,7 @@ def test_bf16_stays_near_fp32(
     config = replace(CONFIG, local_epochs=2, clip_norm=1.0)
     full = train(model, values, config)
     mixed = train(halves, values, config)
-    start = model.layout.pack(values, model.layout.held(TASK.layers, TASK.heads))
+    start = model.layout.pack(values, model.layout.held(TASK.layers, TASK.sent))
     assert mixed.values.dtype == np.float32
     assert mixed.values.tobytes() != full.values.tobytes()
     assert mixed.loss == pytest.approx(full.loss, rel=0.05)

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import shipped_method
 
 from fedra_ray.cli.compose import compose
-from fedra_ray.client.host import Site
+from fedra_ray.client.host import ClientHost
 from fedra_ray.config.checks import check
 from fedra_ray.config.devices import profiles, shipped, with_profiles
 from fedra_ray.config.errors import SettingError
@@ -19,9 +20,10 @@ from fedra_ray.cost.law import CostModel, Part
 from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, draw_plan
 from fedra_ray.cost.simulation import DeviceShare, simulate
 from fedra_ray.cost.workload import Duration, Workload, duration
-from fedra_ray.experiment import Outcome, run
+from fedra_ray.experiment import run
 from fedra_ray.federation.dropouts import respond
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
@@ -191,7 +193,7 @@ def finish(config: ExperimentConfig, folder: Path) -> tuple[bytes, list[dict[str
     """The final adapter, and the rows of rounds and clients, without wall times."""
     folder.mkdir()
     blueprint, weights = draw_up(config)
-    *_, outcome = run(blueprint, Site(blueprint, weights), Journal(Folder(folder), 2))
+    *_, outcome = run(blueprint, ClientHost(blueprint, weights), Journal(Folder(folder), config))
     assert isinstance(outcome, Outcome)
     tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("rounds", "clients")]
     rounds, clients = ([{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in tables)
@@ -222,7 +224,10 @@ def test_devices_add_times_and_change_nothing_else(config: ExperimentConfig, tmp
 def test_a_client_s_time_is_that_of_its_bytes_and_steps(
     method: str, patch_embedding: bool, config: ExperimentConfig, tmp_path: Path
 ) -> None:
-    config.method, config.lora.patch_embedding = MethodConfig("x", f"fedra_ray.methods.{method}"), patch_embedding
+    config.method, config.lora.patch_embedding = (
+        MethodConfig("x", target=f"fedra_ray.methods.{method}"),
+        patch_embedding,
+    )
     config.training.max_steps, config.training.batch_size = None, 5
     endless = DeviceConfig(gflops=1e30, download_mbps=1e30, upload_mbps=1e30, memory_mb=1)
     config.fleet.devices = ["it"]
@@ -246,7 +251,7 @@ def test_a_client_s_time_is_that_of_its_bytes_and_steps(
 
 
 def test_a_deadline_shuts_out_the_slow_device(config: ExperimentConfig, tmp_path: Path) -> None:
-    config.method = MethodConfig("headonly", "fedra_ray.methods.headonly.HeadOnly")  # equal work for all
+    config.method = shipped_method("headonly")  # equal work for all
     _, _, clients = finish(with_devices(config, "tablet", "quick", "quick"), tmp_path / "patient")
     usual = {row["client"]: row["simulated_s"] for row in clients}
     hurried = with_devices(config, "tablet", "quick", "quick", round_deadline=1.5)

@@ -6,10 +6,10 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
 from fedra_ray.data.dataset import Dataset
 from fedra_ray.methods.fedra import FedRA
-from fedra_ray.methods.method import Method
+from fedra_ray.methods.method import Method, Problem
 
 FEDRA = "fedra_ray.methods.fedra.FedRA"
-ARGUMENTS = {"num_layers": 4, "depths": [4]}
+ARGUMENTS = {"problem": Problem(4, (4,))}
 
 
 def refusal_of(target: str, kind: type = Method, **arguments: Any) -> SettingError:
@@ -55,8 +55,8 @@ def test_a_missing_option_is_named() -> None:
 class Open(FedRA):
     """Takes any options."""
 
-    def __init__(self, num_layers: int, depths: list[int], pace: float = 1.0, **others: Any) -> None:
-        super().__init__(num_layers, depths)
+    def __init__(self, problem: Problem, pace: float = 1.0, **others: Any) -> None:
+        super().__init__(problem)
         if pace == 0:
             raise ZeroDivisionError("no pace")
         self.others = others

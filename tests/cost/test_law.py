@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support import local_round
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,9 +23,9 @@ from fedra_ray.cost.measure import measure
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.headonly import HeadOnly
-from fedra_ray.methods.method import Method
+from fedra_ray.methods.method import Method, Problem
 from fedra_ray.model.backbone import build, find_targets
-from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.submodel import Batch, SubModel
 
 Make = Callable[..., SubModel]
 DROPOUT = LoraConfig(rank=2, alpha=3.0, dropout=0.1)
@@ -50,10 +52,13 @@ BY_HAND = CostModel(
 
 def train(model: SubModel, method: Method, layers: Sequence[int], batch: int) -> torch.Tensor:
     """Loss of a client's batch, with exactly the client's segments trained."""
-    model.load(model.layout.initial(1), model.layout.held(layers, method.held_heads(layers)))
+    model.load(model.layout.initial(1), model.layout.held(layers, method.named(layers)))
     model.train()
     images = torch.rand(batch, 3, 16, 16)
-    return method.loss(model, images, torch.zeros(batch, dtype=torch.long), layers, 0.5)
+    local = local_round(model.layout, model.layout.initial(1), layers)
+    frozen = tuple(block for block in method.blocks(layers) if block not in layers)
+    local.task = replace(local.task, frozen=frozen)
+    return method.loss(model, Batch(images, torch.zeros(batch, dtype=torch.long)), local)
 
 
 def kept(model: SubModel, method: Method, layers: Sequence[int], batch: int) -> int:
@@ -86,10 +91,10 @@ def test_the_papers_backbones_cost_what_their_shapes_say(family: str) -> None:
 
 
 METHODS = {
-    "fedra": (FedRA(4, [3, 1]), (0, 1, 3), {"depth": 3}),
-    "one block": (FedRA(4, [3, 1]), (2,), {"depth": 1}),
-    "depthfl": (DepthFL(4, [4, 2, 1]), (0, 1, 2, 3), {"depth": 4, "heads": 3}),
-    "headonly": (HeadOnly(4, [4]), (), {"depth": 0, "idle": 4}),
+    "fedra": (FedRA(Problem(4, (3, 1))), (0, 1, 3), {"depth": 3}),
+    "one block": (FedRA(Problem(4, (3, 1))), (2,), {"depth": 1}),
+    "depthfl": (DepthFL(Problem(4, (4, 2, 1))), (0, 1, 2, 3), {"depth": 4, "heads": 3}),
+    "headonly": (HeadOnly(Problem(4, (4,))), (), {"depth": 0, "idle": 4}),
 }
 
 
@@ -127,11 +132,11 @@ def test_what_autograd_keeps_is_what_a_real_step_keeps(
 
 
 def test_parameters_are_those_that_travel(backbone_config: BackboneConfig, make_model: Make) -> None:
-    method = DepthFL(4, [4, 2, 1])
+    method = DepthFL(Problem(4, (4, 2, 1)))
     model = make_model(backbone_config, method.head_names, fused=False)
     cost = measure(model, 16, ExperimentConfig())
     for depth, heads in ((1, 1), (2, 2), (4, 3)):
-        held = model.layout.held(range(depth), method.held_heads(range(depth)))
+        held = model.layout.held(range(depth), method.named(range(depth)))
         assert cost.bytes(depth, heads) == model.pack(held).nbytes
 
 
@@ -208,7 +213,7 @@ from pathlib import Path
 from fedra_ray.model.backbone import build, find_targets
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import measure
-from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.submodel import Batch, SubModel
 
 torch.set_num_threads(1)
 arguments = {"img_size": 64, "patch_size": 8, "embed_dim": 192, "num_heads": 3, "depth": 6}

@@ -19,13 +19,15 @@ from fedra_ray.config.schema import (
     TrainingConfig,
 )
 from fedra_ray.cost.law import CostModel, Part
-from fedra_ray.cost.plan import PROCESS_BYTES, Coverage, PlanConfig, PlannedExperiment, coverage, draw_plan, plan
+from fedra_ray.cost.plan import PROCESS_BYTES, PlanConfig, PlannedExperiment, draw_plan, plan
 from fedra_ray.cost.workload import Workload, describe
+from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.steps import step_bound
 from fedra_ray.methods.allsmall import AllSmall
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.headonly import HeadOnly
+from fedra_ray.methods.method import Problem
 
 NOTHING = Part(0, 0, 0, 0, 0, 0)
 #: A step of d blocks takes 10 + 90 d GFLOP an image and keeps 100 d MB of an image; a block has a million values.
@@ -125,23 +127,23 @@ def test_slots_without_gpus_reserve_none() -> None:
 def test_local_steps(images: int, changes: dict[str, object], expected: tuple[int, int]) -> None:
     training = replace(TrainingConfig(batch_size=10), **changes)
     bound = step_bound(training, np.array([images, 13]), [0, 1])
-    client = describe(FedRA(4, [4]), [0, 1, 2, 3], images, bound, training)
+    client = describe(FedRA(Problem(4, (4,))), [0, 1, 2, 3], images, bound, training)
     assert (client.steps, client.seen) == expected
 
 
 def test_a_client_that_trains_no_block_runs_them_all() -> None:
     training = TrainingConfig(batch_size=10)
-    depthfl, headonly = DepthFL(4, [4, 2, 1]), HeadOnly(4, [4])
+    depthfl, headonly = DepthFL(Problem(4, (4, 2, 1))), HeadOnly(Problem(4, (4,)))
     assert describe(depthfl, [0, 1, 2], 20, 20, training) == Workload(3, 20, 2, 20, heads=2)
     assert describe(headonly, [], 20, 20, training) == Workload(0, 20, 2, 20, heads=1, idle=4)
 
 
 def test_coverage_is_exact_for_fedra_and_counted_for_others() -> None:
     nobody_has_the_last = np.array([[1, 1, 0, 0], [1, 0, 1, 0]], bool)
-    assert coverage(FedRA(4, [2]), [2, 2], nobody_has_the_last) == Coverage(4 / 4, 5 / 6)
-    assert coverage(FedRA(4, [2], draw="covering"), [2, 2], nobody_has_the_last) == Coverage(0, 0)
-    assert coverage(DepthFL(4, [4, 2]), [2, 2], nobody_has_the_last) == Coverage(1, None)
-    assert coverage(AllSmall(4, [4, 2]), [2, 4], nobody_has_the_last) == Coverage(0, None)
+    assert FedRA(Problem(4, (2,))).coverage([2, 2], nobody_has_the_last) == Coverage(4 / 4, 5 / 6)
+    assert FedRA(Problem(4, (2,)), draw="covering").coverage([2, 2], nobody_has_the_last) == Coverage(0, 0)
+    assert DepthFL(Problem(4, (4, 2))).coverage([2, 2], nobody_has_the_last) == Coverage(1, None)
+    assert AllSmall(Problem(4, (4, 2))).coverage([2, 4], nobody_has_the_last) == Coverage(0, None)
 
 
 @pytest.fixture

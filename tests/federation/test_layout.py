@@ -55,9 +55,9 @@ def test_held_segments_are_ascending_whatever_the_order_of_layers() -> None:
 
 def test_the_patch_embedding_lies_behind_the_heads() -> None:
     patch = (Entry("patch_embed.proj.lora_A", (2, 3, 4, 4)), Entry("patch_embed.proj.lora_B", (5, 2, 1, 1)))
-    layout = replace(LAYOUT, patch_embedding=patch)
-    assert layout.stem_names == ("patch_embedding",)
-    assert LAYOUT.stem_names == ()
+    layout = replace(LAYOUT, extras=(patch,), extra_names=("patch_embedding",))
+    assert layout.extra_names == ("patch_embedding",)
+    assert LAYOUT.extra_names == ()
     assert layout.segments == [*LAYOUT.segments, slice(58, 164)]
     assert layout.held([1], ["patch_embedding", "shallow"]) == [1, 2, 4]
     with pytest.raises(ValueError, match="tuple"):

@@ -59,7 +59,7 @@ CASES: dict[str, tuple[str, str]] = {
     "columns text": ("dataset.options.columns=x", "dataset.options.columns=x: must be a mapping"),
     "column null": ("dataset.options.columns.image=null", "must be a mapping, every value text"),
     "column of images for labels": ("dataset.options.columns.label=image", "must have text or integers; it has binary"),
-    "an option that the model gives": ("+method.options.num_layers=3", "follows from other settings"),
+    "an option that the model gives": ("+method.options.problem=3", "follows from other settings"),
     "an option that the root gives": ("+dataset.options.root=/x", "follows from other settings"),
     "run_dir empty": ("run_dir=''", "run_dir=: must name a folder"),
     "run_dir null": ("run_dir=null", "run_dir"),

@@ -150,7 +150,7 @@ def test_the_patch_embedding_is_adapted_as_peft_adapts_it(
     functional.cross_entropy(logits, labels).backward()
     functional.cross_entropy(expected, labels).backward()
     theirs = dict(reference.named_parameters())
-    for entry in layout.patch_embedding:
+    for entry in layout.extras[0]:
         gradient_of_peft = theirs[f"base_model.model.{entry.name}.default.weight"].grad
         assert gradient_of_peft.abs().max() > 0
         torch.testing.assert_close(gradient(model, entry.name), gradient_of_peft, rtol=1e-9, atol=1e-10)
@@ -161,7 +161,7 @@ def test_the_patch_embedding_is_a_segment_of_its_own(
 ) -> None:
     model = make_model(vit_config, lora=PATCH_LORA)
     values = random_values(model.layout)
-    assert model.layout.stem_names == ("patch_embedding",)
+    assert model.layout.extra_names == ("patch_embedding",)
     assert [entry.shape for entry in model.layout.entries[-1]] == [(2, 3, 8, 8), (16, 2, 1, 1)]
     held = model.layout.held([], ["patch_embedding"])
     model.load(values, held)
@@ -172,14 +172,14 @@ def test_the_patch_embedding_is_a_segment_of_its_own(
     assert not model.embed(images).tokens.requires_grad
     model.logits(images, (0,)).sum().backward()
     assert gradient(model, "patch_embed.proj.lora_A") is None
-    assert make_model(vit_config).layout.stem_names == ()
+    assert make_model(vit_config).layout.extra_names == ()
 
 
 def test_the_papers_patch_embedding_has_the_authors_number_of_parameters() -> None:
     with torch.device("meta"):
         backbone = build(BackboneConfig(model="vit_base_patch16_224"))
         layout = SubModel(backbone, ("attn.proj",), LoraConfig(rank=8, patch_embedding=True), ("head",), 100).layout
-    assert sum(entry.size for entry in layout.patch_embedding) == 12_288
+    assert sum(entry.size for entry in layout.extras[0]) == 12_288
 
 
 def test_a_model_without_the_vits_patch_embedding_cannot_adapt_it(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.runs.in_process import carry_out
+from fedra_ray import run_local
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.facts import Facts, read
 from fedra_ray.run_dir.folder import Folder
@@ -23,7 +23,7 @@ def make_run(
         config = make_config(tmp_path_factory.mktemp("reported") / "run")
         config.evaluation.every = 1
         change(config)
-        carry_out(config)
+        run_local(config)
         return config.run_dir
 
     return make
@@ -59,5 +59,6 @@ def hostile_run(
 
     def change(config: ExperimentConfig) -> None:
         config.dataset.root, config.dataset.name, config.method.name = str(path), "<b>shapes</b>", "fedra&co"
+        config.method.label = None
 
     return make_run(change)

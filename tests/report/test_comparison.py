@@ -15,7 +15,7 @@ def variant(facts: Facts) -> Any:
 
     def make(mean: float, **settings: Any) -> Facts:
         changed = facts.settings | {name.replace("__", "."): value for name, value in settings.items()}
-        method = method_label(changed["method.name"], changed["allocation.draw"])
+        method = method_label(changed)
         found = replace(facts, settings=changed, method=method, mean=mean, seed=changed["seed"])
         return replace(found, dataset=changed["dataset.name"], where=str(sorted(settings.items())))
 
@@ -43,7 +43,7 @@ def test_settings_that_never_change_a_result_tell_nothing_apart(variant: Any) ->
 
 
 def test_the_best_is_first_and_labels_are_short(variant: Any) -> None:
-    other = {"method__name": "depthfl", "method__target": "elsewhere"}
+    other = {"method__name": "depthfl", "method__label": "DepthFL", "method__target": "elsewhere"}
     groups = compare([variant(0.4), variant(0.5, training__lr=0.3), variant(0.6, **other)])
     assert [group.label for group in groups] == ["DepthFL", "FedRA, lr=0.3", "FedRA, lr=0.1"]
     assert groups[0].apart == ["training.lr=0.1"]

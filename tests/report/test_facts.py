@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support import note_round
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.messages import ClientReport, ClientTask
 from fedra_ray.report.facts import MOST_CLIENTS, Facts, read
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Missing, Records
+from fedra_ray.run_dir.records import Records
 
 
 def copied(run: str, to: Path) -> Path:
@@ -43,11 +44,11 @@ def test_shares_count_the_rounds_in_which_a_client_held_a_layer(facts: Facts, fe
 def records(folder: Path, held: list[tuple[int, tuple[int, ...]]]) -> None:
     """One round in which clients 0, 1, ... of these depths hold these layers of four."""
     kept = Records(Folder(folder))
-    rows = []
-    for client, (depth, layers) in enumerate(held):
-        report = ClientReport(ClientTask(1, client, layers, ("head",), 1.0), 40, 8, 1, 0.5, 0.1)
-        rows.append(kept.add_client(report, "dark", depth))
-    kept.add_round(1, 1.0, 4, rows, Missing())
+    clients = [
+        ClientReport(ClientTask(1, client, layers, ("head",)), 40, 8, 1, 0.5, 0.1)
+        for client, (_, layers) in enumerate(held)
+    ]
+    note_round(kept, clients, [depth for depth, _ in held])
     kept.save()
 
 

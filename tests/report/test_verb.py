@@ -10,7 +10,8 @@ from test_experiment import InProcess
 from fedra_ray.cli.verbs import main, usage
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import Outcome, run
+from fedra_ray.experiment import run
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.report.page import FILE
 from fedra_ray.run_dir.claim import prepare, read_summary
 from fedra_ray.run_dir.folder import Folder
@@ -23,7 +24,7 @@ def outcome_of(config: ExperimentConfig) -> tuple[Folder, InProcess, Outcome]:
     workers = InProcess(config)
     folder = Folder(config.run_dir)
     prepare(folder, config)
-    *_, outcome = run(workers.blueprint, workers, Journal(folder, 2))
+    *_, outcome = run(workers.blueprint, workers, Journal(folder, workers.blueprint.config))
     assert isinstance(outcome, Outcome)
     return folder, workers, outcome
 

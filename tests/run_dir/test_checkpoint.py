@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedra_ray.config.errors import RunFailedError
+from fedra_ray.federation.state import ServerState
 from fedra_ray.run_dir import checkpoint
 from fedra_ray.run_dir.checkpoint import Checkpoint
 from fedra_ray.run_dir.folder import Folder
 
 
 def state(number: int) -> Checkpoint:
-    return Checkpoint(number, np.random.default_rng(number).standard_normal(1000).astype(np.float32))
+    values = np.random.default_rng(number).standard_normal(1000).astype(np.float32)
+    return Checkpoint(number, ServerState(values, {"moment": np.arange(number, dtype=np.float64)}))
 
 
 def files(folder: Path) -> list[Path]:
@@ -34,7 +36,8 @@ def test_the_newest_comes_back_bit_by_bit(tmp_path: Path) -> None:
         checkpoint.save(Folder(tmp_path / "run"), state(number), keep=5)
     found = newest(tmp_path / "run")
     assert found.round == 10
-    assert found.values.tobytes() == state(10).values.tobytes()
+    assert found.state.values.tobytes() == state(10).state.values.tobytes()
+    assert found.state.arrays["moment"].tobytes() == state(10).state.arrays["moment"].tobytes()
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -46,10 +49,10 @@ def test_only_the_newest_are_kept(keep: int, tmp_path: Path) -> None:
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
     checkpoint.save(Folder(tmp_path), state(0), keep=2)
-    checkpoint.save(Folder(tmp_path), Checkpoint(1, np.zeros(3, np.float32)), keep=2)
-    checkpoint.save(Folder(tmp_path), Checkpoint(1, np.ones(3, np.float32)), keep=2)
+    checkpoint.save(Folder(tmp_path), Checkpoint(1, ServerState(np.zeros(3, np.float32))), keep=2)
+    checkpoint.save(Folder(tmp_path), Checkpoint(1, ServerState(np.ones(3, np.float32))), keep=2)
     assert rounds(tmp_path) == ["round_000000", "round_000001"]
-    assert newest(tmp_path).values.tolist() == [1, 1, 1]
+    assert newest(tmp_path).state.values.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, -1])
@@ -91,6 +94,6 @@ def test_a_restart_point_is_found_by_its_round(tmp_path: Path) -> None:
     for number in (2, 10):
         checkpoint.save(Folder(tmp_path), state(number), keep=5)
     assert checkpoint.saved_rounds(Folder(tmp_path)) == [2, 10]
-    assert checkpoint.of_round(Folder(tmp_path), 2).values.tobytes() == state(2).values.tobytes()
+    assert checkpoint.of_round(Folder(tmp_path), 2).state.values.tobytes() == state(2).state.values.tobytes()
     with pytest.raises(RunFailedError, match="round 3"):
         checkpoint.of_round(Folder(tmp_path), 3)

@@ -1,22 +1,31 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support import note_round
 
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
+from fedra_ray.federation.reports import Missing
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import SCHEMAS, Missing, Records
+from fedra_ray.run_dir.records import SCHEMAS, Records
 
 
 def update(number: int, client: int, loss: float = 1.0) -> ClientReport:
-    task = ClientTask(number, client, (0, 2), ("head",), 0.5)
+    task = ClientTask(number, client, (0, 2), ("head",))
     return ClientReport(task, 40, 24, 3, loss, 0.25, slot=1, attempt=2)
 
 
-def add_round(records: Records, number: int, losses: dict[int, float], missing: Missing | None = None) -> float:
-    rows = [records.add_client(update(number, client, loss), "clipart", 2) for client, loss in losses.items()]
-    return records.add_round(number, 1.5, 3, rows, missing or Missing())["train_loss"]
+def add_round(
+    records: Records,
+    number: int,
+    losses: dict[int, float],
+    missing: Missing | None = None,
+    scores: Sequence[Score] = (),
+) -> float:
+    clients = [update(number, client, loss) for client, loss in losses.items()]
+    return note_round(records, clients, 2, number, missing, scores, num_layers=3, domain="clipart").loss
 
 
 def read(folder: Path, name: str) -> list[dict[str, object]]:
@@ -27,8 +36,7 @@ def read(folder: Path, name: str) -> list[dict[str, object]]:
 
 def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
     records = Records(Folder(tmp_path))
-    assert add_round(records, 1, {4: 3.0, 1: 1.0}) == 2.0
-    records.add_scores(1, [Score("clipart", "test", 8, 2, 6, 0.5)])
+    assert add_round(records, 1, {4: 3.0, 1: 1.0}, scores=[Score("clipart", "test", 8, 2, 6, 0.5)]) == 2.0
     records.save()
     assert read(tmp_path, "rounds") == [
         {
@@ -91,8 +99,7 @@ def test_saving_leaves_no_part_behind(tmp_path: Path) -> None:
 def test_restoring_drops_the_rounds_after_the_restart_point(tmp_path: Path) -> None:
     records = Records(Folder(tmp_path))
     for number in (1, 2, 3):
-        add_round(records, number, {0: float(number)})
-        records.add_scores(number, [Score("clipart", "test", 8, number, 8, 0.5)])
+        add_round(records, number, {0: float(number)}, scores=[Score("clipart", "test", 8, number, 8, 0.5)])
     records.save()
     again = Records(Folder(tmp_path))
     again.restore(2)

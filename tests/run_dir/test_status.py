@@ -16,7 +16,8 @@ from test_experiment import BAD, InProcess, Spoiling
 from fedra_ray.cli.verbs import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import Outcome, run
+from fedra_ray.experiment import run
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
@@ -25,12 +26,12 @@ from fedra_ray.watch import results
 from fedra_ray.watch.status import show
 
 
-def carry_out(workers: InProcess, rounds: int | None = None) -> list[object]:
+def run_local(workers: InProcess, rounds: int | None = None) -> list[object]:
     """Run as the driver does, up to some round; returns the reports, and the outcome of a run that ends."""
     blueprint = workers.blueprint
     folder = Folder(blueprint.config.run_dir)
     prepare(folder, blueprint.config)
-    reports = list(itertools.islice(run(blueprint, workers, Journal(folder, 2)), rounds))
+    reports = list(itertools.islice(run(blueprint, workers, Journal(folder, blueprint.config)), rounds))
     if isinstance(reports[-1], Outcome):
         results.write(folder, blueprint, reports[-1])
     return reports
@@ -50,7 +51,7 @@ def finished(
 ) -> ExperimentConfig:
     """A finished run of two rounds; tests do not change it."""
     config = make_config(tmp_path_factory.mktemp("finished") / "run")
-    carry_out(InProcess(config))
+    run_local(InProcess(config))
     return config
 
 
@@ -58,7 +59,7 @@ def finished(
 def interrupted(config: ExperimentConfig) -> ExperimentConfig:
     """A run of seven rounds that was killed after the fifth; a checkpoint and an evaluation every other round."""
     config.rounds, config.checkpoint.every, config.evaluation.every = 7, 2, 2
-    carry_out(InProcess(config), rounds=5)
+    run_local(InProcess(config), rounds=5)
     return config
 
 
@@ -101,14 +102,14 @@ def test_a_run_without_a_save_has_nothing_to_tell_yet(config: ExperimentConfig) 
     assert (found.state, found.done, found.rounds) == ("not started", 0, 2)
     assert (found.seconds, found.seconds_left, found.loss, found.saved) == (None, None, None, None)
     assert (found.evaluated, found.accuracy, found.mean_accuracy) == (None, {}, None)
-    carry_out(InProcess(config), rounds=1)
+    run_local(InProcess(config), rounds=1)
     assert (status(config).state, status(config).done) == ("not finished", 0)
 
 
 def test_clients_that_are_missing_are_counted_by_reason(config: ExperimentConfig) -> None:
     config.fleet.num_clients, config.rounds = 9, 4
     config.fleet.dropout, config.fleet.straggler_spread, config.fleet.round_deadline = 0.3, 1.0, 2.0
-    carry_out(Spoiling(config, {3: BAD["nan"][0]}))
+    run_local(Spoiling(config, {3: BAD["nan"][0]}))
     found, history = status(config), rows(config, "rounds")
     for reason, clients in found.missing.items():
         assert clients
@@ -119,7 +120,7 @@ def test_clients_that_are_missing_are_counted_by_reason(config: ExperimentConfig
 def test_a_round_without_a_valid_update_has_no_loss(
     config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    carry_out(Spoiling(config, {client: BAD["nan"][0] for client in range(3)}))
+    run_local(Spoiling(config, {client: BAD["nan"][0] for client in range(3)}))
     assert math.isnan(status(config).loss)
     assert main(["status", config.run_dir]) == 0
     assert "loss: none (no valid update) in round 2" in capsys.readouterr().out
@@ -127,7 +128,7 @@ def test_a_round_without_a_valid_update_has_no_loss(
 
 def test_simulated_time_is_the_sum_of_rounds(config: ExperimentConfig) -> None:
     config.fleet.devices = ["phone"]
-    carry_out(InProcess(config))
+    run_local(InProcess(config))
     seconds = [row["simulated_s"] for row in rows(config, "rounds")]
     assert status(config).simulated_hours == pytest.approx(sum(seconds) / 3600)
 

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from support import running
 
 from analysis.chaos.disturbed import actors
-from analysis.runs.in_process import carry_out
+from fedra_ray import run_local
 from fedra_ray.cli import verbs as cli
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import CheckpointConfig, ExperimentConfig, MethodConfig, RuntimeConfig
@@ -111,7 +111,7 @@ def test_a_finished_run_is_shown_and_not_overwritten(
 MAIN = """
 import pickle, sys
 from analysis.chaos.disturbed import actors
-from analysis.runs.in_process import carry_out
+from fedra_ray import run_local
 from fedra_ray.cli import verbs as cli
 from fedra_ray.runtime.driver import run_experiment
 cli.VERBS["run"] = lambda overrides: run_experiment(pickle.loads(bytes.fromhex(overrides[0])))
@@ -148,7 +148,7 @@ def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
 def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
     config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", {"how": "raise"})
+    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options={"how": "raise"})
     config.on_client_failure = "drop"
     summary = run_experiment(config)
     assert summary["dropped"] == {"1": 2}
@@ -160,7 +160,7 @@ def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
 def test_a_lost_client_ends_the_command_with_exit_code_1(
     config: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", {"how": "raise"})
+    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options={"how": "raise"})
     monkeypatch.setitem(cli.VERBS, "run", lambda overrides: run_experiment(config))
     assert cli.main(["run"]) == 1
     (message,) = capsys.readouterr().err.splitlines()
@@ -206,6 +206,6 @@ def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
     assert not (Path(config.run_dir) / "summary.json").exists()
     run_experiment(config)
     alone = dataclasses.replace(config, run_dir=str(tmp_path / "alone"))
-    carry_out(alone)
+    run_local(alone)
     assert adapter(config.run_dir) == adapter(alone.run_dir)
     assert pq.read_table(Path(config.run_dir) / "rounds.parquet")["round"].to_pylist() == list(range(1, 41))

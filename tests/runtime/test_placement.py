@@ -20,7 +20,7 @@ from fedra_ray.runtime.placement import (
 
 
 def task(client: int, layers: int) -> ClientTask:
-    return ClientTask(1, client, tuple(range(layers)), ("head",), 1.0)
+    return ClientTask(1, client, tuple(range(layers)), ("head",))
 
 
 def tasks(*layers: int) -> list[ClientTask]:

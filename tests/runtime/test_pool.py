@@ -10,7 +10,9 @@ import ray
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.federation.messages import ClientReport, ClientTask
-from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.partial_round import PartialRound, gather
+from fedra_ray.federation.reduction import MaskedSums
+from fedra_ray.federation.state import ServerState
 from fedra_ray.preflight import draw_up
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 WHOLE = SlotSpec(tier=4, num_cpus=1.0, num_gpus=0.0)
 SLOW = ("hang", "memory")
-TASKS = [ClientTask(1, client, layers, ("head",), 0.5) for client, layers in enumerate([(0, 1, 2, 3), (1, 3), (2,)])]
+TASKS = [ClientTask(1, client, layers, ("head",)) for client, layers in enumerate([(0, 1, 2, 3), (1, 3), (2,)])]
 
 
 def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, SlotPool]:
@@ -28,11 +30,8 @@ def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, S
     return blueprint, SlotPool(blueprint, ray.put(weights), lambda: specs)
 
 
-def gather(parts: Iterable[PartialRound]) -> PartialRound:
-    total = PartialRound()
-    for part in parts:
-        total.merge(part)
-    return total
+def gathered(parts: Iterable[PartialRound], blueprint: Blueprint) -> PartialRound:
+    return gather(parts, MaskedSums(blueprint.layout), "drop", 3)
 
 
 def by_client(total: PartialRound) -> dict[int, ClientReport]:
@@ -40,7 +39,7 @@ def by_client(total: PartialRound) -> dict[int, ClientReport]:
 
 
 def bits(total: PartialRound, values: np.ndarray) -> bytes:
-    return total.sums[0].mean(values).tobytes()
+    return total.total.total().mean(values).tobytes()
 
 
 def process_of(actor: "ray.actor.ActorHandle[object]") -> int:
@@ -58,7 +57,7 @@ def alone(
 @pytest.fixture
 def faulty(config: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
     options = {"how": "kill", "marker": str(tmp_path / "killed")}
-    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", options)
+    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options=options)
     return config
 
 
@@ -68,11 +67,11 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
     blueprint, single = alone
     _, both = start(config, [WHOLE, WHOLE])
     values = blueprint.layout.initial(0)
-    one, two = gather(single.train(TASKS, values)), gather(both.train(TASKS, values))
+    one, two = (gathered(pool.train(TASKS, ServerState(values), {}), blueprint) for pool in (single, both))
     for task in TASKS:
-        expected = blueprint.layout.pack(values, blueprint.layout.held(task.layers, task.heads))
+        expected = blueprint.layout.pack(values, blueprint.layout.held(task.layers, task.sent))
         assert by_client(one)[task.client].traffic == by_client(two)[task.client].traffic == expected.nbytes
-    assert one.sums[0].weights.tolist() == two.sums[0].weights.tolist() == [1, 2, 2, 2, 3]
+    assert one.total.groups[0].weights.tolist() == two.total.groups[0].weights.tolist() == [1, 2, 2, 2, 3]
     assert bits(one, values) == bits(two, values) != values.tobytes()
     scores = single.evaluate(values)()
     assert scores == both.evaluate(values)()
@@ -82,13 +81,14 @@ def test_updates_hold_what_was_allocated_and_are_the_same_from_any_number_of_act
 def test_evaluation_and_the_next_training_share_the_actors(alone: tuple[Blueprint, SlotPool]) -> None:
     blueprint, pool = alone
     values = blueprint.layout.initial(0)
-    expected, trained = pool.evaluate(values)(), bits(gather(pool.train(TASKS, values)), values)
-    scores, parts = pool.evaluate(values), pool.train(TASKS, values)
-    assert bits(gather(parts), values) == trained
+    expected = pool.evaluate(values)()
+    trained = bits(gathered(pool.train(TASKS, ServerState(values), {}), blueprint), values)
+    scores, parts = pool.evaluate(values), pool.train(TASKS, ServerState(values), {})
+    assert bits(gathered(parts, blueprint), values) == trained
     assert scores() == expected
-    parts, scores = pool.train(TASKS, values), pool.evaluate(values)
+    parts, scores = pool.train(TASKS, ServerState(values), {}), pool.evaluate(values)
     assert scores() == expected
-    assert bits(gather(parts), values) == trained
+    assert bits(gathered(parts, blueprint), values) == trained
 
 
 @pytest.mark.parametrize("how", ["kill", "raise", *(pytest.param(how, marks=pytest.mark.heavy) for how in SLOW)])
@@ -97,10 +97,10 @@ def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str
     faulty.runtime.task_timeout = 12.0 if how == "hang" else None
     blueprint, pool = start(faulty, [WHOLE])
     values = blueprint.layout.initial(0)
-    disturbed = gather(pool.train(TASKS, values))
+    disturbed = gathered(pool.train(TASKS, ServerState(values), {}), blueprint)
     assert Path(faulty.method.options["marker"]).exists()
     assert by_client(disturbed)[1].attempt == 2
-    assert bits(disturbed, values) == bits(gather(pool.train(TASKS, values)), values)
+    assert bits(disturbed, values) == bits(gathered(pool.train(TASKS, ServerState(values), {}), blueprint), values)
 
 
 @pytest.mark.heavy
@@ -111,7 +111,7 @@ def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> 
     os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
     assert pool.evaluate(values)() == before
     os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
-    assert len(by_client(gather(pool.train(TASKS, values)))) == 3
+    assert len(by_client(gathered(pool.train(TASKS, ServerState(values), {}), blueprint))) == 3
 
 
 def test_an_actor_killed_while_it_evaluates_is_replaced_with_the_same_scores(
@@ -132,7 +132,7 @@ def test_a_client_that_always_kills_its_actor_is_answered_by_its_failure_and_har
     faulty.method.options = {"how": "kill"}
     faulty.runtime.max_attempts = 2
     blueprint, pool = start(faulty, [WHOLE])
-    total = gather(pool.train(TASKS, blueprint.layout.initial(0)))
+    total = gathered(pool.train(TASKS, ServerState(blueprint.layout.initial(0)), {}), blueprint)
     (failure,) = total.failures
     assert failure.task.client == 1
     assert "died unexpectedly" in failure.error
@@ -144,7 +144,7 @@ def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients
     blueprint, pool = start(config, specs)
     ray.get([slot.actor.__ray_ready__.remote() for slot in pool._slots])
     assert ray.available_resources()["GPU"] == pytest.approx(2 - 1.75)
-    updates = by_client(gather(pool.train(TASKS, blueprint.layout.initial(0))))
+    updates = by_client(gathered(pool.train(TASKS, ServerState(blueprint.layout.initial(0)), {}), blueprint))
     assert updates[0].slot == 0
     assert updates[1].slot in (0, 1)
     assert len(updates) == 3
@@ -153,7 +153,7 @@ def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients
 def test_actors_without_room_or_a_node_of_their_label_hold_up_nobody(config: ExperimentConfig) -> None:
     specs = [SlotSpec(4, 1.0, 0.0, "small"), SlotSpec(4, 64.0, 0.0), SlotSpec(4, 1.0, 0.0, "large")]
     blueprint, pool = start(config, specs)
-    updates = by_client(gather(pool.train(TASKS, blueprint.layout.initial(0))))
+    updates = by_client(gathered(pool.train(TASKS, ServerState(blueprint.layout.initial(0)), {}), blueprint))
     assert {update.slot for update in updates.values()} == {2}
     assert [node.label for node in nodes()] == ["large"]
 
@@ -162,15 +162,15 @@ def test_slots_follow_the_plan_while_work_goes_on(config: ExperimentConfig) -> N
     wanted = [WHOLE]
     blueprint, pool = start(config, wanted)
     values = blueprint.layout.initial(0)
-    expected = bits(gather(pool.train(TASKS, values)), values)
+    expected = bits(gathered(pool.train(TASKS, ServerState(values), {}), blueprint), values)
     wanted.append(WHOLE)
     seen = set()
     while seen != {0, 1}:
-        found = gather(pool.train(TASKS, values))
+        found = gathered(pool.train(TASKS, ServerState(values), {}), blueprint)
         assert bits(found, values) == expected
         seen = {report.slot for report in found.reports}
     wanted.pop()
-    assert len(by_client(gather(pool.train(TASKS, values)))) == 3
+    assert len(by_client(gathered(pool.train(TASKS, ServerState(values), {}), blueprint))) == 3
     assert pool.size == 1
 
 
@@ -182,7 +182,7 @@ def test_the_frozen_weights_are_mapped_not_copied(alone: tuple[Blueprint, SlotPo
 
 def owns_memory(slot: object) -> dict[str, bool]:
     """Whether the actor could write to the memory behind a frozen weight: not if the object store owns it."""
-    weight = slot._site._trained.backbone.norm.weight  # type: ignore[attr-defined]
+    weight = slot._host._trained.backbone.norm.weight  # type: ignore[attr-defined]
     with open("/proc/self/maps", encoding="ascii") as maps:
         for line in maps:
             bounds, rights = line.split()[:2]

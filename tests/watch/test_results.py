@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support import note_round
 
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.experiment import Outcome
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.claim import prepare, read_summary
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Missing, Records, to_parquet
+from fedra_ray.run_dir.records import Records, to_parquet
 from fedra_ray.watch import results
 
 
@@ -18,9 +19,9 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     blueprint, _ = draw_up(config)
     records = Records(Folder(tmp_path))
     for number in (1, 2):
-        task = ClientTask(number, 0, (0,), ("head",), 0.5)
+        task = ClientTask(number, 0, (0,), ("head",))
         update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
-        records.add_round(number, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
+        note_round(records, [update], 4, number)
     records.save()
     prepare(Folder(tmp_path), config)
     Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))

@@ -9,9 +9,8 @@ import pytest
 from fedra_ray.cli.verbs import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, WatchConfig
-from fedra_ray.experiment import RoundReport
 from fedra_ray.federation.messages import Score
-from fedra_ray.run_dir.records import Missing
+from fedra_ray.federation.reports import Missing, RoundReport
 from fedra_ray.watch.writers import make_writers, scalars
 
 PHASES = {"training": 2.0, "evaluation": 0.5}
@@ -20,8 +19,21 @@ PHASES = {"training": 2.0, "evaluation": 0.5}
 def report(
     number: int, loss: float = 0.5, scores: list[Score] | None = None, hours: float | None = None
 ) -> RoundReport:
-    row = {"layer_holders": [2, 0, 1, 0], "bytes_up": 80, "bytes_down": 160, "simulated_s": hours}
-    return RoundReport(number, loss, scores or [], Missing([4, 7], [5], {9: "not finite"}), row, 3, 1.0, PHASES)
+    return RoundReport(
+        round=number,
+        seconds=2.0,
+        cohort=[0, 4, 5, 7, 9],
+        layer_holders=[2, 0, 1, 0],
+        loss=loss,
+        bytes_up=80,
+        bytes_down=160,
+        missing=Missing([4, 7], [5], {9: "not finite"}),
+        simulated_s=hours,
+        retries=3,
+        busy=1.0,
+        scores=scores or [],
+        phases=PHASES,
+    )
 
 
 ALWAYS = {

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support import shipped_method
 
 from analysis.questions.additivity import SITUATIONS, main, situations
 from analysis.runs.factors import AGGREGATIONS, Factors
@@ -11,7 +12,7 @@ from analysis.runs.gaps import branch_gaps
 from analysis.runs.reading import read_run
 from analysis.runs.replay import Replay
 from analysis.runs.tuned import Held
-from fedra_ray.config.schema import ExperimentConfig, MethodConfig
+from fedra_ray.config.schema import ExperimentConfig
 
 INPUTS = {"x": np.array([[1.0, 0.0], [0.0, 2.0]])}
 ONE = Factors(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
@@ -88,7 +89,7 @@ def test_methods_of_several_heads_are_left_out(
     make_run: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def depthfl(config: ExperimentConfig) -> None:
-        config.method = MethodConfig("depthfl", "fedra_ray.methods.depthfl.DepthFL")
+        config.method = shipped_method("depthfl")
 
     assert main([make_run(depthfl), "--out", str(tmp_path)]) == 2
     assert "one head" in capsys.readouterr().err

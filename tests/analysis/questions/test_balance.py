@@ -62,7 +62,7 @@ def test_every_group_of_runs_has_a_panel(several_runs: dict[str, Run]) -> None:
     assert [axes.get_title(loc="left") for axes in heat.axes[:3]] == [
         "FedRA (4 2 1), n = 2",
         "FedRA (all 1), n = 1",
-        "FedRA, prefix (4 2 1), n = 1",
+        "FedRA, draw=prefix (4 2 1), n = 1",
     ]
     assert heat.axes[0].images[0].get_array()[0].tolist() == [1, 1, 1, 1]  # depth 4, in both seeds
     holders = balance.draw_holders(balance.holders(runs)).axes[2].images[0]

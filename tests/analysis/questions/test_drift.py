@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import shipped_method
 
 from analysis.questions.drift import cosine, drift, gradient, main, pulls
 from analysis.runs.reading import read_run
 from analysis.runs.replay import Replay, Vector
 from analysis.runs.tuned import Tuned
-from fedra_ray.config.schema import ExperimentConfig, MethodConfig
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 
 HALF = np.array([0.5, 0.5])
@@ -46,7 +47,7 @@ def test_only_what_two_clients_hold_can_drift(fedra_run: str) -> None:
     layout, values = replay.layout, replay.values(0)
 
     def update(client: int, layers: tuple[int, ...], change: float) -> ClientUpdate:
-        task = ClientTask(1, client, layers, ("head",), 0.5)
+        task = ClientTask(1, client, layers, ("head",))
         trained = layout.pack(values, layout.held(layers, ("head",))) + np.float32(change)
         return ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=trained)
 
@@ -85,10 +86,10 @@ def test_nothing_reaches_lora_through_a_head_of_zeros(fedra_run: str) -> None:
 
 def test_the_command_takes_methods_of_any_kind(fedra_run: str, make_run: Callable[..., str], tmp_path: Path) -> None:
     def depthfl(config: ExperimentConfig) -> None:
-        config.method = MethodConfig("depthfl", "fedra_ray.methods.depthfl.DepthFL")
+        config.method = shipped_method("depthfl")
 
     def head_only(config: ExperimentConfig) -> None:
-        config.method = MethodConfig("headonly", "fedra_ray.methods.headonly.HeadOnly")
+        config.method = shipped_method("headonly")
 
     runs = [fedra_run, make_run(depthfl), make_run(head_only)]
     assert main([*runs, "--out", str(tmp_path), "--images", "4"]) == 0

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import shipped_method
 
 from analysis.questions.imbalance import gini, main, summary
-from fedra_ray.config.schema import ExperimentConfig, MethodConfig
+from fedra_ray.config.schema import ExperimentConfig
 
 
 def test_gini_of_cases_computed_by_hand() -> None:
@@ -45,7 +46,7 @@ def test_a_method_that_never_trains_its_last_layers_is_imbalanced(
     fedra_run: str, make_run: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def small(config: ExperimentConfig) -> None:
-        config.method = MethodConfig("allsmall", "fedra_ray.methods.allsmall.AllSmall")
+        config.method = shipped_method("allsmall")
 
     assert main([fedra_run, make_run(small), "--out", str(tmp_path)]) == 0
     table = pd.read_parquet(tmp_path / "imbalance_methods.parquet").set_index("method")["imbalance"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from support import note_round
 
 from analysis.plots.formats import FORMATS, MEAN, Row
 from analysis.questions.table import Cell, main, read_published, read_run, tabulate
@@ -21,12 +22,12 @@ from fedra_ray.config.schema import (
     PartitionConfig,
     TrainingConfig,
 )
-from fedra_ray.experiment import Outcome
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
+from fedra_ray.federation.reports import Outcome
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Missing, Records, to_parquet
+from fedra_ray.run_dir.records import Records, to_parquet
 from fedra_ray.watch import results
 
 CELLS, FLEETS = read_published()
@@ -114,7 +115,7 @@ def test_one_run_has_no_deviation(tmp_path: Path) -> None:
 def test_the_published_row_of_the_same_cell_follows_with_the_difference(tmp_path: Path) -> None:
     fleet = FleetConfig(depths=[12, 10, 8, 6, 5, 4])
     run = write_run(tmp_path / "0", fleet=fleet)
-    other = write_run(tmp_path / "1", fleet=fleet, method=MethodConfig("depthfl", "unused"))
+    other = write_run(tmp_path / "1", fleet=fleet, method=MethodConfig("depthfl", target="unused"))
     measured, published, _, other_published = rows_of(run, other)
     assert measured.fleet == published.fleet == "fedbrick"
     assert published.source == "FedBRICK (AAAI 2026), Table 1"
@@ -140,7 +141,7 @@ def test_a_figure_without_a_backbone_is_shown_but_not_subtracted(tmp_path: Path)
         {"fleet": FleetConfig(memory_mb=[9000.0])},
         {"evaluation": EvaluationConfig(split="validation")},
         {"dataset": DatasetConfig(name="glyphs")},
-        {"method": MethodConfig("headonly", "unused")},
+        {"method": MethodConfig("headonly", target="unused")},
     ],
     ids=["fleet", "dynamic", "memory", "split", "dataset", "method"],
 )
@@ -155,13 +156,19 @@ def test_a_fleet_is_known_by_its_shares_of_depths(tmp_path: Path, depths: list[i
 
 
 def test_the_full_model_is_compared_whatever_the_fleet(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "0", fleet=FleetConfig(depths=[9, 9, 2]), method=MethodConfig("alllarge", "unused"))
+    run = write_run(
+        tmp_path / "0", fleet=FleetConfig(depths=[9, 9, 2]), method=MethodConfig("alllarge", target="unused")
+    )
     measured, published = rows_of(run)
     assert (measured.fleet, published.fleet, published.accuracy[MEAN]) == ("9 9 2", "any", 76.81)
 
 
 def test_runs_on_other_data_stand_beside_the_cell_that_is_named(tmp_path: Path) -> None:
-    glyphs = {"dataset": DatasetConfig(), "backbone": BackboneConfig(), "method": MethodConfig("alllarge", "unused")}
+    glyphs = {
+        "dataset": DatasetConfig(),
+        "backbone": BackboneConfig(),
+        "method": MethodConfig("alllarge", target="unused"),
+    }
     run = write_run(tmp_path / "0", {"hand": 0.5}, **glyphs)
     (table,) = tabulate([read_run(run)], dataset="nicopp", backbone="mixer_b16")
     assert table.columns == ["hand", MEAN]
@@ -237,8 +244,8 @@ def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> 
     prepare(Folder(folder), config)
     blueprint, _ = draw_up(config)
     records = Records(Folder(folder))
-    update = ClientReport(ClientTask(1, 0, (0,), ("head",), 0.5), 40, 8, 1, 0.5, 0.1)
-    records.add_round(1, 1.5, 4, [records.add_client(update, "dark", 4)], Missing())
+    update = ClientReport(ClientTask(1, 0, (0,), ("head",)), 40, 8, 1, 0.5, 0.1)
+    note_round(records, [update], 4)
     records.save()
     Folder(folder).write("partition.parquet", to_parquet(blueprint.division().table()))
     results.write(

@@ -6,17 +6,17 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import shipped_method
 
 from analysis.runs.groups import collect, labels, over_seeds
 from analysis.runs.reading import Run
 from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import MethodConfig
 
 
 def test_seeds_that_deal_depths_to_other_clients_are_one_group(several_runs: dict[str, Run]) -> None:
     runs = list(several_runs.values())
-    assert labels(runs) == ["FedRA", "FedRA", "FedRA", "FedRA, prefix", "Head only", "DepthFL"]
+    assert labels(runs) == ["FedRA", "FedRA", "FedRA", "FedRA, draw=prefix", "Head only", "DepthFL"]
     table = collect(runs, lambda run: pd.DataFrame({"x": [1, 2]}))
     assert table.columns.tolist() == ["label", "fleet", "seed", "x"]
     assert table["fleet"].tolist() == ["4 2 1"] * 4 + ["all 1"] * 2 + ["4 2 1"] * 6
@@ -25,7 +25,7 @@ def test_seeds_that_deal_depths_to_other_clients_are_one_group(several_runs: dic
 
 def test_what_else_tells_runs_apart_is_in_the_label(several_runs: dict[str, Run]) -> None:
     run = several_runs["fedra"]
-    options = MethodConfig("fedra", "fedra_ray.methods.fedra.FedRA", {"momentum": 0})
+    options = shipped_method("fedra", **{"momentum": 0})
     other = replace(run, config=replace(run.config, method=options, seed=7))
     assert labels([run, other]) == ["FedRA", "FedRA, momentum=0"]
     trained = replace(run, config=replace(run.config, training=replace(run.config.training, lr=0.5)))

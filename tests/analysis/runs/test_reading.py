@@ -6,6 +6,7 @@ import yaml
 
 from analysis.runs.reading import UnfinishedError, read_run, read_runs, typed
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import OptimizerConfig
 
 
 def test_a_run_is_read_with_its_typed_configuration(fedra_run: str) -> None:
@@ -22,9 +23,11 @@ def test_a_uri_is_read_as_a_path_is(fedra_run: str) -> None:
     assert read_run(f"file://{fedra_run}").config == read_run(fedra_run).config
 
 
-def test_the_draw_is_part_of_the_label(fedra_run: str) -> None:
-    balanced = replace(read_run(fedra_run), config=typed({"allocation": {"draw": "balanced"}}))
-    assert balanced.label == "FedRA, balanced"
+def test_the_label_names_the_method_and_the_optimisers_around_it(fedra_run: str) -> None:
+    run = read_run(fedra_run)
+    assert run.label == "FedRA"
+    config = replace(run.config, server_optimizer=OptimizerConfig("fedadam", label="FedAdam"))
+    assert replace(run, config=config).label == "FedRA + FedAdam"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ def test_a_replayed_round_is_the_run_s_own_bit_for_bit(fedra_run: str) -> None:
     for number in (1, 2):
         before = replay.values(number - 1)
         total = MaskedSum(replay.layout.segments)
-        for update in replay.train(replay.tasks(number), before):
-            total.add(replay.layout.held(update.task.layers, update.task.heads), update.values)
+        for update in replay.train(replay.tasks(number), number - 1):
+            total.add(replay.layout.held(update.task.layers, update.task.sent), update.values)
         assert total.mean(before).tobytes() == replay.values(number).tobytes()
 
 
@@ -26,7 +26,7 @@ def test_tasks_are_those_on_record(fedra_run: str) -> None:
 
 def test_a_task_can_be_given_other_layers(fedra_run: str) -> None:
     replay = Replay(read_run(fedra_run))
-    (update,) = replay.train([with_layers(replay.tasks(1)[2], [3, 0])], replay.values(0))
+    (update,) = replay.train([with_layers(replay.tasks(1)[2], [3, 0])], 0)
     assert update.task.layers == (0, 3)
     assert np.isfinite(update.values).all()
 

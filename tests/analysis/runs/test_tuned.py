@@ -15,14 +15,14 @@ from fedra_ray.config.schema import ExperimentConfig
 def tuned(fedra_run: str) -> Tuned:
     replay = Replay(read_run(fedra_run))
     values = replay.values(1)
-    return Tuned.of(replay, values, replay.train(replay.tasks(2), values))
+    return Tuned.of(replay, values, replay.train(replay.tasks(2), 1))
 
 
 def test_clients_hold_their_own_layers_and_the_global_rest(tuned: Tuned) -> None:
     layout = tuned.replay.layout
     for update, mine in zip(tuned.updates, tuned.clients, strict=True):
         changed = [not np.array_equal(mine[segment], tuned.values[segment]) for segment in layout.segments]
-        assert np.flatnonzero(changed).tolist() == layout.held(update.task.layers, update.task.heads)
+        assert np.flatnonzero(changed).tolist() == layout.held(update.task.layers, update.task.sent)
 
 
 def test_averaged_factors_and_heads_are_the_run_s_next_round(tuned: Tuned) -> None:

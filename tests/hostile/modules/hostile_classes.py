@@ -4,10 +4,11 @@ from typing import Any
 
 from fedra_ray.data.parquet import ParquetDataset
 from fedra_ray.methods.fedra import FedRA
+from fedra_ray.methods.method import Problem
 
 
 class FaultyMethod(FedRA):
-    def __init__(self, num_layers: int, depths: list[int], **options: Any) -> None:
+    def __init__(self, problem: Problem, **options: Any) -> None:
         raise ZeroDivisionError("a fault of its own")
 
 

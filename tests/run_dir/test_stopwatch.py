@@ -1,6 +1,6 @@
 import pytest
 
-from fedra_ray.stopwatch import Stopwatch
+from fedra_ray.run_dir.stopwatch import Stopwatch
 
 
 def test_phases_add_up_and_are_kept_in_order() -> None:

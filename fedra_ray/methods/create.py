@@ -1,0 +1,36 @@
+"""From a configuration to its method."""
+
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.plugins import instantiate
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.method import Method, Problem
+from fedra_ray.methods.patch_embedding import PatchEmbedding
+from fedra_ray.methods.wrapper import Wrapper
+
+
+def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Method:
+    """The configured method, within its client optimiser and its server optimiser.
+
+    Args:
+        config: The experiment, with the depths of its clients.
+        num_layers: Blocks of the full model.
+        fleet: The clients.
+
+    Raises:
+        SettingError: if a target is no method, an option is unknown, or the fleet does not fit the model.
+    """
+    depths = config.fleet.depths
+    if max(depths) > num_layers:
+        allowed = f"every depth must be at most {num_layers}, the layers of {config.backbone.model}"
+        raise SettingError("fleet.depths", depths, allowed)
+    present = depths if config.fleet.dynamic else depths[: config.fleet.num_clients]
+    problem = Problem(num_layers, tuple(present), fleet.size, config.rounds, tuple(fleet.shallowest_cohort()))
+    method = instantiate(config.method.target, "method", Method, {"problem": problem, **config.method.options})
+    if config.lora.patch_embedding:
+        method = PatchEmbedding(method)
+    wrappers = {"client_optimizer": config.client_optimizer, "server_optimizer": config.server_optimizer}
+    for setting, wrapper in wrappers.items():
+        if wrapper.target is not None:
+            method = instantiate(wrapper.target, setting, Wrapper, {"inner": method, **wrapper.options})
+    return method

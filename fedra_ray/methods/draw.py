@@ -1,0 +1,18 @@
+"""What is drawn at the start of a round: who takes part, and who trains which layers."""
+
+from fedra_ray.federation.allocation import DrawnRound, Matrix
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.methods.method import Method
+
+
+def draw_round(method: Method, fleet: Fleet, seed: int, number: int) -> DrawnRound:
+    """Draw the cohort and the allocation matrix of a round."""
+    cohort = fleet.cohort(number, method.eligible)
+    depths = fleet.depths(number)[cohort].tolist()
+    return DrawnRound(number, cohort, depths, allocate(method, depths, seed, number))
+
+
+def allocate(method: Method, depths: list[int], seed: int, number: int) -> Matrix:
+    """The allocation matrix of a round for clients of these depths."""
+    return method.allocate(depths, generator(seed, Purpose.ALLOCATION, number))
