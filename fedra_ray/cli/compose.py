@@ -103,11 +103,7 @@ def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
     settings = _read(config)
     for name in _lacking(ExperimentConfig(), settings):
         raise SettingError(_OPTION, config, f"is not the whole configuration of a run: lacks {name}")
-    for override in overrides:
-        name, _, value = override.partition("=")
-        if (conf_dir() / name.lstrip("+~")).is_dir():
-            allowed = f"cannot be chosen on top of {_OPTION}; override single settings, as in {name}.name=NAME"
-            raise SettingError(name, value, allowed)
+    _refuse_groups(overrides)
     try:
         node = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), _literal(settings)))
         OmegaConf.to_object(node)
@@ -117,6 +113,16 @@ def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
     ConfigStore.instance().store("recomposed", node=node)
     with initialize(config_path=None, version_base="1.3"):
         return cast(C, _compose("recomposed", overrides))
+
+
+def _refuse_groups(overrides: list[str]) -> None:
+    """Refuse choices of whole groups: what they replace would be a guess."""
+    groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
+    for override in overrides:
+        name, _, value = override.lstrip("+~").partition("=")
+        if name in groups:
+            allowed = f"cannot be chosen on top of {_OPTION}; override single settings, such as training.lr=0.1"
+            raise SettingError(name, value, allowed)
 
 
 def _read(config: str) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _explain(error: Exception, overrides: list[str]) -> SettingError:
     """One line from Hydra's chain of errors, with the override it is about."""
     reason = _reason(error)
     longest_first = sorted(overrides, key=len, reverse=True)  # `dataset` is part of many reasons
-    for override in sorted(longest_first, key=lambda each: each not in reason):
+    for override in sorted(longest_first, key=lambda candidate: candidate not in reason):
         key, _, value = override.partition("=")
         if key.lstrip("+~") in reason or len(overrides) == 1:
             return SettingError(key, value, reason)

@@ -29,9 +29,10 @@ def _command(where: str, run_dir: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text in the grammar of Hydra's overrides."""
+    """A text as it is, in the grammar of Hydra's overrides."""
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # else it begins an interpolation
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", literal)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{chr(92) * trailing}'"

@@ -75,7 +75,9 @@ def test_a_plan_starts_from_it_too(tmp_path: Path) -> None:
         ("rounds", "rounds"),
         ("fleet.depths=[4", "fleet.depths"),
         ("method=depthfl", "method"),
-        ("+experiment=paper/dynamic", "+experiment"),
+        ("+experiment=paper/dynamic", "experiment"),
+        ("=", ""),
+        ("a" * 1000 + "=1", "a" * 1000),
     ],
 )
 def test_an_override_that_does_not_fit_the_file_is_named(override: str, setting: str, tmp_path: Path) -> None:
