@@ -2,7 +2,7 @@
 
 import sys
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from safetensors.numpy import load
 
-from fedra_ray.cli.compose import compose as compose_named
+from fedra_ray.cli.compose import compose_experiment
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.reports import Outcome, RoundReport
@@ -70,7 +70,7 @@ def compose(*overrides: str) -> ExperimentConfig:
     Raises:
         SettingError: for an unknown setting or choice, or a value of the wrong type.
     """
-    return compose_named("config", ExperimentConfig, list(overrides))
+    return compose_experiment(list(overrides))
 
 
 def run_experiment(config: ExperimentConfig) -> Result:

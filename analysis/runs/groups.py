@@ -75,7 +75,7 @@ def _name(run: Run) -> tuple[str, str]:
 
 
 def _usual_options(method: MethodConfig) -> list[str]:
-    """Options of a shipped method that have the value of conf/method/NAME.yaml: they need no mention beside its name."""
+    """Options of a shipped method with the value of conf/method/NAME.yaml: they need no mention beside its name."""
     path = conf_dir() / "method" / f"{method.name}.yaml"
     usual = yaml.safe_load(path.read_text(encoding="utf-8")).get("options", {}) if path.is_file() else {}
     return [f"method.options.{name}" for name, value in usual.items() if method.options.get(name) == value]

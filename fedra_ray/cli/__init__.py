@@ -1,1 +1,1 @@
-"""The command line: a verb per task, and how settings are composed."""
+"""The command line: one file per verb, and how settings are composed. Hydra is imported in this room alone."""

@@ -1,5 +1,7 @@
 """Quantities as people read them."""
 
+from datetime import timedelta
+
 
 def scaled(value: float, unit: str = "") -> str:
     """Three significant digits with a decimal prefix: 1.85 GB."""
@@ -7,3 +9,8 @@ def scaled(value: float, unit: str = "") -> str:
     while value >= 999.5 and power < 6:
         value, power = value / 1000, power + 1
     return f"{value:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}{unit}".strip()
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, and days where there are any: 0:03:05; 2 days, 1:00:00."""
+    return str(timedelta(seconds=round(seconds)))

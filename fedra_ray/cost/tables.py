@@ -1,4 +1,4 @@
-"""A plan as a person reads it."""
+"""The tables of a plan, as a person reads them."""
 
 import math
 from datetime import timedelta
@@ -24,8 +24,8 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
 
 
 def _clients(plan: Plan) -> Table:
-    header = ["blocks", "clients", "parameters", "up and down", "steps", "computes", "memory"]
-    table = _table("a client of a round", header)
+    header = ["blocks", "clients", "parameters", "each way", "steps", "compute", "memory"]
+    table = _table("per client and round", header)
     for tier in plan.tiers:
         table.add_row(
             str(tier.layers),
@@ -40,8 +40,8 @@ def _clients(plan: Plan) -> Table:
 
 
 def _slots(plan: Plan, settings: PlanConfig) -> Table:
-    header = ["blocks", "memory", "GPU share", "slots a GPU", f"fits {settings.gpu_memory_gb:g} GB"]
-    table = _table("a slot: a process with the whole frozen model", header)
+    header = ["blocks", "memory", "GPU share", "slots per GPU", f"fits {settings.gpu_memory_gb:g} GB"]
+    table = _table("per slot, a process with the whole frozen model", header)
     for tier in plan.tiers:
         fits = "yes" if tier.fits else "no"
         table.add_row(
@@ -51,8 +51,8 @@ def _slots(plan: Plan, settings: PlanConfig) -> Table:
 
 
 def _devices(simulation: Simulation) -> Table:
-    header = ["device", "clients", "gets", "trains", "sends", "memory", "has", "fits"]
-    table = _table("seconds of a simulated device's round", header)
+    header = ["device", "clients", "down", "compute", "up", "memory", "has", "fits"]
+    table = _table("seconds per simulated device and round, at its slowest client", header)
     for share in simulation.devices:
         seconds = (share.slowest.download, share.slowest.training, share.slowest.upload)
         memory = (scaled(share.memory, "B"), scaled(share.budget, "B"), "yes" if share.fits else "no")
@@ -66,14 +66,14 @@ def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     evaluation = scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
     per_hour, time = scaled(3600 * rounds / plan.seconds), timedelta(seconds=math.ceil(plan.seconds))
     table = Table(title=f"{config.method.name} with {config.backbone.name}, {rounds} rounds", show_header=False)
-    table.add_row("data moved a round", scaled(plan.round_bytes, "B"))
-    table.add_row("data moved", scaled(rounds * plan.round_bytes, "B"))
-    table.add_row("training a round", scaled(plan.round_flops, "FLOP"))
-    table.add_row("training", scaled(rounds * plan.round_flops, "FLOP"))
+    table.add_row("data moved per round", scaled(plan.round_bytes, "B"))
+    table.add_row("data moved in all", scaled(rounds * plan.round_bytes, "B"))
+    table.add_row("training per round", scaled(plan.round_flops, "FLOP"))
+    table.add_row("training in all", scaled(rounds * plan.round_flops, "FLOP"))
     table.add_row(f"evaluation, {plan.evaluations} times", evaluation)
-    table.add_row(f"{devices} of {settings.tflops:g} TFLOP/s", f"at best {per_hour} rounds an hour, {time} in all")
+    table.add_row(f"{devices} of {settings.tflops:g} TFLOP/s", f"at best {per_hour} rounds per hour, {time} in all")
     if plan.simulation:
-        table.add_row("on the simulated devices", f"{_number(plan.simulation.seconds / 3600)} hours")
+        table.add_row("time on simulated devices", f"{_number(plan.simulation.seconds / 3600)} hours")
     table.add_row("layers without a holder", _coverage(plan.coverage))
     return table
 

@@ -3,6 +3,7 @@
 Pure functions of depths, the number of layers and a random generator. FedRA, arXiv 2311.11227, section 3.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, prod
 
@@ -127,6 +128,15 @@ def expected_uncovered(depths: list[int], num_layers: int) -> tuple[float, float
         for j in range(1, num_layers + 1)
     )
     return expected / matrices, leaving / matrices
+
+
+def layer_coverage(holders: Sequence[int]) -> float:
+    """The share of layers, from 0 to 1, that at least one client held.
+
+    Args:
+        holders: How many clients held each layer.
+    """
+    return sum(count > 0 for count in holders) / len(holders)
 
 
 def _ways_to_cover(depths: list[int], num_layers: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Evaluation in parts: what is computed side by side, and how the parts become a score a domain."""
+"""Evaluation in parts: what is computed side by side, and how the parts become one score per domain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,12 +35,27 @@ def shards(images: dict[str, int], batch_size: int) -> list[Shard]:
 
 
 def total_scores(scores: Sequence[Score]) -> list[Score]:
-    """A score a domain from those of its shards, which follow each other.
+    """One score per domain from those of its shards, which follow each other.
 
     Raises:
         RunFailedError: if no image of a domain could be read.
     """
     return [_total(list(parts)) for _, parts in groupby(scores, key=lambda score: score.domain)]
+
+
+def accuracies(scores: Sequence[Score]) -> dict[str, float]:
+    """Top-1 accuracy from 0 to 1 by domain, in the order of the scores."""
+    return {score.domain: score.top1 / score.examples for score in scores}
+
+
+def mean_accuracy(scores: Sequence[Score]) -> float:
+    """The mean of the domains' top-1 accuracies, from 0 to 1, whatever their numbers of images.
+
+    Args:
+        scores: One per domain, at least one.
+    """
+    by_domain = accuracies(scores)
+    return sum(by_domain.values()) / len(by_domain)
 
 
 def _total(parts: list[Score]) -> Score:

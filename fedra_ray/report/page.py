@@ -7,10 +7,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fedra_ray.report import panels, tables
-from fedra_ray.report.command import command
 from fedra_ray.report.comparison import Group, compare
 from fedra_ray.report.facts import Facts
 from fedra_ray.report.wording import count, gaps, gaps_of, result
+from fedra_ray.run_dir.command import repeat_command
 
 FILE = "report.html"
 _TEMPLATE = "page.html.j2"
@@ -69,10 +69,10 @@ def _of_several(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _repetition(group: Group, run: Facts) -> dict[str, Any]:
-    """How to repeat a run, and with what it was made."""
+    """How to repeat a run, and what it was made with."""
     return {
         "name": f"{group.name(run)}: {run.where}",
-        "command": command(run.settings),
+        "command": repeat_command(run.where),
         "config": run.config,
         "versions": run.versions,
         "commit": run.commit,

@@ -78,3 +78,21 @@ class Folder:
     def delete(self, name: str) -> None:
         """Delete a file that is there."""
         self._system.delete_file(f"{self._path}/{name}")
+
+
+def below(where: str, name: str) -> str:
+    """The path or URI of a file or folder in a folder; the query of a URI stays at its end."""
+    place, query = _split(where)
+    return f"{place}/{name}{query}"
+
+
+def beside(where: str, suffix: str) -> str:
+    """The path or URI of the folder beside another that has its name and a suffix."""
+    place, query = _split(where)
+    return f"{place}{suffix}{query}"
+
+
+def _split(where: str) -> tuple[str, str]:
+    """A path or URI without slashes at its end, and its query, if it is a URI that has one."""
+    place, mark, query = where.partition("?") if "://" in where else (where, "", "")
+    return place.rstrip("/"), mark + query

@@ -1,4 +1,4 @@
-"""A grid of experiments: which runs it has, and the one table of their results. Pure, but for the folder it writes."""
+"""The grid of a sweep: its runs, how they share the cluster, and the one table of their results."""
 
 import statistics
 from collections import defaultdict
@@ -18,34 +18,49 @@ _MOST_AT_ONCE = 8  # servers take a tenth of a CPU each
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of the grid: the values of the settings that vary, and its whole configuration."""
+class GridRun:
+    """One run of a grid: the values of the settings that vary, and its whole configuration."""
 
     varied: Mapping[str, str]
     config: ExperimentConfig
 
     @property
     def name(self) -> str:
-        """What its folder is called: method=fedra,seed=0."""
-        return cell_name(self.varied)
+        """The name of its folder: method=fedra,seed=0."""
+        return run_name(self.varied)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All that a sweep runs.
+
+    Attributes:
+        runs: At least one.
+        folder: The folder of the sweep, above those of the runs.
+        parallel: How many runs go on at once; None to go by the room in the cluster.
+    """
+
+    runs: list[GridRun]
+    folder: str
+    parallel: int | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """How a run ended: its summary, or the error it failed with."""
 
-    cell: Cell
+    run: GridRun
     summary: Mapping[str, Any] | None
     error: str | None = None
 
 
-def cell_name(varied: Mapping[str, str]) -> str:
+def run_name(varied: Mapping[str, str]) -> str:
     """The name of the run with these values, fit for a folder."""
     return ",".join(f"{setting}={value}" for setting, value in varied.items()).replace("/", "_") or "run"
 
 
 def shares(runs: int, slots: int, parallel: int | None) -> tuple[int, int]:
-    """How many runs go on at once, and how many client actors each may have, so that all get equally many.
+    """How many runs go on at once, and how many client actors each of them may have, so that all have equally many.
 
     Args:
         runs: Runs that are left to do.
@@ -57,15 +72,15 @@ def shares(runs: int, slots: int, parallel: int | None) -> tuple[int, int]:
 
 
 def write(folder: Folder, results: list[Result]) -> None:
-    """Write results.parquet: a row a run with the settings that vary, accuracies from 0 to 1, and seconds."""
+    """Write results.parquet: one row per run, with the settings that vary, accuracies from 0 to 1 and seconds."""
     rows = []
     for result in results:
         summary = result.summary or {}
         accuracy = {f"accuracy.{domain}": value for domain, value in summary.get("accuracy", {}).items()}
         rows.append(
             {
-                "run": result.cell.name,
-                **result.cell.varied,
+                "run": result.run.name,
+                **result.run.varied,
                 "status": "failed" if result.summary is None else "finished",
                 "error": result.error,
                 "mean_accuracy": summary.get("mean_accuracy"),
@@ -79,22 +94,23 @@ def write(folder: Folder, results: list[Result]) -> None:
 
 
 def tabulate(results: list[Result]) -> Table:
-    """Accuracy in percent by the settings that vary, mean and sample standard deviation over seeds."""
+    """Accuracy in percent by the settings that vary: mean and sample standard deviation over seeds."""
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
-        settings = {setting: value for setting, value in result.cell.varied.items() if setting != "seed"}
-        found = groups[cell_name(settings)]
+        settings = {setting: value for setting, value in result.run.varied.items() if setting != "seed"}
+        finished = groups[run_name(settings)]
         if result.summary is not None:
-            found.append(result.summary)
-    table = Table(Column("run", no_wrap=True), "seeds", "mean", "worst domain")
-    for name, found in groups.items():
-        if not found:
+            finished.append(result.summary)
+    title = "accuracy in percent, mean ± standard deviation over seeds"
+    table = Table(Column("run", no_wrap=True), "seeds", "mean of domains", "worst domain", title=title)
+    for name, summaries in groups.items():
+        if not summaries:
             table.add_row(name, "0", "failed", "")
             continue
-        domains = {domain: [each["accuracy"][domain] for each in found] for domain in found[0]["accuracy"]}
+        domains = {domain: [run["accuracy"][domain] for run in summaries] for domain in summaries[0]["accuracy"]}
         worst = min(domains, key=lambda domain: statistics.fmean(domains[domain]))
-        mean = _percent([each["mean_accuracy"] for each in found])
-        table.add_row(name, str(len(found)), mean, f"{_percent(domains[worst])} ({worst})")
+        mean = _percent([run["mean_accuracy"] for run in summaries])
+        table.add_row(name, str(len(summaries)), mean, f"{_percent(domains[worst])} ({worst})")
     return table
 
 

@@ -2,7 +2,9 @@
 
 from ray.util.metrics import Counter, Gauge
 
+from fedra_ray.federation.allocation import layer_coverage
 from fedra_ray.federation.reports import RoundReport
+from fedra_ray.federation.shards import accuracies
 
 _RUN = ("run",)
 #: Name, description and tags besides the run. Ray exports them as ray_NAME, and counters as ray_NAME_total.
@@ -38,18 +40,22 @@ class Metrics:
         self._accuracy: dict[str, float] = {}
 
     def round(self, report: RoundReport, slots: int) -> None:
-        """Take in a finished round, which so many client actors carried out."""
+        """Report a finished round.
+
+        Args:
+            report: The round.
+            slots: How many client actors carried it out.
+        """
         self._set("fedra_round", report.round)
-        # Ray forgets what is not told for a while: what stays as it was is told again
+        # Ray drops a metric that is not set for a while: one that keeps its value is set again
         self._set("fedra_rounds", self._rounds)
         self._set("fedra_loss", report.loss)
-        self._accuracy |= {score.domain: score.top1 / score.examples for score in report.scores}
+        self._accuracy |= accuracies(report.scores)
         for domain, accuracy in self._accuracy.items():
             self._set("fedra_accuracy", accuracy, domain=domain)
         for phase, seconds in report.phases.items():
             self._set("fedra_phase_seconds", seconds, phase=phase)
-        holders = report.layer_holders
-        self._set("fedra_layer_coverage", sum(map(bool, holders)) / len(holders))
+        self._set("fedra_layer_coverage", layer_coverage(report.layer_holders))
         self._set("fedra_slots", slots)
         self._set("fedra_slot_utilisation", report.busy / (slots * report.phases["training"]))
         self._add("fedra_bytes", report.bytes_up, direction="up")

@@ -1,4 +1,4 @@
-"""Preparing a data set as Ray tasks, a shard each."""
+"""Preparing a data set as Ray tasks, one per shard."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from fedra_ray.runtime.connection import connected
 
 
 def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
-    """Write what is missing of the shards, then the manifest, and return it.
+    """Write the shards that are missing, then the manifest, and return it.
 
     Raises:
         SettingError: for a setting that cannot work, before any task starts.
@@ -37,7 +37,7 @@ def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
         return read_manifest(system, path)
     missing = [shard for shard in shards if not is_done(shard, system, path)]
     if len(missing) < len(shards):
-        console.print(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
+        console.print(f"{len(shards) - len(missing)} of {len(shards)} shards are already there")
     with connected(RuntimeConfig(address=config.address), slots=0):
         _write_all(config, missing, console)
     manifest = finish(config, dataset, shards, system, path)
@@ -53,7 +53,8 @@ def _write_all(config: PrepareConfig, shards: list[Shard], console: Console) -> 
     waiting = {write.remote(config, shard): shard for shard in shards}
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
     total = sum(shard.stop - shard.start for shard in shards)
-    start, images = time.monotonic(), 0
+    start = time.monotonic()
+    images = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=total)
         while waiting:
@@ -81,5 +82,5 @@ def _write_one(config: PrepareConfig, shard: Shard) -> int:
 
 @lru_cache(maxsize=1)
 def _opened(settings: str, image_size: int) -> Dataset:
-    """The data set, listed once by every worker process; its settings as text, because a cache needs a fixed key."""
+    """The data set, listed once per worker process; its settings are text, because keys of a cache must be hashable."""
     return open_dataset(DatasetConfig(**json.loads(settings)), image_size)

@@ -1,69 +1,67 @@
-"""Submitting a run as a Ray job, with what people forget."""
+"""Submitting a run as a Ray job, with what people forget: a small upload, a lasting run_dir, the log, the summary."""
 
-import argparse
 import asyncio
 import logging
 import os
 import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.run_dir.claim import SUMMARY
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, below
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _POLL_SECONDS = 1.0
-#: Besides what .rayignore names.
+#: What is not uploaded, besides what .rayignore names.
 _EXCLUDES = [".git", ".venv", "runs", "sweeps", "multirun", "studies", "outputs", "tests"]
 _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options of `fedra-ray submit`, and what follows `--`: the verb and settings of the job."""
-    parser = argparse.ArgumentParser(
-        prog="fedra-ray submit", usage="fedra-ray submit [OPTIONS] -- [VERB] SETTING=VALUE ..."
-    )
-    parser.add_argument(
-        "--address", help="of the cluster's dashboard, http://HOST:8265; default: RAY_API_SERVER_ADDRESS"
-    )
-    parser.add_argument("--wait", action="store_true", help="follow the log, and exit as the job does")
-    parser.add_argument("--id", help="submission id; default: made up from the time")
-    parser.add_argument("--working-dir", default=".", help="folder that goes along; default: the current one")
-    parser.add_argument("--cpus", type=float, help="CPUs reserved for the driver; default: it runs on the head node")
-    parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME[=VALUE]", help="for the driver and all actors"
-    )
-    parser.add_argument("--copy", default="runs", metavar="FOLDER", help="where copies of summaries go after --wait")
-    own, entry = arguments, list[str]()
-    if "--" in arguments:
-        split = arguments.index("--")
-        own, entry = arguments[:split], arguments[split + 1 :]
-    return parser.parse_args(own), entry
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job is submitted.
+
+    Attributes:
+        address: Of the cluster's dashboard, http://HOST:8265; None takes RAY_API_SERVER_ADDRESS.
+        wait: Follow the log, and wait for the end.
+        id: Submission id; None makes one from the time.
+        working_dir: Local folder that is uploaded with the job.
+        cpus: CPUs reserved for the driver; None reserves none, and it runs on the head node.
+        env: Environment variables of the driver and all actors, NAME=VALUE, or NAME with the value it has here.
+        copy: Local folder to which `wait` copies the summaries of the runs.
+    """
+
+    address: str | None
+    wait: bool
+    id: str | None
+    working_dir: str
+    cpus: float | None
+    env: list[str]
+    copy: str
 
 
-def submit_job(options: argparse.Namespace, verb: str, overrides: list[str], run_dirs: list[str]) -> None:
-    """Submit; with `--wait`, follow the log to the end.
+def submit_job(command: list[str], run_dirs: list[str], options: JobOptions) -> None:
+    """Submit a command of this package; with `wait`, follow the log to the end.
 
     Args:
-        options: Of `parse`.
-        verb: run or sweep.
-        overrides: Settings of the job.
+        command: The verb, its options and settings.
         run_dirs: Where its runs go.
+        options: How it is submitted.
 
     Raises:
-        SettingError: for a run directory that would end in the job's throw-away copy, or an address without a cluster.
+        SettingError: for a run directory that would be lost with the job's own folder, or an address without a cluster.
         RunFailedError: if the job fails, or is stopped.
     """
     for run_dir in run_dirs:
         if "://" not in run_dir and not PurePosixPath(run_dir).is_absolute():
-            raise SettingError(
-                "run_dir", run_dir, "must be an absolute path that all nodes share, or a URI such as s3://"
-            )
+            allowed = "must be an absolute path that all nodes share, or a URI such as s3://bucket/runs/mine"
+            raise SettingError("run_dir", run_dir, allowed)
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -71,11 +69,13 @@ def submit_job(options: argparse.Namespace, verb: str, overrides: list[str], run
     try:
         client = JobSubmissionClient(address)
         name = client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "fedra_ray", verb, *overrides]),
+            entrypoint=shlex.join(["python", "-m", "fedra_ray", *command]),
             submission_id=options.id or time.strftime("fedra-ray-%Y%m%d-%H%M%S"),
             entrypoint_num_cpus=options.cpus,
             runtime_env=runtime_env(options.working_dir, options.env),
         )
+    except SettingError:
+        raise
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SettingError("--address", address, f"the job was not accepted: {reason}") from error
@@ -87,12 +87,20 @@ def submit_job(options: argparse.Namespace, verb: str, overrides: list[str], run
 
 
 def runtime_env(working_dir: str, environment: list[str]) -> dict[str, object]:
-    """What the job's processes are given: the code, and environment variables, NAME alone being taken from here."""
+    """Ray's runtime environment of the job: its code and environment variables.
+
+    Args:
+        working_dir: Local folder with the code.
+        environment: NAME=VALUE, or NAME with the value it has here.
+
+    Raises:
+        SettingError: for a NAME that has no value here.
+    """
     variables = dict(_ENVIRONMENT)
-    for each in environment:
-        name, separator, value = each.partition("=")
+    for variable in environment:
+        name, separator, value = variable.partition("=")
         if not separator and name not in os.environ:
-            raise SettingError("--env", each, "is not set here; give NAME=VALUE")
+            raise SettingError("--env", variable, "is not set here; give NAME=VALUE")
         variables[name] = value if separator else os.environ[name]
     return {"working_dir": working_dir, "excludes": _EXCLUDES, "env_vars": variables}
 
@@ -116,11 +124,11 @@ def _follow(client: "JobSubmissionClient", name: str) -> None:
 
 
 def _copy_summary(run_dir: str, where: Path) -> None:
-    """Copy a summary here, if its folder can be read from here."""
-    folder = Folder(run_dir)
-    content = folder.read(SUMMARY)
+    """Copy a summary to this machine, if its folder can be read from here."""
+    content = Folder(run_dir).read(SUMMARY)
     if content is None:
-        print(f"{run_dir}/{SUMMARY} cannot be read from here")
+        print(f"not copied: {below(run_dir, SUMMARY)} cannot be read from here")
         return
-    Folder(where / PurePosixPath(run_dir.partition("?")[0]).name).write(SUMMARY, content)
-    print(f"summary copied to {where / PurePosixPath(run_dir.partition('?')[0]).name}")
+    copy = where / PurePosixPath(run_dir.partition("?")[0]).name
+    Folder(copy).write(SUMMARY, content)
+    print(f"summary copied to {copy}")

@@ -1,4 +1,4 @@
-"""What a person sees: a line a round, then the table of accuracies."""
+"""What a person sees of a run: one line per round, then the table of accuracies."""
 
 import math
 import time
@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.units import clock
 from fedra_ray.federation.reports import RoundReport
+from fedra_ray.federation.shards import mean_accuracy
 
 
 class Display:
@@ -25,7 +27,7 @@ class Display:
         self._console.print(text, markup=False)
 
     def round(self, report: RoundReport) -> None:
-        """Print a round's line: loss, mean accuracy where it was evaluated, elapsed time and time to go."""
+        """Print a round's line: loss, mean accuracy if it was evaluated, elapsed time and time to go."""
         now = time.monotonic()
         if self._first is None:
             self._first = (report.round, now)
@@ -33,10 +35,9 @@ class Display:
         left = (now - self._first[1]) / done * (self._rounds - report.round) if done else None
         width = len(str(self._rounds))
         parts = [f"round {report.round:{width}}/{self._rounds}", f"loss {report.loss:6.3f}"]
-        mean = sum(score.top1 / score.examples for score in report.scores) / max(1, len(report.scores))
-        parts.append(f"accuracy {mean:6.2%}" if report.scores else " " * 15)
-        parts.append(f"elapsed {_clock(now - self._start)}")
-        parts.append("eta " + ("--:--" if left is None else _clock(left)))
+        parts.append(f"accuracy {mean_accuracy(report.scores):6.2%}" if report.scores else " " * 15)
+        parts.append(f"elapsed {clock(now - self._start)}")
+        parts.append("eta " + ("-:--:--" if left is None else clock(left)))
         self.say("  ".join(parts))
         for reason, clients in (("did not answer", report.missing.dropped), ("answered too late", report.missing.late)):
             if clients:
@@ -44,10 +45,10 @@ class Display:
         for client, problem in sorted(report.missing.rejected.items()):
             self.say(f"  the update of client {client} was rejected: {problem}")
         if math.isnan(report.loss):
-            self.say("  no valid update; the model is kept")
+            self.say("  no valid update; the model stays as it was")
 
     def summary(self, summary: dict[str, Any], run_dir: str) -> None:
-        """Print accuracy per domain and their mean, then where the results lie."""
+        """Print the accuracy per domain and the mean, then where the results are."""
         title = (
             f"{summary['method']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
         )
@@ -67,9 +68,3 @@ class Display:
                 f"{summary['skipped_images']} images could not be read and were left out: skipped.parquet names them"
             )
         self.say(f"results in {run_dir}")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from typing import Any
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import one_line
 from fedra_ray.federation.reports import Outcome
+from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.report.facts import read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
@@ -24,12 +26,23 @@ _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core
 def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
     """Write adapter/, report.html and, last of all, summary.json, which marks the run as finished.
 
-    Returns the summary. A page that cannot be drawn is left out with a warning: the results are whole without it.
+    A page that cannot be drawn is left out with a warning: the results are complete without it.
+
+    Args:
+        folder: The run directory, which has the tables of the run already.
+        blueprint: The experiment.
+        outcome: Its end.
+
+    Returns:
+        The summary.
+
+    Raises:
+        FileNotFoundError: if a table is not there.
+        RunFailedError: if a file cannot be written.
     """
     rounds = read_table(folder, "rounds")
     save_peft(folder.below("adapter"), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
-    accuracy = {score.domain: score.top1 / score.examples for score in outcome.scores}
     summary = {
         "method": blueprint.config.method.name,
         "dataset": blueprint.config.dataset.name,
@@ -37,8 +50,8 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "seed": blueprint.config.seed,
         "rounds": len(rounds),
         "split": blueprint.config.evaluation.split,
-        "accuracy": accuracy,
-        "mean_accuracy": sum(accuracy.values()) / len(accuracy),
+        "accuracy": accuracies(outcome.scores),
+        "mean_accuracy": mean_accuracy(outcome.scores),
         "evaluated_layers": list(blueprint.method().evaluated_layers),
         "depths": blueprint.config.fleet.depths,
         "partition": blueprint.config.partition.name,
@@ -63,20 +76,20 @@ def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
         page = render([read(folder, summary)])
     except Exception as error:  # nothing that a picture meets is worth the results
         reason = one_line(f"{type(error).__name__}: {error}")
-        again = f"`fedra-ray report {folder}` tries again"
-        print(f"warning: {FILE} was not written ({reason}); the results are complete, and {again}", file=sys.stderr)
+        again = f"try again with: fedra-ray report {shlex.quote(str(folder))}"
+        print(f"warning: {FILE} was not written ({reason}); the results are complete; {again}", file=sys.stderr)
         return
     folder.write(FILE, page.encode())
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _git_commit() -> str | None:

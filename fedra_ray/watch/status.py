@@ -2,48 +2,29 @@
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fedra_ray.config.errors import SettingError, one_line
-from fedra_ray.run_dir.claim import SETTING
-from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.status import Status, where
+from fedra_ray.config.errors import one_line
+from fedra_ray.config.units import clock
+from fedra_ray.run_dir.command import resume_command
+from fedra_ray.run_dir.status import Status
 
 #: Columns of the table, and how narrow a terminal may make them; the texts of the others stay on one line.
 _COLUMNS = {"run": 12, "of": 9, "state": 8, "rounds": 0, "age": 0, "to go": 0, "loss": 0, "accuracy": 0, "missing": 8}
 
 
-def report(run_dirs: list[str]) -> None:
-    """Print where every run is, the unreadable ones last.
+def show(statuses: list[Status], now: datetime) -> None:
+    """Print a few lines for one run, a table for several.
 
     Args:
-        run_dirs: Paths or URIs of pyarrow.fs.
-
-    Raises:
-        SettingError: after the others are printed, for all folders that hold no run or a damaged one.
+        statuses: Where the runs are.
+        now: When the ages of checkpoints are taken.
     """
-    if not run_dirs:
-        raise SettingError(SETTING, "", "name the folder of a run, or several")
-    found, problems = [], []
-    for run_dir in run_dirs:
-        try:
-            found.append(where(Folder(run_dir, SETTING)))
-        except SettingError as error:
-            problems.append(error)
-    show(found, datetime.now(UTC))
-    if problems:
-        first, *others = problems
-        setting, value, allowed = first.args
-        raise SettingError(setting, value, "; ".join([allowed, *map(str, others)]))
-
-
-def show(statuses: list[Status], now: datetime) -> None:
-    """Print a block of lines for one run, a table for several; ages are those at `now`."""
     console = Console(highlight=False, soft_wrap=True)
     if len(statuses) == 1:
         first, *others = map(one_line, _lines(statuses[0], now))
@@ -63,7 +44,7 @@ def _lines(status: Status, now: datetime) -> Iterator[str]:
     yield f"rounds: {status.done} of {status.rounds} done" + (f"; the checkpoint is {age} old" if age else "")
     if status.seconds is not None:
         left = "" if status.state == "finished" else f", about {_clock(status.seconds_left)} to go"
-        yield f"time: {status.seconds:.3g} s a round{left}"
+        yield f"time: {status.seconds:.3g} s per round{left}"
     if status.loss is not None:
         loss = "none (no valid update)" if math.isnan(status.loss) else f"{status.loss:.3f}"
         yield f"loss: {loss} in round {status.done}"
@@ -77,8 +58,8 @@ def _lines(status: Status, now: datetime) -> Iterator[str]:
     if status.simulated_hours is not None:
         yield f"on the simulated devices: {status.simulated_hours:.3g} hours"
     if status.state != "finished":
-        goes_on = f"goes on after round {status.done}" if status.done else "starts it"
-        yield f"resume: the same command with run_dir={status.run_dir} {goes_on}"
+        start = f"continue after round {status.done}" if status.done else "start it"
+        yield f"to {start}: {resume_command(status.run_dir)}"
 
 
 def _cells(status: Status, now: datetime) -> tuple[str, ...]:
@@ -102,4 +83,4 @@ def _age(status: Status, now: datetime) -> str:
 
 
 def _clock(seconds: float | None) -> str:
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+    return "" if seconds is None else clock(seconds)

@@ -1,4 +1,4 @@
-"""Rounds as they end, for TensorBoard and Weights & Biases: optional, and imported only if they are asked for."""
+"""Rounds as they end, for TensorBoard and Weights & Biases, each imported only if it is asked for."""
 
 import dataclasses
 import hashlib
@@ -8,25 +8,27 @@ from typing import Any, Protocol
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.federation.allocation import layer_coverage
 from fedra_ray.federation.reports import RoundReport
+from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.run_dir.folder import Folder
 
 
 class Writer(Protocol):
-    """Someone who is told of every round once, in order; after a restart from those that were not finished."""
+    """Whoever is told of every finished round once, in order; a resumed run tells of those that were not saved."""
 
     def round(self, report: RoundReport) -> None:
-        """Take down a finished round."""
+        """Write down a finished round."""
 
     def close(self, summary: dict[str, Any] | None) -> None:
-        """End, with the run's summary; None if it was stopped or has failed."""
+        """End, with the run's summary; with None if the run was stopped or has failed."""
 
 
 def make_writers(config: ExperimentConfig) -> list[Writer]:
     """The writers that the configuration asks for.
 
     Raises:
-        SettingError: if one lacks its package, or what else it needs.
+        SettingError: if one lacks its package, or a local folder, or an account.
     """
     writers: list[Writer] = []
     if config.watch.tensorboard:
@@ -37,21 +39,19 @@ def make_writers(config: ExperimentConfig) -> list[Writer]:
 
 
 def scalars(report: RoundReport) -> dict[str, float]:
-    """A round in numbers, by name; of accuracy, loss and simulated time only what the round has."""
+    """A round in numbers, by name: without a loss, accuracy or simulated time that the round does not have."""
     missing, scores = report.missing, report.scores
-    found = {} if math.isnan(report.loss) else {"loss": report.loss}
-    accuracy = {score.domain: score.top1 / score.examples for score in scores}
-    found |= {f"accuracy/{domain}": value for domain, value in accuracy.items()}
-    if accuracy:
-        found["mean_accuracy"] = sum(accuracy.values()) / len(accuracy)
-    found |= {f"seconds/{phase}": seconds for phase, seconds in report.phases.items()}
+    numbers = {} if math.isnan(report.loss) else {"loss": report.loss}
+    numbers |= {f"accuracy/{domain}": value for domain, value in accuracies(scores).items()}
+    if scores:
+        numbers["mean_accuracy"] = mean_accuracy(scores)
+    numbers |= {f"seconds/{phase}": seconds for phase, seconds in report.phases.items()}
     if report.simulated_s is not None:
-        found["simulated_seconds"] = report.simulated_s
-    holders = report.layer_holders
-    return found | {
+        numbers["simulated_seconds"] = report.simulated_s
+    return numbers | {
         "bytes/up": report.bytes_up,
         "bytes/down": report.bytes_down,
-        "layer_coverage": sum(count > 0 for count in holders) / len(holders),
+        "layer_coverage": layer_coverage(report.layer_holders),
         "clients/retries": report.retries,
         "clients/dropped": len(missing.dropped),
         "clients/late": len(missing.late),
@@ -63,7 +63,7 @@ class TensorBoard:
     """Event files in the folder `tensorboard` of a run.
 
     Args:
-        run_dir: A local folder, which is made no earlier than the first round.
+        run_dir: A local folder; it is made no earlier than the first round.
 
     Raises:
         SettingError: for a URI, or without the package.
@@ -81,7 +81,7 @@ class TensorBoard:
         self._events: SummaryWriter | None = None
 
     def round(self, report: RoundReport) -> None:
-        """Write a round. The first one hides what an interrupted run had written from that round on."""
+        """Write a round. The first one hides what an interrupted run has written from that round on."""
         if self._events is None:
             self._events = self._open(self._folder, purge_step=report.round)
         for name, value in scalars(report).items():
@@ -97,15 +97,15 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of Weights & Biases for a run_dir: its id follows from the absolute path or URI.
 
-    Rounds that the run has there already are left out. W&B knows them only with a network: offline, a run that is
-    taken up again writes the rounds after its checkpoint a second time, with the same values.
+    Rounds that W&B has already are left out. It knows them only with a network: offline, a resumed run writes the
+    rounds after its checkpoint a second time, with the same values.
 
     Args:
         config: The experiment, which W&B shows.
-        project: Where the run is filed.
+        project: The project that the run belongs to.
 
     Raises:
-        SettingError: without the package, or if W&B refuses, for want of a key.
+        SettingError: without the package, or if W&B refuses, for example without a key.
     """
 
     def __init__(self, config: ExperimentConfig, project: str) -> None:

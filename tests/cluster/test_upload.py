@@ -21,7 +21,7 @@ def uploaded(folder: Path, include_gitignore: bool) -> list[Path]:
 def test_upload_is_small_and_has_all_that_a_run_reads(include_gitignore: bool) -> None:
     files = uploaded(ROOT, include_gitignore)
     assert sum((ROOT / path).stat().st_size for path in files) < LIMIT
-    needed = ["pyproject.toml", "fedra_ray/cli/verbs.py", "fedra_ray/assets/glyphs.parquet", "conf/config.yaml"]
+    needed = ["pyproject.toml", "fedra_ray/cli/main.py", "fedra_ray/assets/glyphs.parquet", "conf/config.yaml"]
     assert [name for name in needed if Path(name) not in files] == []
     published = list((ROOT / "analysis" / "published").iterdir())
     assert published
@@ -42,7 +42,7 @@ def test_environments_histories_results_and_tests_stay_at_home(include_gitignore
         "multirun/a",
         "data/a.jpg",
     ]
-    home += ["tests/cli/test_verbs.py", "studies/a.parquet", "benchmarks/a.json", "build/a.whl", "dist/a.whl"]
+    home += ["tests/cli/test_run.py", "studies/a.parquet", "benchmarks/a.json", "build/a.whl", "dist/a.whl"]
     home += ["fedra_ray/__pycache__/cli.pyc", ".ruff_cache/a", ".mypy_cache/a", ".pytest_cache/a", ".hypothesis/a"]
     home += ["fedra_ray.egg-info/PKG-INFO", "vit.pt", "last.ckpt", "cluster/aws.yaml", "docs/benchmark.png", "uv.lock"]
     along = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import (
     BackboneConfig,
@@ -241,9 +241,9 @@ def test_the_command_prints_a_plan_and_runs_nothing(
     assert "simulated" not in out
     assert main(["plan", *overrides, "fleet.devices=[laptop,phone]"]) == 0
     out = capfd.readouterr().out
-    assert "seconds of a simulated device's round" in out
+    assert "per simulated device and round" in out
     assert out.index("phone") < out.index("laptop")
-    assert "on the simulated devices" in out
+    assert "time on simulated devices" in out
     assert main(["plan", *overrides, "plan.tflops=-1"]) == 2
     assert capfd.readouterr().err == "error: plan.tflops=-1.0: must be greater than 0\n"
 

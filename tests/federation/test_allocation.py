@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.federation.allocation import Matrix, balanced, covering, expected_uncovered, prefix, uniform
+from fedra_ray.federation.allocation import (
+    Matrix,
+    balanced,
+    covering,
+    expected_uncovered,
+    layer_coverage,
+    prefix,
+    uniform,
+)
 
 Draw = Callable[[list[int], int, np.random.Generator], Matrix]
 Choice = tuple[tuple[int, ...], ...]
@@ -175,3 +183,7 @@ def test_a_further_client_never_leaves_more_layers_uncovered(fleet: tuple[list[i
 def test_uncovered_layers_of_a_large_cohort_are_rare() -> None:
     expected, probability = expected_uncovered([6] * 1000, 12)
     assert 0 < probability <= expected < 1e-299
+
+
+def test_a_layer_is_covered_however_many_hold_it() -> None:
+    assert layer_coverage([2, 0, 1, 0]) == 0.5

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.messages import Score
-from fedra_ray.federation.shards import Shard, shards, total_scores
+from fedra_ray.federation.shards import Shard, accuracies, mean_accuracy, shards, total_scores
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 500), min_size=1), st.integers(1, 50))
@@ -37,3 +37,9 @@ def test_a_domain_without_a_readable_image_ends_the_run() -> None:
     assert total_scores([unread, Score("x", "test", 1, 1, 1, 0.5)])[0].examples == 1
     with pytest.raises(RunFailedError, match="domain x: none of its 1 test images can be read"):
         total_scores([unread])
+
+
+def test_every_domain_counts_the_same_in_the_mean() -> None:
+    scores = [Score("x", "test", 100, 25, 50, 1.0), Score("y", "test", 4, 3, 4, 1.0)]
+    assert accuracies(scores) == {"x": 0.25, "y": 0.75}
+    assert mean_accuracy(scores) == 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.schema import BackboneConfig
 
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedra_ray.cli.compose import compose
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 

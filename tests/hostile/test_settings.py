@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 
 #: Overrides, and what the line must say.
 CASES: dict[str, tuple[str, str]] = {
@@ -71,7 +71,7 @@ CASES: dict[str, tuple[str, str]] = {
     "interpolation of itself": ("run_dir=${run_dir}", "Recursive interpolation"),
     "interpolation of no known kind": ("rounds=${eval:1}", "Unsupported interpolation type eval"),
     "interpolation left open": ("run_dir='${a'", "run_dir"),
-    "no value": ("rounds", "missing EQUAL"),
+    "no value": ("rounds", "rounds=: has no value; write SETTING=VALUE"),
     "two values": ("rounds=1=2", "rounds=1=2"),
     "a sweep": ("rounds=2,3", "rounds"),
     "a mapping left open": ("fleet.depths={", "fleet.depths={"),

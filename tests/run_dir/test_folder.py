@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedra_ray.config.errors import RunFailedError, SettingError
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, below, beside
 
 
 def test_a_file_comes_back_and_is_listed(tmp_path: Path) -> None:
@@ -61,3 +61,18 @@ def test_an_unknown_file_system_is_refused() -> None:
     with pytest.raises(SettingError) as refusal:
         Folder("ftp://host/runs")
     assert refusal.value.args[:2] == ("run_dir", "ftp://host/runs")
+
+
+@pytest.mark.parametrize(
+    ("where", "inside", "neighbour"),
+    [
+        ("runs/a", "runs/a/b", "runs/a-2"),
+        ("/runs/a/", "/runs/a/b", "/runs/a-2"),
+        ("runs/really?", "runs/really?/b", "runs/really?-2"),
+        ("s3://bucket/a", "s3://bucket/a/b", "s3://bucket/a-2"),
+        ("s3://bucket/a/?x=1&y=/2", "s3://bucket/a/b?x=1&y=/2", "s3://bucket/a-2?x=1&y=/2"),
+    ],
+)
+def test_names_join_a_path_and_a_uri_before_its_query(where: str, inside: str, neighbour: str) -> None:
+    assert below(where, "b") == inside
+    assert beside(where, "-2") == neighbour

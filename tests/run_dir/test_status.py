@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from test_experiment import BAD, InProcess, Spoiling
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.experiment import run
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.run_dir.claim import prepare
+from fedra_ray.run_dir.command import resume_command
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.run_dir.status import Status, where
@@ -143,7 +144,7 @@ def test_one_run_is_shown_in_lines(interrupted: ExperimentConfig, capsys: pytest
     assert lines[2].endswith(f"about {timedelta(seconds=round(found.seconds_left))} to go")
     assert lines[3] == f"  loss: {found.loss:.3f} in round 4"
     assert lines[4].startswith(f"  accuracy after round 4: mean {found.mean_accuracy:.2%}; dark ")
-    assert lines[5:] == [f"  resume: the same command with run_dir={interrupted.run_dir} goes on after round 4"]
+    assert lines[5:] == [f"  to continue after round 4: {resume_command(interrupted.run_dir)}"]
 
 
 def test_a_clock_that_is_behind_makes_no_negative_age(
@@ -178,7 +179,7 @@ def test_a_run_dir_may_be_a_uri_or_hold_an_equals_sign(
     prepare(Folder(tmp_path / "lr=1"), config)
     for run_dir in (f"{tmp_path}/lr=1", f"file://{tmp_path}/lr=1"):
         assert main(["status", run_dir]) == 0
-        assert capsys.readouterr().out.splitlines()[-1].endswith(f"the same command with run_dir={run_dir} starts it")
+        assert capsys.readouterr().out.splitlines()[-1] == f"  to start it: {resume_command(run_dir)}"
 
 
 def test_without_a_folder_the_command_says_what_it_wants(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from support import running
 
 from analysis.chaos.disturbed import actors
 from fedra_ray import run_local
-from fedra_ray.cli import verbs as cli
+from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import CheckpointConfig, ExperimentConfig, MethodConfig, RuntimeConfig
 from fedra_ray.data.parquet import ParquetDataset
@@ -111,11 +111,9 @@ def test_a_finished_run_is_shown_and_not_overwritten(
 MAIN = """
 import pickle, sys
 from analysis.chaos.disturbed import actors
-from fedra_ray import run_local
-from fedra_ray.cli import verbs as cli
+from fedra_ray.cli.ending import exit_code
 from fedra_ray.runtime.driver import run_experiment
-cli.VERBS["run"] = lambda overrides: run_experiment(pickle.loads(bytes.fromhex(overrides[0])))
-sys.exit(cli.main(["run", sys.argv[1]]))
+sys.exit(exit_code(lambda: run_experiment(pickle.loads(bytes.fromhex(sys.argv[1])))))
 """
 
 
@@ -158,11 +156,10 @@ def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
 
 
 def test_a_lost_client_ends_the_command_with_exit_code_1(
-    config: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options={"how": "raise"})
-    monkeypatch.setitem(cli.VERBS, "run", lambda overrides: run_experiment(config))
-    assert cli.main(["run"]) == 1
+    assert exit_code(lambda: run_experiment(config)) == 1
     (message,) = capsys.readouterr().err.splitlines()
     assert "client 1 failed 3 times" in message
     assert not (Path(config.run_dir) / "summary.json").exists()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support import running
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.paths import filesystem
 from fedra_ray.data.parquet import ParquetDataset
 from fedra_ray.data.prepare.manifest import read_manifest
@@ -42,7 +42,7 @@ def test_a_killed_preparation_is_resumed_without_losing_or_redoing_a_shard(world
     assert 5 <= len(done) < 54
     resumed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    assert "of 54 shards are there already" in resumed.stdout
+    assert "of 54 shards are already there" in resumed.stdout
     shards = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     assert done.items() <= shards.items()
     assert len(shards) == 54

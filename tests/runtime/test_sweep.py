@@ -9,7 +9,7 @@ import pytest
 from support import running
 
 from analysis.runs.in_process import run_here
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 
 LENGTH = ["rounds=25", "training.max_steps=2"]
 

@@ -4,13 +4,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support import note_round
+from test_experiment import InProcess
 
+from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.experiment import run
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.preflight import draw_up
+from fedra_ray.report.page import FILE
 from fedra_ray.run_dir.claim import prepare, read_summary
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.journal import Journal
 from fedra_ray.run_dir.records import Records, to_parquet
 from fedra_ray.watch import results
 
@@ -50,3 +55,36 @@ def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConf
     with pytest.raises(FileNotFoundError):
         results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), []))
     assert read_summary(Folder(tmp_path)) is None
+
+
+def outcome_of(config: ExperimentConfig) -> tuple[Folder, InProcess, Outcome]:
+    """A run all of whose rounds are done, and nothing more."""
+    workers = InProcess(config)
+    folder = Folder(config.run_dir)
+    prepare(folder, config)
+    *_, outcome = run(workers.blueprint, workers, Journal(folder, workers.blueprint.config))
+    assert isinstance(outcome, Outcome)
+    return folder, workers, outcome
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_results(
+    config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, workers, outcome = outcome_of(config)
+    (Path(config.run_dir) / "clients.parquet").write_bytes(b"PAR1")
+    summary = results.write(folder, workers.blueprint, outcome)
+    assert read_summary(folder) == summary
+    assert FILE not in folder.names()
+    warning = capsys.readouterr().err
+    assert len(warning.splitlines()) == 1
+    assert warning.startswith(f"warning: {FILE} was not written (SettingError: ")
+    assert f"fedra-ray report {folder}" in warning
+
+
+def test_a_folder_that_takes_no_page_leaves_the_run_to_be_finished(config: ExperimentConfig) -> None:
+    folder, workers, outcome = outcome_of(config)
+    (Path(config.run_dir) / FILE).mkdir()
+    (Path(config.run_dir) / FILE / "full").touch()
+    with pytest.raises(RunFailedError, match=FILE):
+        results.write(folder, workers.blueprint, outcome)
+    assert read_summary(folder) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedra_ray.cli.verbs import main
+from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, WatchConfig
 from fedra_ray.federation.messages import Score

@@ -39,7 +39,7 @@ def test_the_same_run_twice_is_refused(several_runs: dict[str, Run]) -> None:
 
 def test_settings_are_told_by_name_and_value() -> None:
     own, other = {"a": 1, "b": "x", "c": None}, {"a": 1, "b": "y"}
-    assert apart(own, [own, other], ["c"]) == ['b="x"']
+    assert apart(own, [own, other], ["c"]) == ["b=x"]
 
 
 def test_the_interval_is_student_s() -> None:

@@ -1,12 +1,23 @@
+"""`fedra-ray run`: what it refuses, what it prints, and runs that start from the config.yaml of another."""
+
+import html
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from fedra_ray.cli.verbs import VERBS, main
+from fedra_ray import run_local
+from fedra_ray.cli.main import main
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.run_dir.claim import prepare
+from fedra_ray.run_dir.folder import Folder
 
 
 @pytest.fixture
@@ -76,18 +87,6 @@ def test_an_address_without_a_cluster_is_refused_within_seconds(overrides: list[
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_verb_is_refused_with_the_known_ones(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["tune"]) == 2
-    assert ", ".join(VERBS) in capfd.readouterr().err
-
-
-def test_help_names_every_verb_with_a_line_and_loads_nothing_heavy() -> None:
-    code = "import sys; from fedra_ray.cli.verbs import VERBS, main; main(['--help']); print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "run        Run an experiment" in result.stdout
-    assert result.stdout.endswith("False\n")
-
-
 def test_the_command_runs_from_any_folder_and_says_what_a_person_expects(overrides: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fedra_ray", *overrides, "method=inclusivefl", "runtime.max_actors=1"]
     environment = {**os.environ, "COLUMNS": "100"}
@@ -100,3 +99,63 @@ def test_the_command_runs_from_any_folder_and_says_what_a_person_expects(overrid
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert any("mean" in line and f"{summary['mean_accuracy']:.2%}" in line for line in lines)
     assert lines[-1] == f"results in {tmp_path / 'run'}"
+
+
+def adapter(run_dir: Path) -> bytes:
+    return (run_dir / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(make_config: Callable[[Path], ExperimentConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two rounds; tests do not change it."""
+    config = make_config(tmp_path_factory.mktemp("finished") / "run, of mine")
+    config.fleet.devices, config.fleet.memory_mb = ["phone"], [4.0, 0.6]
+    run_local(config)
+    return Path(config.run_dir)
+
+
+def test_a_run_is_repeated_from_its_own_configuration_bit_for_bit(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedra_ray.cli.run.start", run_local)
+    assert main(["run", "--config", f"{finished}/config.yaml", f"run_dir={tmp_path / 'again'}"]) == 0
+    assert adapter(tmp_path / "again") == adapter(finished)
+    assert main([f"run_dir={tmp_path / 'other'}", "seed=1", f"--config=file://{quote(str(finished))}/config.yaml"]) == 0
+    assert adapter(tmp_path / "other") != adapter(finished)
+
+
+def test_a_repeated_run_without_a_folder_of_its_own_gets_a_new_one(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedra_ray.cli.run.start", run_local)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--config", f"{finished}/config.yaml"]) == 0
+    (again,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"fedra-\d{8}-\d{6}", again.name)
+    assert adapter(again) == adapter(finished)
+
+
+def test_the_command_of_a_page_repeats_its_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fedra_ray.cli.run.start", run_local)
+    page = (finished / "report.html").read_text()
+    (command,) = re.findall(r'<pre class="command"><code>fedra-ray (.*)</code></pre>', page)
+    assert main(shlex.split(html.unescape(command))) == 0
+    assert adapter(finished.with_name("run, of mine-again")) == adapter(finished)
+
+
+def test_an_unfinished_run_is_resumed_by_the_command_that_status_shows(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fedra_ray.cli.run.start", run_local)
+    prepare(Folder(config.run_dir), config)
+    assert main(["status", config.run_dir]) == 0
+    (command,) = re.findall("to start it: fedra-ray (.*)", capsys.readouterr().out)
+    assert main(shlex.split(command)) == 0
+    assert (Path(config.run_dir) / "summary.json").exists()
+
+
+def test_multirun_and_config_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--multirun", "--config", "runs/first/config.yaml", "seed=0,1"]) == 2
+    assert capsys.readouterr().err == "error: --config=runs/first/config.yaml: does not go with --multirun; use sweep\n"

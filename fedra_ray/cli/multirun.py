@@ -1,0 +1,44 @@
+"""Hydra's own way through a grid: one run after another, on this machine, in the folders that Hydra names."""
+
+import sys
+from typing import cast
+
+from fedra_ray.cli.ending import exit_code
+from fedra_ray.cli.run import start
+from fedra_ray.config.checks import check
+from fedra_ray.config.paths import conf_dir
+from fedra_ray.config.schema import ExperimentConfig
+
+_FIRST_SIGNAL = 130  # exit codes from here on say that a signal has ended a run
+_RUN_DIR = "run_dir=${hydra:runtime.output_dir}/run"
+
+
+def multirun(overrides: list[str]) -> None:
+    """Run every combination of the overrides' values; a run that fails does not keep the next ones from starting.
+
+    Raises:
+        SystemExit: with the highest exit code of the runs, if one did not end well; an interruption ends all of them.
+    """
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig, OmegaConf
+
+    codes = [0]
+
+    def carry_out(composed: DictConfig) -> None:
+        config = cast(ExperimentConfig, OmegaConf.to_object(composed))
+        check(config)
+        start(config)
+
+    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    def task(composed: DictConfig) -> None:
+        codes.append(exit_code(lambda: carry_out(composed)))
+        if codes[-1] >= _FIRST_SIGNAL:
+            raise SystemExit(codes[-1])
+
+    ConfigStore.instance().store("config_schema", node=ExperimentConfig)
+    own = [] if any(override.startswith("run_dir=") for override in overrides) else [_RUN_DIR]
+    sys.argv = [sys.argv[0], "--multirun", *overrides, *own]
+    task()
+    if max(codes):
+        raise SystemExit(max(codes))

@@ -1,0 +1,34 @@
+r"""Decode and resize a data set once, into Parquet shards.
+
+Runs read the shards, with dataset=parquet, in place of the original files. The
+work is done in parallel, and the same command resumes it. out is a folder or a URI
+of pyarrow.fs; format=png keeps every bit. The other settings are dataset.*,
+image_size, quality, shard_images, group_images and address.
+
+  fedra-ray prepare dataset=domainnet dataset.root=/data/DomainNet \
+      out=/data/domainnet-224
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from fedra_ray.cli.choices import choices
+from fedra_ray.cli.compose import compose
+from fedra_ray.runtime.environment import declare
+
+OPERANDS = ("SETTING=VALUE", "settings, as above")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options of the verb: it has none, and says which data sets there are."""
+    parser.epilog = choices({"dataset": None})
+
+
+def carry_out(settings: list[str], options: Namespace) -> None:
+    """Write the shards that are missing, and the manifest."""
+    from fedra_ray.data.prepare.shards import PrepareConfig
+
+    config = compose("prepare", PrepareConfig, settings)
+    declare(config.address)
+    from fedra_ray.runtime.preparation import prepare_dataset
+
+    prepare_dataset(config)

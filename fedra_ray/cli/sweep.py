@@ -1,0 +1,49 @@
+"""Run a grid of experiments as one job, several at a time.
+
+A setting with several values, separated by commas, varies: there is a run for
+every combination; the settings are those of `fedra-ray run`. run_dir names the
+folder of the sweep, in which every run has a folder of its own and results.parquet
+has one row per run. The same command with the same run_dir does what is left to
+do; a run that fails takes no other with it. sweep.parallel says how many run at
+once; without it, that follows from the room in the cluster.
+
+  fedra-ray sweep method=fedra,depthfl seed=0,1,2 run_dir=sweeps/mine
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from fedra_ray.cli.compose import add_config_option
+from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.runtime.environment import declare
+
+OPERANDS = ("SETTING=VALUES", "settings; the values of one that varies are separated by commas")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    add_config_option(parser)
+
+
+def composed(settings: list[str], options: Namespace) -> list[ExperimentConfig]:
+    """The checked configurations of all runs.
+
+    Raises:
+        SettingError: for the first setting of any run that cannot work.
+    """
+    from fedra_ray.cli.grid import compose_grid
+
+    return [run.config for run in compose_grid(settings, options.config).runs]
+
+
+def carry_out(settings: list[str], options: Namespace) -> None:
+    """Run every experiment of the grid that has not finished yet."""
+    from fedra_ray.cli.grid import compose_grid
+
+    grid = compose_grid(settings, options.config)
+    declare(grid.runs[0].config.runtime.address)
+    from fedra_ray.runtime.sweep import Sweep
+
+    failed = sum(result.error is not None for result in Sweep(grid).run())
+    if failed:
+        raise RunFailedError(f"{failed} of {len(grid.runs)} runs failed; the same command tries them again")
