@@ -60,7 +60,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     for number in range(done.round + 1, config.rounds + 1):
         watch, state = Stopwatch(), done.state
         with watch("allocation"):
-            drawn = draw_round(method, fleet, config.seed, number)
+            drawn = draw_round(method, fleet, config.seed, number, state)
             tasks = client_tasks(blueprint, method, drawn, sizes)
             seconds = simulated_seconds(config, layout, blueprint.cost, fleet, tasks, sizes)
             responses = respond(config.fleet, drawn.cohort, config.seed, number, seconds)

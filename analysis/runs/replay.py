@@ -63,7 +63,7 @@ class Replay:
 
     def tasks(self, number: int) -> list[ClientTask]:
         """What the clients of a round are asked to do, drawn as the run draws it."""
-        drawn = draw_round(self.method, self.blueprint.fleet(), self.run.config.seed, number)
+        drawn = draw_round(self.method, self.blueprint.fleet(), self.run.config.seed, number, self.state(number - 1))
         return client_tasks(self.blueprint, self.method, drawn, self.blueprint.division().sizes())
 
     def train(self, tasks: Iterable[ClientTask], number: int) -> list[ClientUpdate]:

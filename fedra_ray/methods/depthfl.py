@@ -10,6 +10,7 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.allocation import Matrix, prefix
+from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.method import Method, Problem
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class DepthFL(Method):
         self._check_exits(exits)
         self.head_names = tuple(self.exits.values()) + ("head",) * shared_head
 
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix(depths, self.num_layers)
 
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.allocation import Matrix, prefix
+from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.method import Method, Problem
 
 
@@ -19,5 +20,5 @@ class Exclusive(Method):
     def eligible(self, depth: int) -> bool:
         return depth >= self.num_layers
 
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix(depths, self.num_layers)

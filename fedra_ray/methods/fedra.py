@@ -6,9 +6,11 @@ import numpy as np
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
+from fedra_ray.federation.allocation import Matrix
+from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.method import Method, Problem
 
-DRAWS: dict[str, Callable[[list[int], int, np.random.Generator], allocation.Matrix]] = {
+DRAWS: dict[str, Callable[[list[int], int, np.random.Generator], Matrix]] = {
     "uniform": allocation.uniform,
     "covering": allocation.covering,
     "balanced": allocation.balanced,
@@ -37,13 +39,13 @@ class FedRA(Method):
             )
         self.draw = draw
 
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> allocation.Matrix:
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         try:
             return DRAWS[self.draw](depths, self.num_layers, rng)
         except ValueError as error:
             raise _too_shallow(str(error), self.draw) from error
 
-    def coverage(self, depths: list[int], matrix: allocation.Matrix) -> allocation.Coverage:
+    def coverage(self, depths: list[int], matrix: Matrix) -> allocation.Coverage:
         if self.draw == "uniform":
             return allocation.Coverage(*allocation.expected_uncovered(depths, self.num_layers))
         if self.draw == "covering":

@@ -30,7 +30,7 @@ class InclusiveFL(Method):
             raise SettingError("method.options.momentum", momentum, "must be between 0 and 1")
         self.momentum = momentum
 
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix(depths, self.num_layers)
 
     def group(self, layers: Sequence[int]) -> int:

@@ -79,12 +79,14 @@ class Method(ABC):
     # Who trains what: called by the server.
 
     @abstractmethod
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         """The allocation matrix of a cohort: bool (clients, layers), true where a client trains a layer.
 
         Args:
             depths: How many blocks each client can hold.
             rng: Of the round; the only source of randomness.
+            state: Of the server before the round, for methods that learn whom to give what; None where a round is
+                planned that no run has come to.
         """
 
     def eligible(self, depth: int) -> bool:

@@ -37,8 +37,8 @@ class Wrapper(Method):
         self.extra_names = inner.extra_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
 
-    def allocate(self, depths: list[int], rng: np.random.Generator) -> Matrix:
-        return self.inner.allocate(depths, rng)
+    def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
+        return self.inner.allocate(depths, rng, state)
 
     def eligible(self, depth: int) -> bool:
         return self.inner.eligible(depth)
