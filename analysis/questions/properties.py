@@ -1,6 +1,6 @@
 """Measures, without any federated run, whether the embedded benchmark can tell methods for sub-models apart.
 
-python -m analysis.properties --backbone glyph_vit --out properties.json
+python -m analysis.questions.properties --backbone glyph_vit --out properties.json
 
 Five questions, each with the answer that the benchmark needs:
   depth: is a linear probe after the first quarter of the blocks at least 20 points below one after all of them?

@@ -1,6 +1,6 @@
 """Print the accuracy of finished runs beside what papers report for the same method.
 
-    python -m analysis.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
+    python -m analysis.questions.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
 
 Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
 where the paper's data set, backbone, method and fleet are the run's; its difference is the measured mean minus its own.
@@ -209,7 +209,7 @@ def _shares(depths: list[int]) -> dict[int, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables; returns the exit code: 0 done, 2 a directory that is not one of a finished run."""
     cells, _ = read_published()
-    parser = argparse.ArgumentParser(prog="python -m analysis.table", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
     parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")

@@ -1,7 +1,6 @@
 """Runs as the analyses read them: from run directories, local or URIs, without touching them."""
 
 import argparse
-import dataclasses
 import io
 import json
 import math
@@ -20,10 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from safetensors.numpy import load
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.report.names import method_label
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, SUMMARY, flat
+from fedra_ray.run_dir.claim import CONFIG, SUMMARY
 from fedra_ray.run_dir.folder import Folder
 
 R = TypeVar("R")
@@ -53,7 +52,7 @@ class Run:
     @property
     def label(self) -> str:
         """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-        return method_label(dict(flat(dataclasses.asdict(self.config))))
+        return experiment_label(self.config)
 
     @property
     def fleet(self) -> str:

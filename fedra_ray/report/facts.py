@@ -9,7 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.report.names import method_label
+from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir.claim import CONFIG, SETTING, SUMMARY, flat, read_summary, reading
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import Row, read_table

@@ -7,8 +7,9 @@ from statistics import mean, median
 import yaml
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, PARTITION, SETTING, SUMMARY, read_summary, reading
+from fedra_ray.run_dir.claim import CONFIG, PARTITION, SETTING, SUMMARY, flat, read_summary, reading
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import Row, hours, read_table, times
 
@@ -25,7 +26,7 @@ class Status:
 
     Attributes:
         run_dir: Its folder.
-        method: Name of its method.
+        method: Label of its method.
         backbone: Name of its backbone.
         dataset: Name of its data set.
         state: finished, not finished, or not started.
@@ -81,7 +82,8 @@ def where(folder: Folder) -> Status:
     with reading(folder, CONFIG):
         config = yaml.safe_load(folder.read(CONFIG) or b"")
         rounds = int(config["rounds"])
-        method, backbone, dataset = (str(config[part]["name"]) for part in ("method", "backbone", "dataset"))
+        backbone, dataset = (str(config[part]["name"]) for part in ("backbone", "dataset"))
+        method = method_label(dict(flat(config)))
     with reading(folder, SUMMARY):
         finished = read_summary(folder) is not None
     with reading(folder, checkpoint.FOLDER):

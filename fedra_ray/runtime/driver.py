@@ -7,6 +7,7 @@ import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.methods.draw import allocate
@@ -130,7 +131,7 @@ def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:
     fleet = blueprint.fleet()
     drawn = "drawn from " if config.fleet.dynamic else ""
     return (
-        f"{config.method.name} with {config.backbone.name} on {config.dataset.name}: {fleet.size} clients "
+        f"{experiment_label(config)} with {config.backbone.name} on {config.dataset.name}: {fleet.size} clients "
         f"({config.partition.name}), {fleet.cohort_size} a round, depths {drawn}{config.fleet.depths}, "
         f"{len(specs)} client actors"
     )

@@ -50,7 +50,7 @@ class Display:
     def summary(self, summary: dict[str, Any], run_dir: str) -> None:
         """Print the accuracy per domain and the mean, then where the results are."""
         title = (
-            f"{summary['method']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
+            f"{summary['label']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
         )
         table = Table("domain", title=title)
         table.add_column("top-1", justify="right")

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import one_line
+from fedra_ray.config.labels import experiment_label
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.report.facts import read
@@ -45,6 +46,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
     summary = {
         "method": blueprint.config.method.name,
+        "label": experiment_label(blueprint.config),
         "dataset": blueprint.config.dataset.name,
         "backbone": blueprint.config.backbone.name,
         "seed": blueprint.config.seed,

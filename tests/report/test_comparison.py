@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.labels import method_label
 from fedra_ray.report.comparison import Measure, boards, compare
 from fedra_ray.report.facts import Facts
-from fedra_ray.report.names import method_label
 
 
 @pytest.fixture
