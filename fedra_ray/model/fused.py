@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
+from fedra_ray.model.kernels import attend, gelu_gradient
 from fedra_ray.model.lora import LoraLinear
 
 from timm.layers import Attention, Mlp  # isort: skip
@@ -124,7 +125,7 @@ class _Lora(torch.autograd.Function):
                 input_gradient = _masked(input_gradient, kept.view(input_gradient.shape))
             input_gradient.addmm_(rows, weight)
             if before_gelu is not None:
-                input_gradient = torch.ops.aten.gelu_backward(input_gradient, before_gelu)
+                input_gradient = gelu_gradient(input_gradient, before_gelu)
             input_gradient = input_gradient.view(*gradient.shape[:-1], -1)
         return input_gradient, None, None, None, a_gradient, b_gradient, None, None
 
@@ -164,69 +165,7 @@ class FusedAttention(nn.Module):
         """Map (images, tokens, width) to the same shape, or to that of the first token alone, (images, 1, width)."""
         if any(mask is not None and mask is not False for mask in masks.values()):
             raise NotImplementedError(f"masks in attention: {', '.join(masks)}")
-        run = _Attention.apply if tokens.device.type == "cpu" else _attention
-        return cast(Tensor, self.proj(run(tokens, self.qkv.weight, self.qkv.bias, self.num_heads, first)))
-
-
-def _project(tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> tuple[Tensor, ...]:
-    """Queries, of all tokens or the first alone, keys and values, each (images, heads, tokens, width / heads)."""
-    images, count, width = tokens.shape
-    if not first:
-        joint = functional.linear(tokens, weight, bias).view(images, count, 3, heads, -1)
-        return joint.permute(2, 0, 3, 1, 4).unbind()
-    query_bias, rest_bias = (None, None) if bias is None else bias.split((width, 2 * width))
-    queries = functional.linear(tokens[:, :1], weight[:width], query_bias).view(images, 1, heads, -1).transpose(1, 2)
-    rest = functional.linear(tokens, weight[width:], rest_bias).view(images, count, 2, heads, -1)
-    return queries, *rest.permute(2, 0, 3, 1, 4).unbind()
-
-
-def _attention(tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> Tensor:
-    """Attention before its output projection, by autograd: (images, tokens or 1, width)."""
-    queries, keys, values = _project(tokens, weight, bias, heads, first)
-    mixed = functional.scaled_dot_product_attention(queries, keys, values)
-    return mixed.transpose(1, 2).flatten(2)
-
-
-class _Attention(torch.autograd.Function):
-    """`_attention` on a processor, where gradients come out as the products with the frozen weights take them."""
-
-    @staticmethod
-    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: bool) -> Tensor:
-        parts = _project(tokens, weight, bias, heads, first)
-        mixed, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*parts)
-        ctx.save_for_backward(*parts, mixed, log_sum, weight)
-        return cast(Tensor, mixed.transpose(1, 2).flatten(2))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        *parts, mixed, log_sum, weight = ctx.saved_tensors
-        images, heads, count, _ = parts[1].shape
-        split = gradient.unflatten(2, (heads, -1)).transpose(1, 2)
-        if gradient.dtype == torch.bfloat16:
-            found = _attention_gradients(split, *parts)
-        else:
-            backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-            found = backward(split, *parts, mixed, log_sum, 0.0, False)
-        queries, keys, values = (part.transpose(1, 2).flatten(2).flatten(0, 1) for part in found)
-        query_weight, key_weight, value_weight = weight.chunk(3)
-        total = (keys @ key_weight).addmm_(values, value_weight)
-        if len(queries) == len(keys):
-            return total.addmm_(queries, query_weight).view(images, count, -1), None, None, None, None
-        total = total.view(images, count, -1)
-        total[:, 0].addmm_(queries, query_weight)
-        return total, None, None, None, None
-
-
-def _attention_gradients(gradient: Tensor, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of queries, keys and values (images, heads, tokens, width / heads) from plain products.
-
-    In bfloat16, torch's own backward pass on a processor takes three to six times as long.
-    """
-    scale = queries.shape[-1] ** -0.5
-    shares = torch.softmax((queries @ keys.transpose(-2, -1)).mul_(scale), -1)
-    scores = torch._softmax_backward_data(gradient @ values.transpose(-2, -1), shares, -1, shares.dtype).mul_(scale)
-    return scores @ keys, scores.transpose(-2, -1) @ queries, shares.transpose(-2, -1) @ gradient
+        return cast(Tensor, self.proj(attend(tokens, self.qkv.weight, self.qkv.bias, self.num_heads, first)))
 
 
 def fuse(block: nn.Module, noise: Noise) -> None:

@@ -12,6 +12,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.methods.draw import allocate
 from fedra_ray.model.backbone import FrozenWeights
+from fedra_ray.model.kernels import unavailable
 from fedra_ray.preflight import draw_up
 from fedra_ray.run_dir.claim import claim, prepare
 from fedra_ray.run_dir.folder import Folder
@@ -76,6 +77,8 @@ def _carry_out(draft: Draft, display: Display, writers: list[Writer]) -> dict[st
         specs = plan_slots(draft.layers, blueprint.num_layers, nodes(), runtime)
         prepare(draft.folder, blueprint.config)
         display.say(_opening(blueprint, specs))
+        if unavailable() is not None:
+            display.say(f"local steps take the plain way, which is slower: {unavailable()}")
         run = LiveRun(blueprint, ray.put(draft.weights), draft.layers, draft.folder, display.say)
         try:
             outcome = _follow(run, display, writers)

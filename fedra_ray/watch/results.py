@@ -14,6 +14,7 @@ from fedra_ray.config.errors import one_line
 from fedra_ray.config.labels import experiment_label
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.federation.shards import accuracies, mean_accuracy
+from fedra_ray.model.kernels import unavailable
 from fedra_ray.report.facts import read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
@@ -63,6 +64,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "simulated_hours": hours(rounds["simulated_s"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),
+        "kernels": unavailable() or "fused",  # of this process; client actors have the same version of torch
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
