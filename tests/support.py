@@ -5,12 +5,10 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
 DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
@@ -19,22 +17,6 @@ NICOPP = ("autumn", "dim", "grass", "outdoor", "rock", "water")
 SHAPES = ("aircraft carrier", "bicycle", "hot air balloon")
 #: Ways in which `write_tree` can spoil images.
 DAMAGE = ("truncated", "missing", "text")
-
-
-@dataclass
-class Given:
-    """Examples whose normalised images are given, instead of decoded."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    split: str = "test"
-    skipped: frozenset[tuple[str, str]] = frozenset()
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batches(self, order: Sequence[np.ndarray]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return ((self.images[positions], self.labels[positions]) for positions in order)
 
 
 def free_port() -> int:

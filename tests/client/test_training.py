@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import Given
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +14,7 @@ from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.methods.method import Method
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.testing.examples import Given
 
 CONFIG = TrainingConfig(lr=0.1, head_lr=0.2, momentum=0.9, weight_decay=0.05, batch_size=64, clip_norm=None)
 TASK = ClientTask(round=2, client=1, layers=(0, 2), heads=("head",), progress=0.5)

@@ -2,7 +2,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from support import Given
 from torch.nn import functional
 
 from fedra_ray.client.training import train_client
@@ -10,6 +9,7 @@ from fedra_ray.config.schema import BackboneConfig, TrainingConfig
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.testing.examples import Given
 
 Values = Callable[..., np.ndarray]
 

@@ -58,7 +58,7 @@ def alone(
 @pytest.fixture
 def faulty(config: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
     options = {"how": "kill", "marker": str(tmp_path / "killed")}
-    config.method = MethodConfig("faulty", "analysis.chaos.faulty.Faulty", options)
+    config.method = MethodConfig("faulty", "fedra_ray.testing.faulty.Faulty", options)
     return config
 
 
