@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedra_ray.api import Result, compose, run_experiment, run_local
+    from fedra_ray.api import Result, run_experiment, run_local
+    from fedra_ray.cli.compose import compose
     from fedra_ray.config.errors import RunFailedError, SettingError
     from fedra_ray.config.schema import ExperimentConfig
     from fedra_ray.data.dataset import Dataset
@@ -20,7 +21,7 @@ _HOMES = {
     "RunFailedError": "fedra_ray.config.errors",
     "SettingError": "fedra_ray.config.errors",
     "Wrapper": "fedra_ray.methods.wrapper",
-    "compose": "fedra_ray.api",
+    "compose": "fedra_ray.cli.compose",
     "run_experiment": "fedra_ray.api",
     "run_local": "fedra_ray.api",
 }

@@ -1,4 +1,4 @@
-"""Experiments from Python: compose a configuration, run it, and look at the result without reading files by hand."""
+"""Experiments from Python: run one, and look at its result without reading files by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 from safetensors.numpy import load
 
-from fedra_ray.cli.compose import compose_experiment
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.reports import Outcome, RoundReport
@@ -62,15 +61,6 @@ class Result:
         if content is None:
             raise RunFailedError(f"{self.run_dir} has no adapter")
         return load(content)
-
-
-def compose(*overrides: str) -> ExperimentConfig:
-    """The configuration that the command line makes of these settings, for example `"method=depthfl", "rounds=10"`.
-
-    Raises:
-        SettingError: for an unknown setting or choice, or a value of the wrong type.
-    """
-    return compose_experiment(list(overrides))
 
 
 def run_experiment(config: ExperimentConfig) -> Result:

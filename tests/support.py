@@ -5,12 +5,10 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from PIL import Image, ImageDraw
 
@@ -22,7 +20,6 @@ from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Missing, RoundReport, layer_holders, mean_loss
 from fedra_ray.methods.local import LocalRound
-from fedra_ray.model.submodel import Batch
 from fedra_ray.run_dir.records import Records
 
 DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
@@ -31,22 +28,6 @@ NICOPP = ("autumn", "dim", "grass", "outdoor", "rock", "water")
 SHAPES = ("aircraft carrier", "bicycle", "hot air balloon")
 #: Ways in which `write_tree` can spoil images.
 DAMAGE = ("truncated", "missing", "text")
-
-
-@dataclass
-class Given:
-    """Examples whose normalised images are given, instead of decoded."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    split: str = "test"
-    skipped: frozenset[tuple[str, str]] = frozenset()
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batches(self, order: Sequence[np.ndarray]) -> Iterator[Batch]:
-        return (Batch(self.images[positions], self.labels[positions]) for positions in order)
 
 
 def shipped_method(name: str, **options: object) -> MethodConfig:

@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem
 from safetensors.torch import save_file
 from support import DOMAINNET, running, write_domainnet, write_nicopp
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.client.host import ClientHost
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig, ExperimentConfig
@@ -56,7 +56,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def composed(trees: Path, name: str, *overrides: str) -> ExperimentConfig:
     """The experiment on the miniature tree and the small backbone of its kind."""
-    config = compose("config", ExperimentConfig, [f"experiment=paper/{name}", "rounds=1", *overrides])
+    config = compose_named("config", ExperimentConfig, [f"experiment=paper/{name}", "rounds=1", *overrides])
     config.dataset.root, config.dataset.on_error = str(trees / config.dataset.name), "skip"
     kind = config.backbone.name.removesuffix("_b16")
     config.backbone.model, config.backbone.model_args = SMALL[kind].model, SMALL[kind].model_args

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_experiment import InProcess, finish, restarted, table
+from in_process import InProcess, finish, restarted, table
 
 from fedra_ray.config.schema import ExperimentConfig, OptimizerConfig
 from fedra_ray.methods.scaffold import CONTROL

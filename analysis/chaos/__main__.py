@@ -89,8 +89,8 @@ def matrix(folder: Path, names: list[str], settings: list[str], layers: int) -> 
 
 def faulty(layers: int, marker: Path | None = None) -> list[str]:
     """Settings of the method in which clients meet faults; without a marker, on every attempt."""
-    options = [f"+method.options.layers={layers}", *([f"+method.options.marker={marker}"] if marker else [])]
-    return ["method.name=faulty", "method.target=analysis.chaos.faulty.Faulty", "+method.options.how=none", *options]
+    options = [f"+method.options.depth={layers}", *([f"+method.options.marker={marker}"] if marker else [])]
+    return ["method.name=faulty", "method.target=fedra_ray.testing.faulty.Faulty", "+method.options.how=none", *options]
 
 
 def undisturbed(run_dir: Path, settings: list[str]) -> bytes:

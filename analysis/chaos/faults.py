@@ -21,7 +21,7 @@ class Fault:
     Attributes:
         harm: Does it, once the run has started.
         outcome: What has to come of it, in words.
-        how: Fault of `faulty.Faulty` that one client meets; none if the harm comes from outside.
+        how: Fault of `fedra_ray.testing.faulty` that one client meets; none if the harm comes from outside.
         always: Whether the client meets it on every attempt, and is dropped.
         nodes: Worker nodes of a cluster beside the head; 0 for a run with a private Ray.
         ends: Whether the run ends by the harm, and is taken up again by the same command.

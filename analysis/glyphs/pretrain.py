@@ -30,7 +30,7 @@ from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
 
 from timm.layers import build_sincos2d_pos_embed  # isort: skip
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.errors import SettingError
 from fedra_ray.model.backbone import create_model
 
@@ -302,7 +302,7 @@ def _report(run: _Run, loss: float, held: tuple[Tensor, Tensor]) -> str:
 def main(overrides: list[str]) -> int:
     """Command line; returns the exit code, 2 for a setting that cannot work."""
     try:
-        pretrain(compose("pretrain", PretrainConfig, overrides, CONF))
+        pretrain(compose_named("pretrain", PretrainConfig, overrides, CONF))
     except SettingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -24,6 +24,15 @@ def add_config_option(parser: ArgumentParser) -> None:
     parser.add_argument(_OPTION, metavar="RUN_DIR/config.yaml", help="start from the settings of a run: a path or URI")
 
 
+def compose(*overrides: str) -> ExperimentConfig:
+    """The configuration that the command line makes of these settings, for example `"method=depthfl", "rounds=10"`.
+
+    Raises:
+        SettingError: for an unknown setting or choice, or a value of the wrong type.
+    """
+    return compose_experiment(list(overrides))
+
+
 def compose_experiment(overrides: list[str], config: str | None = None) -> ExperimentConfig:
     """An experiment, as `compose_as` has it."""
     return compose_as(ExperimentConfig, overrides, config)
@@ -41,10 +50,10 @@ def compose_as(schema: type[C], overrides: list[str], config: str | None = None)
         SettingError: for an unknown setting or option group, a value of the wrong type, or a file that is missing or
             not the configuration of a run.
     """
-    return compose("config", schema, overrides) if config is None else _recompose(config, schema, overrides)
+    return compose_named("config", schema, overrides) if config is None else _recompose(config, schema, overrides)
 
 
-def compose(name: str, schema: type[T], overrides: list[str], folder: Path | None = None) -> T:
+def compose_named(name: str, schema: type[T], overrides: list[str], folder: Path | None = None) -> T:
     """The configuration conf/NAME.yaml with overrides, as a plain dataclass.
 
     Args:

@@ -1,10 +1,10 @@
 """Hydra's own way through a grid: one run after another, on this machine, in the folders that Hydra names."""
 
 import sys
+from collections.abc import Callable
 from typing import cast
 
 from fedra_ray.cli.ending import exit_code
-from fedra_ray.cli.run import start
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import ExperimentConfig
@@ -13,8 +13,12 @@ _FIRST_SIGNAL = 130  # exit codes from here on say that a signal has ended a run
 _RUN_DIR = "run_dir=${hydra:runtime.output_dir}/run"
 
 
-def multirun(overrides: list[str]) -> None:
+def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) -> None:
     """Run every combination of the overrides' values; a run that fails does not keep the next ones from starting.
+
+    Args:
+        overrides: As on the command line; the values of a setting are separated by commas.
+        start: Runs one experiment.
 
     Raises:
         SystemExit: with the highest exit code of the runs, if one did not end well; an interruption ends all of them.

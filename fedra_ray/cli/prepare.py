@@ -12,7 +12,7 @@ image_size, quality, shard_images, group_images and address.
 from argparse import ArgumentParser, Namespace
 
 from fedra_ray.cli.choices import choices
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.runtime.environment import declare
 
 OPERANDS = ("SETTING=VALUE", "settings, as above")
@@ -27,7 +27,7 @@ def carry_out(settings: list[str], options: Namespace) -> None:
     """Write the shards that are missing, and the manifest."""
     from fedra_ray.data.prepare.shards import PrepareConfig
 
-    config = compose("prepare", PrepareConfig, settings)
+    config = compose_named("prepare", PrepareConfig, settings)
     declare(config.address)
     from fedra_ray.runtime.preparation import prepare_dataset
 

@@ -52,7 +52,7 @@ def carry_out(settings: list[str], options: Namespace) -> None:
 
         if options.config is not None:
             raise SettingError("--config", options.config, "does not go with --multirun; use sweep")
-        multirun(settings)
+        multirun(settings, start)
         return
     (config,) = composed(settings, options)
     start(config)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.cost.simulation import Simulation, simulate
@@ -27,7 +28,6 @@ from fedra_ray.methods.draw import draw_round
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build, input_size, normalisation
 from fedra_ray.model.stack import check_stack
-from fedra_ray.runtime.placement import gpu_share
 
 GIGABYTE = 10**9
 PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries

@@ -18,14 +18,14 @@ _PROBE_SECONDS = 10.0
 
 @contextmanager
 def connected(runtime: RuntimeConfig, slots: int) -> Iterator[None]:
-    """Connect to the configured cluster, and leave it at the end; a connection that is already there is used.
+    """Connect to the configured cluster, and disconnect at the end; a connection that exists already is used and kept.
 
-    A local instance declares enough CPUs for the actors that the configuration asks for: more of them than cores run
-    slower, but they must not wait for each other.
+    A local instance declares enough CPUs for all the actors that the configuration asks for: with more actors than
+    cores each is slower, but none must wait for another to end.
 
     Args:
-        runtime: Address and resources.
-        slots: How many client actors the configuration names; 0 to take what there is.
+        runtime: Address of the cluster, and what an actor reserves.
+        slots: How many client actors the configuration asks for; 0 to use the resources that there are.
 
     Raises:
         SettingError: if no cluster answers at the address.
@@ -44,7 +44,7 @@ def _connect(runtime: RuntimeConfig, slots: int) -> None:
     address = declare(runtime.address)
     if address == "local":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, of which the server takes its share
+        cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, because the server reserves a part of one
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR)
         return
     try:
@@ -57,18 +57,23 @@ def _connect(runtime: RuntimeConfig, slots: int) -> None:
 
 
 def _probe(address: str) -> None:
-    """Find out in seconds whether anything listens at host:port; Ray itself keeps trying for minutes."""
+    """Find out within seconds whether anything listens at host:port; Ray itself keeps trying for minutes.
+
+    Raises:
+        OSError: if nothing does.
+        ValueError: if the port is not a number.
+    """
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if separator:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
 def nodes() -> list[Node]:
-    """What the cluster's nodes have for client actors; the server's share is taken off this process's node."""
+    """What the cluster's living nodes offer to client actors; the server's share is taken off this process's node."""
     here = ray.get_runtime_context().get_node_id()
-    found = []
+    alive = []
     for node in ray.nodes():
         if node["Alive"]:
             cpus = node["Resources"].get("CPU", 0.0) - (SERVER_CPUS if node["NodeID"] == here else 0.0)
-            found.append(Node(cpus, node["Resources"].get("GPU", 0.0), node["Labels"].get("tier")))
-    return found
+            alive.append(Node(cpus, node["Resources"].get("GPU", 0.0), node["Labels"].get("tier")))
+    return alive

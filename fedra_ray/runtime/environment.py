@@ -7,26 +7,26 @@ _EVERYWHERE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-#: A private instance listens on the loopback address alone, and asks everybody for the user's token there.
+#: A private instance listens on the loopback address alone, and asks everyone who connects for the user's token.
 _LOCAL = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # where false, on any system, Ray takes the loopback address for its own
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # false makes Ray bind to the loopback address, on any system
     "RAY_AUTH_MODE": "token",
 }
 
 
 def declare(address: str | None) -> str:
-    """Set what Ray has to know before it is imported; what the user has set stays.
+    """Set the environment variables that Ray needs before it is imported; what the user has set is kept.
 
     Args:
-        address: Address of a cluster, local for a private instance, or null: the cluster of a job that this is part
-            of, or local.
+        address: Address of a cluster, `local` for a private instance, or None: the cluster whose job this process
+            belongs to, if there is one, else `local`.
 
     Returns:
-        The address that this means: local, auto, or that of a cluster.
+        The resolved address: `local`, `auto`, or that of a cluster.
     """
     if not sys.stdout.isatty():
         os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no control characters in logs
-    meant = address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
-    for name, value in (_EVERYWHERE | _LOCAL if meant == "local" else _EVERYWHERE).items():
+    resolved = address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
+    for name, value in (_EVERYWHERE | _LOCAL if resolved == "local" else _EVERYWHERE).items():
         os.environ.setdefault(name, value)
-    return meant
+    return resolved

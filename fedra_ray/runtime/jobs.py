@@ -1,4 +1,7 @@
-"""What the pool of client actors has to do at a time: jobs, which hand out work and take its results in any order."""
+"""The work of the client actors, as jobs: each hands out calls, and takes in their results in any order.
+
+A job starts nothing itself, and knows Ray by its errors alone; `SlotPool` makes the calls.
+"""
 
 from collections import deque
 from collections.abc import Mapping
@@ -21,17 +24,17 @@ class Work:
     """A call to be made of an actor.
 
     Attributes:
-        job: Whose it is.
+        job: The job that it is part of.
         call: Name of the actor's method.
-        arguments: Of the call.
-        what: Tasks or a shard: what the job needs to know when it has ended.
-        amount: How much work that is, in the unit of the job's pace.
+        arguments: Positional arguments of the method.
+        subject: The tasks or the shard that the call is about, for the job to know when the call has ended.
+        amount: How much work the call is, in the unit of the job's pace.
     """
 
     job: "Job"
     call: str
     arguments: tuple[Any, ...]
-    what: Any
+    subject: Any
     amount: int
 
 
@@ -45,10 +48,15 @@ class Job(Protocol):
         """Whether every result has arrived."""
 
     def offer(self, tier: int, slots: int) -> Work | None:
-        """What an idle actor of this tier, one of so many, does next."""
+        """The next call for an idle actor; None if there is none that it may take.
+
+        Args:
+            tier: The most layers that the actor takes.
+            slots: How many actors there are.
+        """
 
     def accept(self, work: Work, result: Any) -> None:
-        """Take in how a call has ended: its result, or an error of Ray's as a value.
+        """Take in how a call has ended: its result, or a `RayError` as a value.
 
         Raises:
             RunFailedError: if the run cannot be completed.
@@ -56,13 +64,21 @@ class Job(Protocol):
 
 
 class TrainingJob:
-    """Local training of a cohort, longest first.
+    """Local training of a cohort, longest tasks first.
 
-    A client whose actor died, hung or raised is trained again, with the same result: alone, because one that kills
-    its actor must not take others with it again. A client that fails on every attempt is answered by its failure.
+    A client whose actor died or hung, or whose training raised, is trained again, with the same result: alone, because
+    a client that kills its actor must not take others with it again. The answer of a client that fails on every attempt
+    is its failure.
+
+    Args:
+        tasks: One task for every client of the cohort that answers.
+        values: Reference to what the clients start from; handed to every call as it is.
+        pace: Of training calls; its unit is layers times images.
+        most: The most clients of a call; None for no bound.
+        max_attempts: How often a client is tried, at least 1.
 
     Attributes:
-        parts: What has arrived and nobody has taken yet.
+        parts: Results that have arrived and that nobody has taken yet.
     """
 
     def __init__(
@@ -76,9 +92,12 @@ class TrainingJob:
     ) -> None:
         self.pace = pace
         self.parts: deque[PartialRound] = deque()
-        self._sent, self._kept = sent, kept
-        self._most, self._max_attempts = most, max_attempts
-        self._queue, self._again = longest_first(tasks), list[ClientTask]()
+        self._sent = sent
+        self._kept = kept
+        self._most = most
+        self._max_attempts = max_attempts
+        self._queue = longest_first(tasks)
+        self._again: list[ClientTask] = []
         self._attempts = {task.client: 1 for task in tasks}
         self._total = sum(task.work for task in tasks)
         self._open = 0
@@ -107,7 +126,7 @@ class TrainingJob:
         if isinstance(result, RayTaskError) and isinstance(result.cause, RunFailedError):
             raise result.cause
         if isinstance(result, RayError):
-            result = PartialRound(failures=[ClientFailure(task, str(result)) for task in work.what])
+            result = PartialRound(failures=[ClientFailure(task, str(result)) for task in work.subject])
         final = []
         for failure in result.failures:
             client = failure.task.client
@@ -121,14 +140,23 @@ class TrainingJob:
 
 
 class EvaluationJob:
-    """Scores of a global adapter; a shard whose actor died or hung is scored again."""
+    """Scores of a global adapter; a shard whose actor died or hung is scored again.
+
+    Args:
+        shards: The parts of the data, in the order of their domains.
+        values: Reference to what is evaluated; handed to every call as it is.
+        pace: Of evaluation calls; its unit is images.
+        max_attempts: How often a shard is tried on average before the evaluation is given up.
+    """
 
     def __init__(self, shards: list[Shard], values: ray.ObjectRef, pace: Pace, max_attempts: int) -> None:
         self.pace = pace
-        self._shards, self._values = shards, values
+        self._shards = shards
+        self._values = values
         self._queue = [*reversed(shards)]
         self._scores: dict[Shard, Score] = {}
-        self._failures, self._most_failures = 0, max_attempts * len(shards)
+        self._failures = 0
+        self._most_failures = max_attempts * len(shards)
 
     @property
     def done(self) -> bool:
@@ -147,10 +175,10 @@ class EvaluationJob:
             self._failures += 1
             if self._failures == self._most_failures:
                 raise RunFailedError(f"the evaluation failed {self._failures} times, the last time with: {result}")
-            self._queue.append(work.what)
+            self._queue.append(work.subject)
             return
-        self._scores[work.what] = result
+        self._scores[work.subject] = result
 
     def scores(self) -> list[Score]:
-        """A score a domain, once it is done."""
+        """One score per domain, once the job is done."""
         return total_scores([self._scores[shard] for shard in self._shards])

@@ -1,4 +1,4 @@
-"""What a running experiment tells Prometheus, through Ray: cluster/grafana has a dashboard of it."""
+"""Metrics of a running experiment for Prometheus, exported by Ray; cluster/grafana has a dashboard for them."""
 
 from ray.util.metrics import Counter, Gauge
 
@@ -7,10 +7,10 @@ from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import accuracies
 
 _RUN = ("run",)
-#: Name, description and tags besides the run. Ray exports them as ray_NAME, and counters as ray_NAME_total.
+#: Description and tags (beside `run`) by name. Ray exports a gauge as ray_NAME, and a counter as ray_NAME_total.
 GAUGES = {
-    "fedra_round": ("Rounds that are finished", ()),
-    "fedra_rounds": ("Rounds that are planned", ()),
+    "fedra_round": ("Finished rounds", ()),
+    "fedra_rounds": ("Planned rounds", ()),
     "fedra_loss": ("Mean training loss of the round", ()),
     "fedra_accuracy": ("Top-1 accuracy of the last evaluation, 0 to 1", ("domain",)),
     "fedra_phase_seconds": ("Wall time of the round by phase", ("phase",)),
@@ -20,35 +20,35 @@ GAUGES = {
 }
 COUNTERS = {
     "fedra_bytes": ("Bytes of adapters sent to and from clients", ("direction",)),
-    "fedra_retries": ("Further attempts at training clients", ()),
+    "fedra_retries": ("Attempts at training a client beyond the first", ()),
     "fedra_dropped_clients": ("Clients that were missing from a round's average", ()),
 }
 
 
 class Metrics:
-    """The metrics of one run, told apart by the tag `run`.
+    """The metrics of one run, which the tag `run` tells apart from others.
 
     Args:
-        run: Its run directory.
-        rounds: Rounds that are planned.
+        run: The run directory, as the value of that tag.
+        rounds: Number of planned rounds.
     """
 
     def __init__(self, run: str, rounds: int) -> None:
         self._gauges = {name: Gauge(name, text, _RUN + tags) for name, (text, tags) in GAUGES.items()}
         self._counters = {name: Counter(name, text, _RUN + tags) for name, (text, tags) in COUNTERS.items()}
-        self._run, self._rounds = run, rounds
+        self._run = run
+        self._rounds = rounds
         self._accuracy: dict[str, float] = {}
 
     def round(self, report: RoundReport, slots: int) -> None:
-        """Report a finished round.
+        """Export a finished round.
 
         Args:
             report: The round.
             slots: How many client actors carried it out.
         """
         self._set("fedra_round", report.round)
-        # Ray drops a metric that is not set for a while: one that keeps its value is set again
-        self._set("fedra_rounds", self._rounds)
+        self._set("fedra_rounds", self._rounds)  # again in every round: Ray forgets a value that is not set for a while
         self._set("fedra_loss", report.loss)
         self._accuracy |= accuracies(report.scores)
         for domain, accuracy in self._accuracy.items():

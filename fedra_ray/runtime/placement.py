@@ -1,7 +1,7 @@
 """Where work goes. Pure functions that return values; `SlotPool` carries them out.
 
-A *slot* is a client actor. Its *tier* is the largest number of layers that its clients hold; with GPUs, a tier that
-holds a part of the model reserves that part of a full slot's GPU share, which is how capacity is mimicked.
+A *slot* is a client actor. Its *tier* is the largest depth that its clients hold, as a number of layers; with GPUs, a
+tier that holds a part of the model reserves that part of a full slot's GPU share, which is how capacity is mimicked.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.federation.messages import ClientTask
 
 SERVER_CPUS = 0.1
@@ -21,7 +22,14 @@ _WORTHWHILE_SECONDS = 0.05  # of a call, which costs about a thousandth of a sec
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """A client actor to be: the most layers its clients hold, what it reserves, and the label of nodes it may be on."""
+    """A client actor to be started.
+
+    Attributes:
+        tier: The most layers that its clients hold.
+        num_cpus: CPUs that it reserves.
+        num_gpus: GPUs, or the share of one, that it reserves.
+        label: Value of the label `tier` that its node must have; None for any node.
+    """
 
     tier: int
     num_cpus: float
@@ -31,70 +39,73 @@ class SlotSpec:
 
 @dataclass(frozen=True)
 class Node:
-    """What a node of the cluster has for client actors, and its label `tier`."""
+    """What a node of the cluster offers to client actors.
+
+    Attributes:
+        cpus: Number of CPUs.
+        gpus: Number of GPUs.
+        label: Value of its label `tier`, if it has one.
+    """
 
     cpus: float
     gpus: float
     label: str | None = None
 
 
-def gpu_share(tier: int, num_layers: int, full: float) -> float:
-    """GPU share of a tier: tier / num_layers of a full slot's, rounded up to what Ray places well (1/k or whole)."""
-    wanted = full * tier / num_layers
-    if wanted == 0:
-        return 0.0
-    return 1 / math.floor(1 / wanted + 1e-9) if wanted < 1 else float(math.ceil(wanted - 1e-9))
-
-
-def plan_slots(layers: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig) -> list[SlotSpec]:
+def plan_slots(depths_held: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig) -> list[SlotSpec]:
     """The client actors that a cohort calls for on a cluster of these nodes.
 
-    The configuration may ask for a number of them, whether there is room or not; otherwise they fill the nodes.
-    Without GPUs every slot takes every client. With GPUs there is a tier for every share; after one slot of the
-    largest tier, each further slot goes to the tier with most work per slot. Labelled kinds of nodes are filled each
-    by itself, with the clients that belong there.
+    The configuration may ask for a number of actors, whether there is room for them or not; otherwise they fill the
+    nodes. Without GPUs every slot takes every client. With GPUs there is one tier for every GPU share; after one slot
+    of the largest tier, each further slot goes to the tier with the most work per slot. Each labelled kind of nodes is
+    filled by itself, with the clients that belong there.
 
     Args:
-        layers: How many layers each client of a cohort holds.
+        depths_held: How many layers each client of a cohort holds.
         num_layers: Layers of the full model.
-        nodes: The nodes that are there.
-        runtime: What an actor reserves, how many there may be, and which labels nodes have.
+        nodes: The nodes of the cluster.
+        runtime: What an actor reserves, how many actors there may be, and which labels nodes have.
 
     Raises:
-        SettingError: if the nodes lack what a slot needs and none is asked for, or no label is for the largest clients.
+        SettingError: if the nodes lack what a slot needs and no number of actors is asked for, or no label covers the
+            deepest clients.
     """
+    requested = requested_slots(len(depths_held), runtime)
     if runtime.tier_labels is None:
-        return _plan_kind(layers, num_layers, nodes, runtime, requested_slots(len(layers), runtime))
-    groups = by_label(layers, runtime.tier_labels)
-    requested = requested_slots(len(layers), runtime)
+        return _plan_kind(depths_held, num_layers, nodes, runtime, requested)
+    groups = by_label(depths_held, runtime.tier_labels)
     if requested and requested < len(groups):
         raise SettingError("runtime.max_actors", requested, f"must be at least {len(groups)}, one for every tier label")
     specs = []
     for label, group in groups.items():
-        kind = [node for node in nodes if node.label == label]
+        labelled = [node for node in nodes if node.label == label]
         # one each, and the rest in proportion to the work
-        limit = requested and 1 + (requested - len(groups)) * sum(group) // sum(layers)
-        specs += [replace(spec, label=label) for spec in _plan_kind(group, num_layers, kind, runtime, limit)]
+        limit = requested and 1 + (requested - len(groups)) * sum(group) // sum(depths_held)
+        specs += [replace(spec, label=label) for spec in _plan_kind(group, num_layers, labelled, runtime, limit)]
     return specs
 
 
-def by_label(layers: list[int], tier_labels: dict[int, str]) -> dict[str, list[int]]:
-    """Layer counts of a cohort by the label of the nodes that they are trained on.
+def by_label(depths_held: list[int], tier_labels: dict[int, str]) -> dict[str, list[int]]:
+    """The depths that a cohort's clients hold, grouped by the label of the nodes that train them.
+
+    Args:
+        depths_held: How many layers each client holds.
+        tier_labels: Label of the nodes for clients of at most so many layers.
 
     Raises:
-        SettingError: if no label is for the largest.
+        SettingError: if no label covers the deepest clients.
     """
     groups: dict[str, list[int]] = {}
-    for count in layers:
-        bounds = [bound for bound in tier_labels if count <= bound]
+    for depth in depths_held:
+        bounds = [bound for bound in tier_labels if depth <= bound]
         if not bounds:
-            raise SettingError("runtime.tier_labels", tier_labels, f"must have a label for clients of {count} layers")
-        groups.setdefault(tier_labels[min(bounds)], []).append(count)
+            raise SettingError("runtime.tier_labels", tier_labels, f"must have a label for clients of {depth} layers")
+        groups.setdefault(tier_labels[min(bounds)], []).append(depth)
     return groups
 
 
 def requested_slots(clients: int, runtime: RuntimeConfig) -> int:
-    """How many slots the configuration asks for, at most one a client; 0 if it leaves that to the resources."""
+    """How many slots the configuration asks for, at most one per client; 0 if it leaves that to the resources."""
     wanted = []
     if runtime.max_actors is not None:
         wanted.append(runtime.max_actors)
@@ -104,27 +115,32 @@ def requested_slots(clients: int, runtime: RuntimeConfig) -> int:
 
 
 def _plan_kind(
-    layers: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig, requested: int
+    depths_held: list[int], num_layers: int, nodes: list[Node], runtime: RuntimeConfig, requested: int
 ) -> list[SlotSpec]:
-    limit = min(requested or len(layers), len(layers))
+    """The slots on nodes of one kind: as many as requested, or, with 0, as many as there is room for."""
+    limit = min(requested or len(depths_held), len(depths_held))
     room = sum(int((node.cpus + 1e-9) / runtime.num_cpus) for node in nodes)
     if runtime.num_gpus == 0:
-        return [SlotSpec(max(layers), runtime.num_cpus, 0.0)] * (limit if requested else max(1, min(limit, room)))
+        count = limit if requested else max(1, min(limit, room))
+        return [SlotSpec(max(depths_held), runtime.num_cpus, 0.0)] * count
+    if requested:  # an autoscaler may still have to bring the nodes
+        return _plan_tiers(depths_held, num_layers, math.inf, runtime, limit)
     gpus = sum(node.gpus for node in nodes)
-    if requested:
-        gpus, room = math.inf, limit
-    if gpus < gpu_share(max(layers), num_layers, runtime.num_gpus):
+    if gpus < gpu_share(max(depths_held), num_layers, runtime.num_gpus):
         raise SettingError("runtime.num_gpus", runtime.num_gpus, f"the cluster has {gpus:g} GPUs for client actors")
-    return _plan_tiers(layers, num_layers, gpus, runtime, min(limit, room))
+    return _plan_tiers(depths_held, num_layers, gpus, runtime, min(limit, room))
 
 
-def _plan_tiers(layers: list[int], num_layers: int, gpus: float, runtime: RuntimeConfig, limit: int) -> list[SlotSpec]:
+def _plan_tiers(
+    depths_held: list[int], num_layers: int, gpus: float, runtime: RuntimeConfig, limit: int
+) -> list[SlotSpec]:
+    """At most `limit` slots on so many GPUs, one tier for every GPU share; at least one, of the largest tier."""
     tiers: dict[float, int] = {}
     work: Counter[float] = Counter()
-    for count in sorted(layers):
-        share = gpu_share(count, num_layers, runtime.num_gpus)
-        tiers[share] = count  # the largest of those with this share
-        work[share] += count
+    for depth in sorted(depths_held):
+        share = gpu_share(depth, num_layers, runtime.num_gpus)
+        tiers[share] = depth  # the largest of those with this share
+        work[share] += depth
     slots = Counter({max(tiers): 1})
     while slots.total() < limit:
         used = sum(share * number for share, number in slots.items())
@@ -136,7 +152,7 @@ def _plan_tiers(layers: list[int], num_layers: int, gpus: float, runtime: Runtim
 
 
 def longest_first(tasks: list[ClientTask]) -> list[ClientTask]:
-    """Tasks by falling work, then by client: the long ones must not come last."""
+    """Tasks by falling work, then by client number, so that no long one comes last and holds up the round."""
     return sorted(tasks, key=lambda task: (-task.work, task.client))
 
 
@@ -153,7 +169,10 @@ def next_batch(
         tier: The most layers that the slot takes.
         slots: How many slots there are.
         most: The most tasks of a batch; None for no bound.
-        least: Work below which a call would cost more than it is worth.
+        least: Work (layers times images) below which a call would cost more than it is worth.
+
+    Returns:
+        The batch, empty if no task fits the tier.
     """
     fitting = [task for task in queue if len(task.layers) <= tier]
     share = max(least, sum(task.work for task in fitting) / (2 * slots))
@@ -168,7 +187,7 @@ def next_batch(
 
 
 class Pace:
-    """How long a call may take before it counts as hanging, from how long the calls before it took.
+    """How long a call may take before it counts as hanging, estimated from the calls before it.
 
     Args:
         fixed: Seconds that the configuration allows instead; None to go by what was measured.
@@ -176,17 +195,19 @@ class Pace:
 
     def __init__(self, fixed: float | None) -> None:
         self._fixed = fixed
-        self._slowest = self._work = self._seconds = 0.0
+        self._slowest = 0.0  # seconds per unit of work
+        self._work = 0
+        self._seconds = 0.0
 
     def note(self, work: int, seconds: float) -> None:
-        """Take in a call that ended: its work, in any unit, and how long it took."""
+        """Learn from a call that has ended: its work, in any unit that stays the same, and its seconds."""
         self._slowest = max(self._slowest, seconds / work)
         self._work += work
         self._seconds += seconds
 
     @property
     def least(self) -> float:
-        """Work that takes as long as a call should at least take, for its overhead not to matter; 0 if unknown."""
+        """Work of the shortest call whose overhead does not matter; 0 before anything was measured."""
         return _WORTHWHILE_SECONDS * self._work / self._seconds if self._seconds else 0.0
 
     def limit(self, work: int) -> float:

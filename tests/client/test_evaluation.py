@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from support import Given
 from torch import Tensor
 
 from fedra_ray.client.evaluation import evaluate
@@ -14,6 +13,7 @@ from fedra_ray.federation.messages import Score
 from fedra_ray.methods.alllarge import AllLarge
 from fedra_ray.methods.method import Problem
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.testing.examples import Given
 
 LABELS = torch.tensor([0, 1, 2, 6, 3])
 TABLE = torch.tensor(

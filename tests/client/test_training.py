@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import Given
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.methods.local import LocalRound
 from fedra_ray.methods.method import Method, Problem
 from fedra_ray.model.submodel import Batch, SubModel
+from fedra_ray.testing.examples import Given
 
 CONFIG = TrainingConfig(lr=0.1, head_lr=0.2, momentum=0.9, weight_decay=0.05, batch_size=64, clip_norm=None)
 TASK = ClientTask(round=2, client=1, layers=(0, 2), named=("head",))

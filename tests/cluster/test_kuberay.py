@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.checks import check
 from fedra_ray.config.schema import ExperimentConfig, RuntimeConfig
 from fedra_ray.runtime.placement import SERVER_CPUS
@@ -173,7 +173,7 @@ def test_a_shell_passes_the_entrypoint_on_unchanged(entrypoint: str, tmp_path: P
 def test_entrypoint_is_an_experiment_whose_results_outlive_the_cluster(entrypoint: str) -> None:
     words = shlex.split(entrypoint)
     assert words[:3] == ["python", "-m", "fedra_ray"]
-    config = compose("config", ExperimentConfig, words[3:])
+    config = compose_named("config", ExperimentConfig, words[3:])
     check(config)
     assert "://" in config.run_dir
     assert config.runtime.num_gpus > 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import ExperimentConfig
@@ -31,7 +31,7 @@ TIMM = {
 
 
 def composed(*overrides: str) -> ExperimentConfig:
-    config = compose("config", ExperimentConfig, list(overrides))
+    config = compose_named("config", ExperimentConfig, list(overrides))
     check(config)
     return config
 

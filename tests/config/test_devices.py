@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import shipped_method
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.client.host import ClientHost
 from fedra_ray.config.checks import check
 from fedra_ray.config.devices import profiles, shipped, with_profiles
@@ -112,7 +112,7 @@ def test_a_profile_of_one_s_own_goes_before_the_shipped_one() -> None:
 def test_profiles_are_settings() -> None:
     tablet = "{tablet:{gflops:50,download_mbps:30,upload_mbps:5,memory_mb:3000}}"
     overrides = ["fleet.devices=[tablet,phone]", f"+fleet.profiles={tablet}"]
-    fleet = compose("config", ExperimentConfig, overrides).fleet
+    fleet = compose_named("config", ExperimentConfig, overrides).fleet
     assert fleet.profiles == {"tablet": DeviceConfig(50, 30, 5, 3000)}
     check(ExperimentConfig(fleet=fleet))
 
@@ -122,7 +122,7 @@ def test_profiles_are_settings() -> None:
 )
 def test_a_profile_with_other_numbers_is_refused(profile: str) -> None:
     with pytest.raises(SettingError, match=r"^\+fleet\.profiles=") as refusal:
-        compose("config", ExperimentConfig, [f"+fleet.profiles={{tablet:{profile}}}"])
+        compose_named("config", ExperimentConfig, [f"+fleet.profiles={{tablet:{profile}}}"])
     assert "\n" not in str(refusal.value)
 
 

@@ -233,7 +233,7 @@ def test_the_command_prints_a_plan_and_runs_nothing(
     ]
     assert main(["plan", *overrides, "plan.tflops=2", "plan.devices=3"]) == 0
     out = capfd.readouterr().out
-    assert "fedra with glyph_vit, 2 rounds" in out
+    assert "FedRA with glyph_vit, 2 rounds" in out
     assert "3 devices of 2 TFLOP/s" in out
     assert "fits 24 GB" in out
     assert "0.75 expected; at least one in 67% of rounds" in out

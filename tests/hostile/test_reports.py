@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
@@ -21,7 +21,7 @@ def test_what_the_system_refuses_ends_in_one_line(capfd: pytest.CaptureFixture[s
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_override_is_understood_or_refused(override: str) -> None:
     try:
-        config = compose("config", ExperimentConfig, [override])
+        config = compose_named("config", ExperimentConfig, [override])
     except SettingError:
         return
     assert isinstance(config, ExperimentConfig)

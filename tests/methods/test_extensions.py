@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_experiment import InProcess, finish
+from in_process import InProcess, finish
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from support import Given
 from torch.nn import functional
 
 from fedra_ray.client.training import train_client
@@ -17,6 +16,7 @@ from fedra_ray.methods.fedprox import FedProx
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Method, Problem
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.testing.examples import Given
 
 PLAIN = FedRA(Problem(4, (2,)))
 TASK = ClientTask(1, 0, (1, 3), ("head",))

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from support import Given, local_round
+from support import local_round
 
 from fedra_ray.client.training import train_client
 from fedra_ray.config.schema import BackboneConfig, TrainingConfig
@@ -12,6 +12,7 @@ from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.methods.method import Problem
 from fedra_ray.model.submodel import Batch, SubModel
+from fedra_ray.testing.examples import Given
 
 Values = Callable[..., np.ndarray]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import Given
 from torch.nn import functional
 
 from fedra_ray.client.training import train_client
@@ -18,6 +17,7 @@ from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Problem
 from fedra_ray.methods.scaffold import CONTROL, Scaffold
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.testing.examples import Given
 
 LR, STEPS, CLIENTS = 0.5, 3, 5
 METHOD = Scaffold(FedRA(Problem(4, (2,), num_clients=CLIENTS)))

@@ -146,7 +146,7 @@ def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
 def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
     config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options={"how": "raise"})
+    config.method = MethodConfig("faulty", target="fedra_ray.testing.faulty.Faulty", options={"how": "raise"})
     config.on_client_failure = "drop"
     summary = run_experiment(config)
     assert summary["dropped"] == {"1": 2}
@@ -158,7 +158,7 @@ def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
 def test_a_lost_client_ends_the_command_with_exit_code_1(
     config: ExperimentConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options={"how": "raise"})
+    config.method = MethodConfig("faulty", target="fedra_ray.testing.faulty.Faulty", options={"how": "raise"})
     assert exit_code(lambda: run_experiment(config)) == 1
     (message,) = capsys.readouterr().err.splitlines()
     assert "client 1 failed 3 times" in message

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.runtime.placement import (
     Node,
     SlotSpec,
     by_label,
-    gpu_share,
     longest_first,
     next_batch,
     plan_slots,
@@ -19,46 +19,16 @@ from fedra_ray.runtime.placement import (
 )
 
 
-def task(client: int, layers: int) -> ClientTask:
-    return ClientTask(1, client, tuple(range(layers)), ("head",))
+def task(client: int, depth: int) -> ClientTask:
+    return ClientTask(1, client, tuple(range(depth)), ("head",))
 
 
-def tasks(*layers: int) -> list[ClientTask]:
-    return [task(client, count) for client, count in enumerate(layers)]
+def tasks(*depths: int) -> list[ClientTask]:
+    return [task(client, depth) for client, depth in enumerate(depths)]
 
 
-@pytest.mark.parametrize(
-    ("tier", "full", "share"),
-    [
-        (12, 1.0, 1.0),
-        (8, 1.0, 1.0),
-        (6, 1.0, 1 / 2),
-        (5, 1.0, 1 / 2),
-        (4, 1.0, 1 / 3),
-        (3, 1.0, 1 / 4),
-        (12, 0.25, 1 / 4),
-        (3, 0.25, 1 / 16),
-        (1, 0.25, 1 / 48),
-        (12, 2.0, 2.0),
-        (9, 2.0, 2.0),
-        (6, 2.0, 1.0),
-        (3, 2.0, 1 / 2),
-        (12, 0.0, 0.0),
-    ],
-)
-def test_a_tier_reserves_its_part_of_a_full_slot(tier: int, full: float, share: float) -> None:
-    assert gpu_share(tier, 12, full) == share
-
-
-@given(st.integers(1, 48), st.integers(1, 48), st.sampled_from([1 / 8, 1 / 3, 0.5, 1.0, 2.0, 3.0]))
-def test_shares_are_enough_and_placeable(tier: int, num_layers: int, full: float) -> None:
-    tier = min(tier, num_layers)
-    share = gpu_share(tier, num_layers, full)
-    assert full * tier / num_layers <= share + 1e-9 <= full + 2e-9
-    if share < 1:
-        assert 1 / share == pytest.approx(round(1 / share))
-    else:
-        assert share == int(share)
+def clients(tasks: list[ClientTask]) -> list[int]:
+    return [task.client for task in tasks]
 
 
 @pytest.mark.parametrize(
@@ -95,14 +65,14 @@ def test_without_gpus_every_slot_takes_every_client(
 def test_one_gpu_holds_one_full_slot_or_its_parts() -> None:
     runtime = RuntimeConfig(num_gpus=1.0)
     assert plan_slots([12, 6, 3], 12, [Node(64, 1)], runtime) == [SlotSpec(12, 1.0, 1.0)]
-    found = plan_slots([12, 6, 3], 12, [Node(64, 2)], runtime)
-    assert sorted(spec.tier for spec in found) == [3, 6, 12]
-    assert [spec.num_gpus for spec in sorted(found, key=lambda spec: spec.tier)] == [1 / 4, 1 / 2, 1.0]
+    specs = plan_slots([12, 6, 3], 12, [Node(64, 2)], runtime)
+    assert sorted(spec.tier for spec in specs) == [3, 6, 12]
+    assert [spec.num_gpus for spec in sorted(specs, key=lambda spec: spec.tier)] == [1 / 4, 1 / 2, 1.0]
 
 
 def test_more_slots_go_to_the_tier_with_most_work() -> None:
-    found = plan_slots([6, 3, 3, 3, 3], 6, [Node(64, 3)], RuntimeConfig(num_gpus=1.0))
-    assert [spec.tier for spec in found] == [6, 3, 3, 3, 3]
+    specs = plan_slots([6, 3, 3, 3, 3], 6, [Node(64, 3)], RuntimeConfig(num_gpus=1.0))
+    assert [spec.tier for spec in specs] == [6, 3, 3, 3, 3]
 
 
 def test_too_few_gpus_are_refused() -> None:
@@ -112,33 +82,33 @@ def test_too_few_gpus_are_refused() -> None:
 
 
 @given(
-    layers=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    depths_held=st.lists(st.integers(1, 12), min_size=1, max_size=30),
     cpus=st.integers(1, 16),
     gpus=st.integers(1, 4),
     share=st.sampled_from([1.0, 1 / 2, 1 / 3, 1 / 5]),
 )
 @settings(max_examples=150)
-def test_slots_fit_the_cluster_and_the_clients(layers: list[int], cpus: int, gpus: int, share: float) -> None:
-    found = plan_slots(layers, 12, [Node(cpus, gpus)], RuntimeConfig(num_gpus=share))
-    assert 1 <= len(found) <= min(len(layers), cpus)
-    assert sum(spec.num_gpus for spec in found) <= gpus + 1e-6
-    assert max(spec.tier for spec in found) == max(layers)
-    assert all(spec.num_gpus == gpu_share(spec.tier, 12, share) for spec in found)
+def test_slots_fit_the_cluster_and_the_clients(depths_held: list[int], cpus: int, gpus: int, share: float) -> None:
+    specs = plan_slots(depths_held, 12, [Node(cpus, gpus)], RuntimeConfig(num_gpus=share))
+    assert 1 <= len(specs) <= min(len(depths_held), cpus)
+    assert sum(spec.num_gpus for spec in specs) <= gpus + 1e-6
+    assert max(spec.tier for spec in specs) == max(depths_held)
+    assert all(spec.num_gpus == gpu_share(spec.tier, 12, share) for spec in specs)
 
 
 @given(
-    layers=st.lists(st.integers(1, 12), min_size=1, max_size=30),
+    depths_held=st.lists(st.integers(1, 12), min_size=1, max_size=30),
     gpus=st.integers(0, 4),
     share=st.sampled_from([0.0, 1.0, 1 / 2, 1 / 5]),
     actors=st.integers(1, 8),
 )
 @settings(max_examples=150)
 def test_as_many_slots_as_are_asked_for_are_demanded_with_room_or_without(
-    layers: list[int], gpus: int, share: float, actors: int
+    depths_held: list[int], gpus: int, share: float, actors: int
 ) -> None:
-    found = plan_slots(layers, 12, [Node(1, gpus)], RuntimeConfig(num_gpus=share, max_actors=actors))
-    assert len(found) == min(len(layers), actors)
-    assert max(spec.tier for spec in found) == max(layers)
+    specs = plan_slots(depths_held, 12, [Node(1, gpus)], RuntimeConfig(num_gpus=share, max_actors=actors))
+    assert len(specs) == min(len(depths_held), actors)
+    assert max(spec.tier for spec in specs) == max(depths_held)
 
 
 def test_cpus_are_counted_node_by_node() -> None:
@@ -150,17 +120,17 @@ def test_cpus_are_counted_node_by_node() -> None:
 def test_labelled_kinds_of_nodes_take_the_clients_that_belong_there() -> None:
     nodes = [Node(2, 0, "small"), Node(1, 0, "large"), Node(8, 0)]
     runtime = RuntimeConfig(tier_labels={4: "small", 12: "large"})
-    found = plan_slots([12, 8, 6, 4, 3], 12, nodes, runtime)
-    assert found == [SlotSpec(12, 1.0, 0.0, "large"), *[SlotSpec(4, 1.0, 0.0, "small")] * 2]
+    specs = plan_slots([12, 8, 6, 4, 3], 12, nodes, runtime)
+    assert specs == [SlotSpec(12, 1.0, 0.0, "large"), *[SlotSpec(4, 1.0, 0.0, "small")] * 2]
 
 
-@given(layers=st.lists(st.integers(1, 12), min_size=4, max_size=30), actors=st.integers(3, 12))
-def test_labelled_demand_keeps_to_the_bound(layers: list[int], actors: int) -> None:
+@given(depths_held=st.lists(st.integers(1, 12), min_size=4, max_size=30), actors=st.integers(3, 12))
+def test_labelled_demand_keeps_to_the_bound(depths_held: list[int], actors: int) -> None:
     runtime = RuntimeConfig(max_actors=actors, tier_labels={12: "large", 3: "small", 6: "middle"})
-    found = plan_slots(layers, 12, [], runtime)
-    assert len(found) <= actors
-    for label, group in by_label(layers, runtime.tier_labels).items():
-        assert max(spec.tier for spec in found if spec.label == label) == max(group)
+    specs = plan_slots(depths_held, 12, [], runtime)
+    assert len(specs) <= actors
+    for label, group in by_label(depths_held, runtime.tier_labels).items():
+        assert max(spec.tier for spec in specs if spec.label == label) == max(group)
 
 
 def test_clients_without_a_label_and_fewer_actors_than_labels_are_refused() -> None:
@@ -171,8 +141,8 @@ def test_clients_without_a_label_and_fewer_actors_than_labels_are_refused() -> N
 
 
 def test_the_longest_tasks_come_first() -> None:
-    found = longest_first([task(3, 1), task(2, 4), task(0, 1), task(1, 2)])
-    assert [each.client for each in found] == [2, 1, 0, 3]
+    ordered = longest_first([task(3, 1), task(2, 4), task(0, 1), task(1, 2)])
+    assert clients(ordered) == [2, 1, 0, 3]
 
 
 def test_a_batch_is_half_of_a_fair_share() -> None:
@@ -185,8 +155,8 @@ def test_a_batch_is_half_of_a_fair_share() -> None:
 
 def test_a_slot_takes_the_longest_tasks_that_fit_it() -> None:
     queue = longest_first(tasks(8, 2, 4, 4))
-    assert [each.client for each in next_batch(queue, 4, slots=1, most=None)] == [2]
-    assert [each.client for each in next_batch(queue, 8, slots=1, most=None)] == [0]
+    assert clients(next_batch(queue, 4, slots=1, most=None)) == [2]
+    assert clients(next_batch(queue, 8, slots=1, most=None)) == [0]
     assert next_batch(queue, 1, slots=1, most=None) == []
     assert next_batch([], 8, slots=1, most=None) == []
 
@@ -197,27 +167,27 @@ def test_tasks_without_a_layer_count_as_work() -> None:
 
 
 @given(
-    layers=st.lists(st.integers(0, 12), min_size=1, max_size=40),
+    depths=st.lists(st.integers(0, 12), min_size=1, max_size=40),
     tiers=st.lists(st.integers(0, 12), min_size=0, max_size=4),
     most=st.one_of(st.none(), st.integers(1, 5)),
     order=st.randoms(use_true_random=False),
 )
 @settings(max_examples=150)
 def test_every_task_is_handed_out_once_to_a_slot_that_fits(
-    layers: list[int], tiers: list[int], most: int | None, order: object
+    depths: list[int], tiers: list[int], most: int | None, order: object
 ) -> None:
-    tiers = [*tiers, max(layers)]
-    queue = longest_first(tasks(*layers))
+    tiers = [*tiers, max(depths)]
+    queue = longest_first(tasks(*depths))
     handed: list[int] = []
     calls = 0
     while queue:
         tier = order.choice(tiers)  # type: ignore[attr-defined]
         batch = next_batch(queue, tier, len(tiers), most)
         assert len(batch) <= (most or len(queue))
-        assert all(len(each.layers) <= tier for each in batch)
-        assert batch or all(len(each.layers) > tier for each in queue)
-        handed += [each.client for each in batch]
-        queue = [each for each in queue if each not in batch]
+        assert all(len(task.layers) <= tier for task in batch)
+        assert batch or all(len(task.layers) > tier for task in queue)
+        handed += clients(batch)
+        queue = [task for task in queue if task not in batch]
         calls += bool(batch)
-    assert sorted(handed) == list(range(len(layers)))
-    assert calls >= math.ceil(len(layers) / (most or len(layers)))
+    assert sorted(handed) == list(range(len(depths)))
+    assert calls >= math.ceil(len(depths) / (most or len(depths)))

@@ -57,7 +57,7 @@ def alone(
 @pytest.fixture
 def faulty(config: ExperimentConfig, tmp_path: Path) -> ExperimentConfig:
     options = {"how": "kill", "marker": str(tmp_path / "killed")}
-    config.method = MethodConfig("faulty", target="analysis.chaos.faulty.Faulty", options=options)
+    config.method = MethodConfig("faulty", target="fedra_ray.testing.faulty.Faulty", options=options)
     return config
 
 

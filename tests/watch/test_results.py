@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from in_process import InProcess
 from PIL import Image
 from support import note_round
-from test_experiment import InProcess
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig

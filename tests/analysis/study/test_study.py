@@ -4,7 +4,7 @@ import pytest
 
 from analysis.study import __main__ as study
 from analysis.study import album
-from fedra_ray.cli.compose import compose
+from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.schema import ExperimentConfig
 
 BEST = dict.fromkeys(study.METHODS, study.GRID[0])
@@ -12,7 +12,7 @@ STAGES = {stage.__name__: stage(Path("/out"), BEST) for stage in (study.methods,
 
 
 def config(overrides: list[str]) -> ExperimentConfig:
-    return compose("config", ExperimentConfig, [*study.RECORDED, *overrides])
+    return compose_named("config", ExperimentConfig, [*study.RECORDED, *overrides])
 
 
 @pytest.mark.parametrize("stage", STAGES)
