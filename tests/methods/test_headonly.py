@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
-from torch.nn import functional
 
 from fedra_ray.client.training import train_client
 from fedra_ray.config.schema import BackboneConfig, TrainingConfig
@@ -24,14 +24,24 @@ def test_nobody_holds_a_layer() -> None:
 def test_loss_is_that_of_the_whole_model(
     vit_config: BackboneConfig,
     make_model: Callable[..., SubModel],
+    plain_model: Callable[..., torch.nn.Module],
     random_values: Values,
     images: torch.Tensor,
     labels: torch.Tensor,
 ) -> None:
     model = make_model(vit_config)
-    model.load(random_values(model.layout), range(len(model.layout.entries)))
-    expected = functional.cross_entropy(model.logits(images, range(4)), labels)
-    assert torch.equal(HeadOnly(4, [4]).loss(model, images, labels, (), 1.0), expected)
+    values = np.zeros_like(random_values(model.layout))  # without LoRA it is timm's own model
+    head = model.layout.segments[4]
+    values[head] = random_values(model.layout)[head]
+    model.load(values, range(len(model.layout.entries)))
+    plain = plain_model(vit_config, range(4))
+    weight, bias = torch.from_numpy(values[head]).split([48, 3])
+    plain.head.weight.data, plain.head.bias.data = weight.view(3, 16), bias
+    with torch.no_grad():
+        scores = plain(images).double().softmax(dim=1)
+    expected = -scores[torch.arange(len(labels)), labels].log().mean()
+    loss = HeadOnly(4, [4]).loss(model.eval(), images, labels, (), 1.0)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_training_moves_the_head_alone(

@@ -29,7 +29,7 @@ def test_a_client_holds_the_first_layers() -> None:
 
 def test_clients_of_equal_depth_are_summed_together() -> None:
     method = InclusiveFL(4, [4, 2, 1])
-    assert method.group((0, 1)) == method.group((0, 1)) != method.group((0, 1, 2))
+    assert method.group((0, 1)) == method.group((2, 3)) != method.group((0, 1, 2))
 
 
 def test_momentum_takes_a_share_from_the_deeper_group() -> None:

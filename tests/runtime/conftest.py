@@ -27,7 +27,7 @@ def local_ray() -> Iterator[None]:
     }
     with pytest.MonkeyPatch.context() as patch:
         # not as a runtime_env, which the processes that Ray has ready do not have
-        patch.setenv("PYTHONPATH", f"{HERE}:{HERE.parents[1]}")
+        patch.setenv("PYTHONPATH", f"{HERE}:{HERE.parents[0]}:{HERE.parents[1]}")
         ray.init(address="local", **settings)
     yield
     ray.shutdown()

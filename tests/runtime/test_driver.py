@@ -17,10 +17,8 @@ import pytest
 import timm
 import torch
 from safetensors.numpy import load_file
-from support import running
+from support import ray_workers, running
 
-from analysis.chaos.disturbed import actors
-from analysis.runs.in_process import carry_out
 from fedra_ray.cli import verbs as cli
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import CheckpointConfig, ExperimentConfig, MethodConfig, RuntimeConfig
@@ -110,8 +108,6 @@ def test_a_finished_run_is_shown_and_not_overwritten(
 #: The command line's way of ending, for a configuration that is made in Python.
 MAIN = """
 import pickle, sys
-from analysis.chaos.disturbed import actors
-from analysis.runs.in_process import carry_out
 from fedra_ray.cli import verbs as cli
 from fedra_ray.runtime.driver import run_experiment
 cli.VERBS["run"] = lambda overrides: run_experiment(pickle.loads(bytes.fromhex(overrides[0])))
@@ -132,7 +128,7 @@ def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
     def kill_after_the_first_round() -> None:
         while not list(Path(disturbed.run_dir).glob("checkpoints/round_000001-*.safetensors")):
             time.sleep(0.01)
-        (server,) = actors("Server")
+        (server,) = ray_workers("Server")
         server.kill()
 
     killer = threading.Thread(target=kill_after_the_first_round)
@@ -206,6 +202,6 @@ def test_an_interrupted_command_is_taken_up_again_with_the_same_result(
     assert not (Path(config.run_dir) / "summary.json").exists()
     run_experiment(config)
     alone = dataclasses.replace(config, run_dir=str(tmp_path / "alone"))
-    carry_out(alone)
+    run_experiment(alone)
     assert adapter(config.run_dir) == adapter(alone.run_dir)
     assert pq.read_table(Path(config.run_dir) / "rounds.parquet")["round"].to_pylist() == list(range(1, 41))
