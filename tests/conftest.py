@@ -1,7 +1,7 @@
-"""A miniature world that every test may use: real image files and small random backbones."""
+"""A miniature world that every test may use: real image files, small random backbones, one Ray instance."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
 
+HERE = Path(__file__).parent
 VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
 MIXER = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_blocks": 4}
 
@@ -48,6 +49,29 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         state = {key: (value + 0.02 * torch.randn_like(value)).half() for key, value in model.state_dict().items()}
         save_file(state, folder / f"{name}.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """The one Ray instance of all tests; its actors can import what tests/ and tests/runtime/ have.
+
+    As far as Ray knows it has four CPUs, two GPUs and a label: placement needs no real ones.
+    """
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        # not as a runtime_env, which the processes that Ray has ready do not have
+        patch.setenv("PYTHONPATH", f"{HERE / 'runtime'}:{HERE}:{HERE.parent}")
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=2,
+            labels={"tier": "large"},
+            include_dashboard=False,
+            logging_level="ERROR",
+        )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
