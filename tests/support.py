@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import psutil
@@ -93,7 +93,7 @@ def _draw_grey(shape: str, domain: str, rng: np.random.Generator) -> bytes:
     return _encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), "PNG")
 
 
-def write_parquet(path: Path) -> None:
+def write_parquet(file: Path | BinaryIO) -> None:
     """A data set in one file: three domains of three shapes, 24 training, 6 validation and 6 test images per domain."""
     rng = np.random.default_rng(0)
     rows = [
@@ -112,7 +112,7 @@ def write_parquet(path: Path) -> None:
     ]
     table = pa.Table.from_pylist(rows)
     schema = table.schema.set(table.schema.get_field_index("label"), pa.field("label", pa.int32()))
-    pq.write_table(table.cast(schema), path)
+    pq.write_table(table.cast(schema), file)
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -33,7 +33,6 @@ PENDING_LONG = {
     "fedra_ray/config/schema.py",
     "tests/analysis/questions/test_table.py",
     "tests/data/test_parquet.py",
-    "tests/hostile/test_parquet_files.py",
     "tests/model/test_backbone.py",
     "tests/model/test_submodel.py",
     "tests/test_experiment.py",
