@@ -1,18 +1,15 @@
 """A miniature world that every test may use: real image files, small random backbones, one Ray instance."""
 
 import dataclasses
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import settings
-from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
+from support import SHAPES, write_parquet
 
 from fedra_ray.config.schema import (
     BackboneConfig,
@@ -35,59 +32,16 @@ torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
 
-DOMAINS = ("dark", "light", "noisy")
-SHAPES = ("square", "circle", "cross")
+HERE = Path(__file__).parent
 VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
 MIXER = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_blocks": 4}
-
-
-def draw(shape: str, domain: str, rng: np.random.Generator) -> bytes:
-    """A 16 x 16 PNG of a shape, in the manner of a domain."""
-    ink, paper = {"dark": (220, 30), "light": (30, 230), "noisy": (200, 90)}[domain]
-    image = Image.new("RGB", (16, 16), (paper, paper, paper))
-    pen = ImageDraw.Draw(image)
-    left, top = rng.integers(1, 5, size=2).tolist()
-    box = (left, top, left + 9, top + 9)
-    if shape == "square":
-        pen.rectangle(box, outline=(ink, ink, ink), width=2)
-    elif shape == "circle":
-        pen.ellipse(box, fill=(ink, ink, ink))
-    else:
-        pen.line((box[0], box[1], box[2], box[3]), fill=(ink, ink, ink), width=2)
-        pen.line((box[0], box[3], box[2], box[1]), fill=(ink, ink, ink), width=2)
-    pixels = np.asarray(image).astype(int) + (rng.integers(-60, 60, (16, 16, 3)) if domain == "noisy" else 0)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_dataset(path: Path) -> None:
-    """Three domains of three shapes: 24 training, 6 validation and 6 test images a domain."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {
-            "image": draw(shape, domain, rng),
-            "label": label,
-            "label_name": shape,
-            "domain": domain,
-            "split": split,
-            "source": f"{shape}-{domain}-{split}-{copy}",
-        }
-        for domain in DOMAINS
-        for split, copies in (("train", 8), ("validation", 2), ("test", 2))
-        for label, shape in enumerate(SHAPES)
-        for copy in range(copies)
-    ]
-    table = pa.Table.from_pylist(rows)
-    schema = table.schema.set(table.schema.get_field_index("label"), pa.field("label", pa.int32()))
-    pq.write_table(table.cast(schema), path)
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with shapes.parquet, vit.safetensors and mixer.safetensors."""
     folder = tmp_path_factory.mktemp("world")
-    write_dataset(folder / "shapes.parquet")
+    write_parquet(folder / "shapes.parquet")
     torch.manual_seed(0)
     vit = timm.create_model("vit_tiny_patch16_224", num_classes=0, **VIT)
     mixer = timm.models.MlpMixer(num_classes=0, **MIXER)
@@ -95,6 +49,29 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         state = {key: (value + 0.02 * torch.randn_like(value)).half() for key, value in model.state_dict().items()}
         save_file(state, folder / f"{name}.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """The one Ray instance of all tests; its actors can import what tests/ and tests/runtime/ have.
+
+    As far as Ray knows it has four CPUs, two GPUs and a label: placement needs no real ones.
+    """
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        # not as a runtime_env, which the processes that Ray has ready do not have
+        patch.setenv("PYTHONPATH", f"{HERE / 'runtime'}:{HERE}:{HERE.parent}")
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=2,
+            labels={"tier": "large"},
+            include_dashboard=False,
+            logging_level="ERROR",
+        )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
@@ -149,8 +126,8 @@ def miniature(world: Path) -> list[str]:
 @pytest.fixture(params=["vit", "mixer"])
 def backbone_config(request: pytest.FixtureRequest) -> BackboneConfig:
     """Each family of backbones in turn."""
-    found: BackboneConfig = request.getfixturevalue(f"{request.param}_config")
-    return found
+    config: BackboneConfig = request.getfixturevalue(f"{request.param}_config")
+    return config
 
 
 @pytest.fixture(scope="session")

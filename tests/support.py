@@ -4,11 +4,14 @@ import io
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image, ImageDraw
 
@@ -22,10 +25,12 @@ from fedra_ray.federation.reports import Missing, RoundReport, layer_holders, me
 from fedra_ray.methods.local import LocalRound
 from fedra_ray.run_dir.records import Records
 
+#: What every image of a data set of the tests shows, by label.
+SHAPES = ("square", "circle", "cross")
 DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 NICOPP = ("autumn", "dim", "grass", "outdoor", "rock", "water")
-#: Names of the three classes of every tree, in alphabetical order.
-SHAPES = ("aircraft carrier", "bicycle", "hot air balloon")
+#: Names of the same three classes in folders, in alphabetical order.
+CLASSES = ("aircraft carrier", "bicycle", "hot air balloon")
 #: Ways in which `write_tree` can spoil images.
 DAMAGE = ("truncated", "missing", "text")
 
@@ -102,22 +107,70 @@ def running(command: list[str], **options: Any) -> Iterator["subprocess.Popen[st
             raise
 
 
-def draw_shape(shape: int, domain: int, rng: np.random.Generator) -> Image.Image:
-    """An RGB image of one of three shapes, with the ink and paper of a domain; sides of 20 to 48 pixels."""
-    width, height = rng.integers(20, 49, size=2).tolist()
-    paper, ink = (40 * domain, 30, 200 - 30 * domain), (255 - 40 * domain, 220, 20 + 30 * domain)
-    image = Image.new("RGB", (width, height), paper)
+def ray_workers(title: str) -> list[psutil.Process]:
+    """Ray's worker processes below this one whose title, the class and the method they are in, starts like this."""
+    workers = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, IndexError):  # one that has just ended has no title
+            if process.cmdline()[0].startswith(f"ray::{title}") and process.status() != psutil.STATUS_ZOMBIE:
+                workers.append(process)
+    return workers
+
+
+Colour = tuple[int, int, int]
+
+
+def _draw(shape: str, paper: Colour, ink: Colour, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    """An RGB image (width, height) of a shape that fills a box (left, top, right, bottom)."""
+    image = Image.new("RGB", size, paper)
     pen = ImageDraw.Draw(image)
-    left, top = rng.integers(1, 6, size=2).tolist()
-    box = (left, top, width - 4, height - 4)
-    if shape == 0:
-        pen.rectangle(box, fill=ink)
-    elif shape == 1:
-        pen.ellipse(box, outline=ink, width=2)
+    if shape == "square":
+        pen.rectangle(box, outline=ink, width=2)
+    elif shape == "circle":
+        pen.ellipse(box, fill=ink)
     else:
-        pen.line((box[0], box[1], box[2], box[3]), fill=ink, width=3)
-        pen.line((box[0], box[3], box[2], box[1]), fill=ink, width=3)
+        pen.line((box[0], box[1], box[2], box[3]), fill=ink, width=2)
+        pen.line((box[0], box[3], box[2], box[1]), fill=ink, width=2)
     return image
+
+
+def draw_shape(label: int, domain: int, rng: np.random.Generator) -> Image.Image:
+    """A photograph in miniature, with the ink and paper of a domain; sides of 20 to 48 pixels."""
+    width, height = rng.integers(20, 49, size=2).tolist()
+    left, top = rng.integers(1, 6, size=2).tolist()
+    paper, ink = (40 * domain, 30, 200 - 30 * domain), (255 - 40 * domain, 220, 20 + 30 * domain)
+    return _draw(SHAPES[label], paper, ink, (width, height), (left, top, width - 4, height - 4))
+
+
+def _draw_grey(shape: str, domain: str, rng: np.random.Generator) -> bytes:
+    """A 16 x 16 PNG of a shape, in the manner of a domain of `write_parquet`."""
+    ink, paper = {"dark": (220, 30), "light": (30, 230), "noisy": (200, 90)}[domain]
+    left, top = rng.integers(1, 5, size=2).tolist()
+    image = _draw(shape, (paper, paper, paper), (ink, ink, ink), (16, 16), (left, top, left + 9, top + 9))
+    pixels = np.asarray(image).astype(int) + (rng.integers(-60, 60, (16, 16, 3)) if domain == "noisy" else 0)
+    return _encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), "PNG")
+
+
+def write_parquet(file: Path | BinaryIO) -> None:
+    """A data set in one file: three domains of three shapes, 24 training, 6 validation and 6 test images per domain."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "image": _draw_grey(shape, domain, rng),
+            "label": label,
+            "label_name": shape,
+            "domain": domain,
+            "split": split,
+            "source": f"{shape}-{domain}-{split}-{copy}",
+        }
+        for domain in ("dark", "light", "noisy")
+        for split, copies in (("train", 8), ("validation", 2), ("test", 2))
+        for label, shape in enumerate(SHAPES)
+        for copy in range(copies)
+    ]
+    table = pa.Table.from_pylist(rows)
+    schema = table.schema.set(table.schema.get_field_index("label"), pa.field("label", pa.int32()))
+    pq.write_table(table.cast(schema), file)
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -150,8 +203,8 @@ def write_domainnet(root: Path, train: int = 6, test: int = 3, damage: Iterable[
 
     Args:
         root: Folder to fill with {domain}/{class}/image and splits/{domain}_{train|test}.txt.
-        train: Training images a class and domain.
-        test: Test images a class and domain.
+        train: Training images per class and domain.
+        test: Test images per class and domain.
         damage: Of `DAMAGE`: each is done to one of the last training images of the first domain's first class.
     """
     lists = _write_tree(root, "", DOMAINNET, ("aircraft_carrier", "bicycle", "hot_air_balloon"), train, test)
@@ -171,8 +224,8 @@ def write_nicopp(
     Args:
         root: Folder to fill with NICO_DG/{domain}/{class}/image and NICO_DG_official/{domain}_{train|test}.txt.
         prefix: How paths in the lists begin: `NICO_DG/`, or nothing, which begins them with the domain.
-        train: Training images a class and domain.
-        test: Test images a class and domain.
+        train: Training images per class and domain.
+        test: Test images per class and domain.
         damage: Of `DAMAGE`: each is done to one of the last training images of the first domain's first class.
     """
     classes = ("hot air balloon", "aircraft carrier", "bicycle")
@@ -188,10 +241,10 @@ def write_domain_folder(root: Path, images: int = 10, damage: Iterable[str] = ()
 
     Args:
         root: Folder to fill.
-        images: Images a class and domain.
+        images: Images per class and domain.
         damage: Of `DAMAGE`, without missing: each is done to one of the last images of the first domain's first class.
     """
-    lists = _write_tree(root, "", ("art painting", "cartoon", "photo", "sketch"), SHAPES, images, 0)
+    lists = _write_tree(root, "", ("art painting", "cartoon", "photo", "sketch"), CLASSES, images, 0)
     _spoil(root, lists["art painting", "train"][:images], damage)
 
 

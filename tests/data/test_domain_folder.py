@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import SHAPES, write_domain_folder
+from support import CLASSES, write_domain_folder
 
 from fedra_ray.config.errors import ImageError, SettingError
 from fedra_ray.data.domain_folder import DomainFolder
@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Path:
 def test_the_folders_say_domains_and_classes(root: str) -> None:
     dataset = DomainFolder(root, 16)
     assert dataset.domains == DOMAINS
-    assert dataset.classes == SHAPES
+    assert dataset.classes == CLASSES
 
 
 def test_shares_of_every_domain_and_class_are_held_out(root: str) -> None:
@@ -95,7 +95,7 @@ def test_what_is_no_image_is_left_alone(own: Path) -> None:
     (own / "photo" / "empty").mkdir()
     dataset = DomainFolder(str(own), 16, test=0, validation=0)
     assert dataset.domains == DOMAINS
-    assert dataset.classes == SHAPES
+    assert dataset.classes == CLASSES
     assert dataset.labels("photo", "train").tolist() == [0, 0, 1, 1, 2, 2]
 
 

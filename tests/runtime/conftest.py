@@ -1,36 +1,14 @@
-"""One local Ray instance for all tests of the runtime, whose actors can import this folder's modules."""
+"""An object store for the tests of the runtime."""
 
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import ray
 from support import free_port, listening
 
 from fedra_ray.config.paths import filesystem
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """Four CPUs, two GPUs and a label, as far as Ray knows: placement needs no real ones."""
-    settings = {
-        "num_cpus": 4,
-        "num_gpus": 2,
-        "labels": {"tier": "large"},
-        "include_dashboard": False,
-        "logging_level": "ERROR",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        # not as a runtime_env, which the processes that Ray has ready do not have
-        patch.setenv("PYTHONPATH", f"{HERE}:{HERE.parents[1]}")
-        ray.init(address="local", **settings)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ import pytest
 import timm
 import torch
 from safetensors.numpy import load_file
-from support import running
+from support import ray_workers, running
 
-from analysis.chaos.disturbed import actors
 from fedra_ray import run_local
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
@@ -110,7 +109,6 @@ def test_a_finished_run_is_shown_and_not_overwritten(
 #: The command line's way of ending, for a configuration that is made in Python.
 MAIN = """
 import pickle, sys
-from analysis.chaos.disturbed import actors
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.runtime.driver import run_experiment
 sys.exit(exit_code(lambda: run_experiment(pickle.loads(bytes.fromhex(sys.argv[1])))))
@@ -130,7 +128,7 @@ def test_a_lost_server_goes_on_from_the_last_checkpoint_with_the_same_result(
     def kill_after_the_first_round() -> None:
         while not list(Path(disturbed.run_dir).glob("checkpoints/round_000001-*.safetensors")):
             time.sleep(0.01)
-        (server,) = actors("Server")
+        (server,) = ray_workers("Server")
         server.kill()
 
     killer = threading.Thread(target=kill_after_the_first_round)

@@ -1,11 +1,11 @@
-import os
-import signal
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+from support import ray_workers
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig
@@ -40,10 +40,6 @@ def by_client(total: PartialRound) -> dict[int, ClientReport]:
 
 def bits(total: PartialRound, values: np.ndarray) -> bytes:
     return total.total.total().mean(values).tobytes()
-
-
-def process_of(actor: "ray.actor.ActorHandle[object]") -> int:
-    return ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +101,15 @@ def test_a_client_that_fails_once_is_trained_again_with_the_same_result(how: str
 
 @pytest.mark.heavy
 def test_an_actor_killed_between_calls_is_replaced(config: ExperimentConfig) -> None:
+    others = set(ray_workers("ClientSlot"))
     blueprint, pool = start(config, [WHOLE])
     values = blueprint.layout.initial(0)
     before = pool.evaluate(values)()
-    os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
+    (first,) = set(ray_workers("ClientSlot")) - others
+    first.kill()
     assert pool.evaluate(values)() == before
-    os.kill(process_of(pool._slots[0].actor), signal.SIGKILL)
+    (second,) = set(ray_workers("ClientSlot")) - others - {first}
+    second.kill()
     assert len(by_client(gathered(pool.train(TASKS, ServerState(values), {}), blueprint))) == 3
 
 
@@ -142,9 +141,10 @@ def test_a_client_that_always_kills_its_actor_is_answered_by_its_failure_and_har
 def test_fractions_of_a_gpu_are_reserved_and_small_tiers_take_only_small_clients(config: ExperimentConfig) -> None:
     specs = [SlotSpec(4, 0.5, 1.0), SlotSpec(2, 0.5, 0.5), SlotSpec(1, 0.5, 0.25)]
     blueprint, pool = start(config, specs)
-    ray.get([slot.actor.__ray_ready__.remote() for slot in pool._slots])
-    assert ray.available_resources()["GPU"] == pytest.approx(2 - 1.75)
+    while ray.available_resources()["GPU"] > 2 - 1.75 + 1e-6:  # until all have started
+        time.sleep(0.05)
     updates = by_client(gathered(pool.train(TASKS, ServerState(blueprint.layout.initial(0)), {}), blueprint))
+    assert ray.available_resources()["GPU"] == pytest.approx(2 - 1.75)
     assert updates[0].slot == 0
     assert updates[1].slot in (0, 1)
     assert len(updates) == 3
