@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from email.parser import Parser
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,34 @@ def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
             hits = forbidden.findall(content.decode(errors="replace"))
             found += [f"{path.relative_to(ROOT)}: {hit}" for hit in hits]
     assert found == []
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that the project depends on, with some of its extras."""
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("fedra_ray", ["tensorboard", "wandb"]),
+        ("analysis", ["analysis", "data"]),
+        ("tests", ["analysis", "dev"]),
+    ],
+)
+def test_every_direct_import_is_declared(folder: str, extras: list[str]) -> None:
+    own = {"fedra_ray", "analysis", "tests", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    flower = {"flwr"}  # has an environment of its own, analysis/benchmark/flower.txt
+    imported = {name.split(".")[0] for path in (ROOT / folder).rglob("*.py") for name in imported_modules(path)}
+    distributions = packages_distributions()
+    undeclared = {
+        name
+        for name in imported - own - flower - sys.stdlib_module_names
+        if not declared(*extras) & {canonicalize_name(each) for each in distributions.get(name, [name])}
+    }
+    assert "numpy" in imported
+    assert undeclared == set()
 
 
 def test_only_the_runtime_imports_ray() -> None:
