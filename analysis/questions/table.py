@@ -1,6 +1,6 @@
 """Print the accuracy of finished runs beside what papers report for the same method.
 
-    python -m analysis.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
+    python -m analysis.questions.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
 
 Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
 where the paper's data set, backbone, method and fleet are the run's; its difference is the measured mean minus its own.
@@ -26,10 +26,10 @@ import yaml
 
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
-from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
-from fedra_ray.run_dir.claim import flat, shaping
+from fedra_ray.run_dir.claim import SETTING, shaping
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.reading import apart
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 #: Settings that have a column of their own.
@@ -90,14 +90,14 @@ def read_run(where: str | Path) -> Run:
     Raises:
         SettingError: if it is not the directory of a finished run.
     """
-    folder, written, summary = runs.read_files(where)
-    settings = shaping(dict(flat(written)))
+    run = runs.measured(where)
+    settings = shaping(run.settings)
     if "fleet.depths" not in settings:
-        raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
+        raise SettingError(SETTING, str(run.folder), "its config.yaml does not state fleet.depths")
     depths = settings["fleet.depths"]
     largest_first = depths if settings.get("fleet.dynamic") else sorted(depths, reverse=True)
-    settings |= {"domains": sorted(summary["accuracy"]), "fleet.depths": largest_first}
-    return Run(folder, summary, settings, depths != largest_first)
+    settings |= {"domains": sorted(run.summary["accuracy"]), "fleet.depths": largest_first}
+    return Run(run.folder, run.summary, settings, depths != largest_first)
 
 
 def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
@@ -176,9 +176,7 @@ def _check_seeds(group: list[Run]) -> None:
     for run in group:
         other = first.setdefault(run.summary["seed"], run)
         if other is not run:
-            raise SettingError(
-                "RUN_DIR", str(run.folder), f"is the same run as {other.folder}, seed included; name one"
-            )
+            raise SettingError(SETTING, str(run.folder), f"is the same run as {other.folder}, seed included; name one")
 
 
 def _label(run: Run, rivals: list[Run]) -> str:
@@ -209,7 +207,9 @@ def _shares(depths: list[int]) -> dict[int, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables; returns the exit code: 0 done, 2 a directory that is not one of a finished run."""
     cells, _ = read_published()
-    parser = argparse.ArgumentParser(prog="python -m analysis.table", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
     parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")

@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.claim import SETTING
 
 
 def key(run: Run) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
     """
     kept = [0, *run.saved_rounds]
     if len(kept) == 1:
-        raise SettingError("RUN_DIR", str(run.folder), "keeps no restart points: checkpoint.every, checkpoint.keep")
+        raise SettingError(SETTING, str(run.folder), "keeps no restart points: checkpoint.every, checkpoint.keep")
     for number in wanted or ():
         if number not in kept:
             allowed = f"{run.folder} keeps the rounds {', '.join(map(str, kept))}"

@@ -6,7 +6,7 @@ import pytest
 from fedra_ray.config.errors import SettingError
 from fedra_ray.report.comparison import Measure, boards, compare
 from fedra_ray.report.facts import Facts
-from fedra_ray.report.names import method_label
+from fedra_ray.run_dir.reading import method_label
 
 
 @pytest.fixture

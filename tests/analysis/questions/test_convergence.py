@@ -27,7 +27,7 @@ def learned(several_runs: dict[str, Run], tmp_path: Path) -> list[Run]:
         rows = [{"round": 2 * it, "domain": d, "top1": v} for it, v in enumerate(values, 1) for d in ("a", "b")]
         folder = Folder(tmp_path / name)
         folder.write("evaluations.parquet", to_parquet(pa.Table.from_pylist(rows)))
-        runs.append(replace(several_runs[name], folder=folder))
+        runs.append(replace(several_runs[name], files=replace(several_runs[name].files, folder=folder)))
     return runs
 
 
