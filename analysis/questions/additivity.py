@@ -1,6 +1,6 @@
 """How far an aggregated model is from the mean of its clients' outputs: the claim that LoRA branches add up.
 
-    python -m analysis.additivity RUN_DIR... [--out FOLDER] [--rounds 0 20 40] [--images 10]
+    python -m analysis.questions.additivity RUN_DIR... [--out FOLDER] [--rounds 0 20 40] [--images 10]
 
 FedRA's paper (arXiv 2311.11227) argues that B1 A1 x + B2 A2 x = 2 mean(B) mean(A) x. In general that is false: the two
 sides differ by the covariance of the factors over the clients (`analysis.runs.factors`). It holds where all A, or all

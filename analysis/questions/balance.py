@@ -1,6 +1,6 @@
 """Who trained which layer how often: shares of clients, domains and rounds, their balance, and uncovered layers.
 
-    python -m analysis.balance RUN_DIR... [--out figures]
+    python -m analysis.questions.balance RUN_DIR... [--out figures]
 
 Writes `balance` (a row per run, client and layer), `balance_holders` (per run, round and layer), `balance_domains` (per
 run, layer and domain), `balance_layers` (per run and layer) and `balance_coverage` (per group of runs: observed against

@@ -1,6 +1,6 @@
 """Rounds to a target accuracy, and accuracy after a part of the rounds, by allocation and heterogeneity of the fleet.
 
-    python -m analysis.convergence RUN_DIR... [--target 0.7] [--out figures]
+    python -m analysis.questions.convergence RUN_DIR... [--target 0.7] [--out figures]
 
 Writes `convergence_curves` (a row per run and evaluated round), and `convergence`: rows per group of runs and a figure
 with a panel per fleet, means over seeds with bands of 95 % confidence (Student's t). The target, an accuracy between 0

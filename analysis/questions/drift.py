@@ -1,6 +1,6 @@
 """How near a run is to rest, and how far its clients pull apart, round by round.
 
-    python -m analysis.drift RUN_DIR... [--out FOLDER] [--rounds 20 40] [--images 64]
+    python -m analysis.questions.drift RUN_DIR... [--out FOLDER] [--rounds 20 40] [--images 64]
 
 From a kept global adapter w the clients of the next round are trained once more. Let delta_k be client k's change of a
 segment (a layer's LoRA factors, or a head), and delta the mean over the n clients that hold it, weighted as the run

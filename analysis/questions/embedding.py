@@ -1,6 +1,6 @@
 """Maps of a model's features, in which one sees whether images lie together by class or by domain.
 
-    python -m analysis.embedding RUN_DIR... [--out FOLDER] [--layers 6 12] [--images 600]
+    python -m analysis.questions.embedding RUN_DIR... [--out FOLDER] [--layers 6 12] [--images 600]
 
 t-SNE (van der Maaten and Hinton, JMLR 2008) of features at some layers after the last kept round, of images of the
 evaluation split, equally many of each domain. Neighbours mean something; distances between far groups and sizes of

@@ -1,6 +1,6 @@
 """Fleets in which every client has the same small depth: coverage and accuracy of the global model by that depth.
 
-    python -m analysis.extreme RUN_DIR... [--out figures]
+    python -m analysis.questions.extreme RUN_DIR... [--out figures]
 
 Writes `extreme`: a row per group of runs and a figure against the depth. Runs of other fleets whose method also ran on
 such a fleet, and those with a head only, whatever their fleet, are its reference lines.

@@ -1,6 +1,6 @@
 """How evenly a global model serves the domains: the worst, the spread from best to worst, the deviation over domains.
 
-    python -m analysis.fairness RUN_DIR... [--out figures]
+    python -m analysis.questions.fairness RUN_DIR... [--out figures]
 
 Writes `fairness`: final accuracy per run and domain, drawn as dots; and `fairness_summary`: a row per group of runs.
 """

@@ -1,6 +1,6 @@
 """How evenly a method teaches the layers, method beside method: probes, updates and domains, and one number.
 
-    python -m analysis.imbalance RUN_DIR... [--out FOLDER] [--images 512]
+    python -m analysis.questions.imbalance RUN_DIR... [--out FOLDER] [--images 512]
 
 FedRA holds that depth-wise methods cause *feature imbalance*: few clients, and few domains, train the deep layers. To
 draw layers at random is to avoid that. The figure has a column a method, all after the last kept round: what a linear

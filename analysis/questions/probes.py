@@ -1,6 +1,6 @@
 """How well a linear probe after every block tells the classes, domain by domain.
 
-    python -m analysis.probes RUN_DIR... [--out FOLDER] [--rounds 0 20 40] [--images 512]
+    python -m analysis.questions.probes RUN_DIR... [--out FOLDER] [--rounds 0 20 40] [--images 512]
 
 A probe is a ridge classifier on standardised features, fitted on training images of all domains together and tested on
 each domain's evaluation split (Alain and Bengio, arXiv 1610.01644, probe in this way, with logistic regression; ridge

@@ -1,6 +1,6 @@
 """Accuracy against what it costs: rounds, bytes that travel, training FLOPs, hours on simulated devices.
 
-    python -m analysis.progress RUN_DIR... [--out figures]
+    python -m analysis.questions.progress RUN_DIR... [--out figures]
 
 Writes `progress`: a row per run and evaluated round, and a figure of means over seeds with bands of 95 % confidence
 (Student's t). Costs are those of the updates that were averaged, up to and with the round; hours are empty where

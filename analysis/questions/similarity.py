@@ -1,6 +1,6 @@
 """Whether a model's features say the same of a class in every domain: linear CKA between domains, layer by layer.
 
-    python -m analysis.similarity RUN_DIR... [--out FOLDER] [--rounds 20 40] [--images 512]
+    python -m analysis.questions.similarity RUN_DIR... [--out FOLDER] [--rounds 20 40] [--images 512]
 
 Centred kernel alignment (Kornblith et al., arXiv 1905.00414, section 3) compares two sets of features of the *same*
 examples. Two domains share no image; what they share is the classes. So features are averaged by class, and row c of

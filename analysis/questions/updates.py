@@ -1,6 +1,6 @@
 """How much every layer's LoRA learnt, and in how many directions.
 
-    python -m analysis.updates RUN_DIR... [--out FOLDER] [--rounds 20 40]
+    python -m analysis.questions.updates RUN_DIR... [--out FOLDER] [--rounds 20 40]
 
 What LoRA adds to a frozen weight is (alpha / rank) B A. It is zero at round 0, where B is, so its Frobenius norm is how
 far the layer has come. Its effective rank (Roy and Vetterli, EUSIPCO 2007) is how many directions that took: between 1

@@ -1,6 +1,6 @@
 """Draw the README's picture: what the domains look like, and what the study measured on them.
 
-python -m analysis.picture --study studies/glyph_vit --out docs/benchmark.png
+python -m analysis.study.picture --study studies/glyph_vit --out docs/benchmark.png
 """
 
 import argparse
@@ -67,7 +67,7 @@ def draw_results(axes: Axes, results: pa.Table) -> None:
 
 def main() -> None:
     """Draw the picture."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.picture", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m analysis.study.picture", description=__doc__.split("\n")[0])
     parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="folder of analysis.study")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmark.png"), help="the PNG file to write")
     arguments = parser.parse_args()
