@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve
+from analysis.plots.lines import by_method, curve, legend
 from analysis.questions import probes, similarity, updates
 from analysis.runs.features import features
 from analysis.runs.reading import Run, parser, read_runs
@@ -114,8 +114,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for index, method in enumerate(methods):
             panels[index].set_title(f"{method}\nimbalance {numbers[method]:.2f}")
             panels[-len(methods) + index].set_xlabel("layer")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        legend(figure, panels[:1])
     return figure
 
 
