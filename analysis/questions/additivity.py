@@ -51,7 +51,7 @@ SITUATIONS = ("all layers", "same layers", "FedRA draw", "disjoint layers")
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, situation, aggregation, and layer or part of the model.
+    """One row per run, round, situation, aggregation, and layer or part of the model.
 
     Runs of methods with several heads (DepthFL) are left out: their clients cannot train any choice of layers.
 
@@ -104,7 +104,7 @@ def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel a situation: the gap over layers and end to end, as a share of what the round changed, by aggregation.
+    """One panel per situation: by aggregation, the gap over layers and end to end as a share of the round's change.
 
     Means over all runs and rounds and, per layer, over the cases with two or more holders; the others have no gap.
     """

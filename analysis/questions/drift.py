@@ -68,7 +68,7 @@ def cosine(changes: Array) -> float:
 
 
 def pulls(tuned: Tuned) -> pd.DataFrame:
-    """A row a segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
+    """One row per segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
     layout, rows = tuned.replay.layout, []
     held = [layout.held(update.task.layers, update.task.sent) for update in tuned.updates]
     for index, segment in enumerate(layout.segments):
@@ -105,7 +105,7 @@ def gradient(replay: Replay, values: Vector, images: int) -> dict[str, float]:
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run and round.
+    """One row per run and round.
 
     Args:
         runs: Finished runs that keep restart points.

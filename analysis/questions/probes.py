@@ -46,12 +46,12 @@ def accuracies(train: Features, test: Features) -> NDArray[np.float64]:
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, layer and domain.
+    """One row per run, round, layer and domain.
 
     Args:
         runs: Finished runs that keep restart points.
         rounds: Kept rounds, besides round 0; None takes the first, the middle and the last kept.
-        images: The most images of a domain, drawn uniformly, to fit a probe on, and as many to test it on.
+        images: The most images of a domain, drawn uniformly, that a probe is fitted on; likewise for testing it.
 
     Returns:
         Columns run, method, seed, round, layer (how many blocks the images went through), domain, accuracy in [0, 1].
@@ -82,7 +82,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Accuracy over layers, mean over domains; and in a panel a domain what was gained since round 0, in points."""
+    """Accuracy over layers, mean over domains; and in one panel per domain the gain since round 0, in points."""
     table = table.assign(accuracy=100 * table["accuracy"])
     last, domains = gains(table), table["domain"].unique()
     names = ["round 0", *last["method"]]

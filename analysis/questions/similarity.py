@@ -65,7 +65,7 @@ def similarities(found: Features, domains: Sequence[str]) -> Iterator[dict[str, 
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, layer and pair of domains.
+    """One row per run, round, layer and pair of domains.
 
     Args:
         runs: Finished runs that keep restart points.

@@ -27,7 +27,7 @@ from analysis.runs.selection import add_rounds, every_round, key
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.DataFrame:
-    """A row a run, round, layer and target.
+    """One row per run, round, layer and target.
 
     Args:
         runs: Finished runs that keep restart points.
@@ -44,7 +44,7 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.Data
 
 
 def of_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a run, round and layer: the norm of its targets' updates together, the mean of their effective ranks."""
+    """One row per run, round and layer: norm of its targets' updates together, mean of their effective ranks."""
     grouped = table.groupby(["run", "method", "seed", "round", "layer"], sort=False)
     found = grouped.agg(
         norm=("norm", lambda norms: np.sqrt((norms**2).sum())), effective_rank=("effective_rank", "mean")

@@ -57,7 +57,7 @@ def collect(runs: Sequence[Run], of_run: Callable[[Run], pd.DataFrame]) -> pd.Da
 
 
 def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Mean and sample deviation of a column in groups of rows, one row a seed.
+    """Mean and sample deviation of a column in groups of rows, one row per seed.
 
     Returns:
         The columns of `by`, then n (values that are there), mean, deviation, and low and high: Student's interval of

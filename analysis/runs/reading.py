@@ -94,7 +94,7 @@ class Run:
 
     @cached_property
     def saved_rounds(self) -> list[int]:
-        """The rounds of which the global adapter is kept."""
+        """The rounds whose global adapter is kept."""
         return checkpoint.saved_rounds(self.folder)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def measured(where: str | Path) -> FinishedRun:
 
     Raises:
         UnfinishedError: if the run has no summary.json yet.
-        SettingError: if it is not the directory of a run, or a file says something else than a run writes.
+        SettingError: if it is not the directory of a run, or its files are damaged.
     """
     run = read_finished(Folder(where, SETTING))
     if missing := [name for name in NEEDED if name not in run.summary]:

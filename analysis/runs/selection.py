@@ -23,7 +23,7 @@ def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
     """The wanted rounds, ascending; without a wish round 0, with which the run began, and all that it keeps.
 
     Raises:
-        SettingError: for a round of which the run keeps no adapter, or if it keeps none at all.
+        SettingError: for a round whose adapter the run does not keep, or if it keeps none at all.
     """
     kept = [0, *run.saved_rounds]
     if len(kept) == 1:

@@ -24,7 +24,7 @@ CLASSES = 12
 
 
 def montage(table: pa.Table) -> tuple[list[str], np.ndarray]:
-    """Names of the domains and one picture: a row a domain, a column a class, the first test image of each."""
+    """Names of the domains and one picture: one row per domain, one column per class, the first test image of each."""
     rows = [row for row in table.to_pylist() if row["split"] == "test"]
     domains = sorted({row["domain"] for row in rows})
     labels = np.unique([row["label"] for row in rows])

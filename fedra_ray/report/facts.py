@@ -1,4 +1,4 @@
-"""What a finished run has to tell: facts read from its folder alone, checked and small, whatever the run's size."""
+"""The facts of a finished run, read from its folder alone: checked, and small whatever the size of the run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +65,8 @@ class Facts:
         backbone: Name of the backbone.
         partition: Name of the partition.
         clients: Size of the fleet.
-        seed: Of all its draws.
-        rounds: How many it had.
+        seed: Seed of all its random draws.
+        rounds: Number of its rounds.
         split: The images it was evaluated on.
         accuracy: Top-1 accuracy by domain, from 0 to 1.
         mean: Their mean.
