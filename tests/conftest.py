@@ -11,6 +11,7 @@ from hypothesis import settings
 from safetensors.torch import load_file, save_file
 from support import SHAPES, write_parquet
 
+from fedra_ray import run_local
 from fedra_ray.config.schema import (
     BackboneConfig,
     DatasetConfig,
@@ -102,6 +103,32 @@ def make_config(world: Path, vit_config: BackboneConfig) -> Callable[[Path], Exp
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_run(
+    make_config: Callable[[Path], ExperimentConfig], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """make_run(change=None): the directory of a finished run in this process, that keeps every round's adapter.
+
+    `change(config)` may alter the miniature configuration: three clients of depths 4, 2 and 1, two rounds of two steps.
+    """
+
+    def make(change: Callable[[ExperimentConfig], None] = lambda config: None) -> str:
+        config = make_config(tmp_path_factory.mktemp("runs") / "run")
+        config.evaluation.every = config.checkpoint.every = 1
+        config.checkpoint.keep = 100
+        change(config)
+        run_local(config)
+        return config.run_dir
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fedra_run(make_run: Callable[..., str]) -> str:
+    """The directory of a run of FedRA. Read it; change nothing in it."""
+    return make_run()
 
 
 @pytest.fixture

@@ -142,6 +142,34 @@ def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     assert found == []
 
 
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that the project depends on, with some of its extras."""
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("fedra_ray", ["tensorboard", "wandb"]),
+        ("analysis", ["analysis", "data"]),
+        ("tests", ["analysis", "dev"]),
+    ],
+)
+def test_every_direct_import_is_declared(folder: str, extras: list[str]) -> None:
+    own = {"fedra_ray", "analysis", "tests", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    flower = {"flwr"}  # has an environment of its own, analysis/benchmark/flower.txt
+    imported = {name.split(".")[0] for path in (ROOT / folder).rglob("*.py") for name in imported_modules(path)}
+    distributions = packages_distributions()
+    undeclared = {
+        name
+        for name in imported - own - flower - sys.stdlib_module_names
+        if not declared(*extras) & {canonicalize_name(each) for each in distributions.get(name, [name])}
+    }
+    assert "numpy" in imported
+    assert undeclared == set()
+
+
 def test_only_the_runtime_imports_ray() -> None:
     assert {name for name in files_importing("ray") if not name.startswith("runtime/")} == set()
 
@@ -175,37 +203,6 @@ def test_make_lists_its_targets() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert phony is not None
     assert {line.split()[0] for line in listed.splitlines()[1:]} == set(phony[1].split())
-
-
-def third_party(folder: str) -> set[str]:
-    """Canonical names of the distributions that the files of a folder import."""
-    modules = {
-        module.split(".")[0]
-        for path in (ROOT / folder).rglob("*.py")
-        for module in imported_modules(path)
-        if module.split(".")[0] not in sys.stdlib_module_names
-    }
-    distributions = packages_distributions()
-    # what is not installed is optional, and what the distribution of this project has is no other's
-    return {canonicalize_name(name) for module in modules for name in distributions.get(module, [])} - {"fedra-ray"}
-
-
-def declared(*groups: str) -> set[str]:
-    listed = [*PROJECT["dependencies"], *(text for group in groups for text in PROJECT["optional-dependencies"][group])]
-    return {canonicalize_name(Requirement(text).name) for text in listed}
-
-
-@pytest.mark.parametrize(
-    ("folder", "groups"),
-    [
-        ("fedra_ray", ("tensorboard", "wandb")),
-        ("analysis", ("analysis", "data")),
-        ("tests", ("analysis", "data", "dev")),
-    ],
-)
-def test_what_is_imported_is_declared(folder: str, groups: tuple[str, ...]) -> None:
-    undeclared = third_party(folder) - declared(*groups)
-    assert undeclared == PENDING_DECLARATIONS.get(folder, set())
 
 
 def python_files() -> list[Path]:

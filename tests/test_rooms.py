@@ -157,31 +157,3 @@ def test_the_init_files_of_rooms_import_nothing() -> None:
             node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
         ]
         assert imports == [], f"{path.relative_to(ROOT)} would load modules that its room's users do not need"
-
-
-#: A file or function that is longer says why in the line above its first statement, or above its `def`.
-EXCUSE = "# long:"
-MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 40
-CODE = sorted(path for folder in ("fedra_ray", "analysis", "tests") for path in (ROOT / folder).rglob("*.py"))
-
-
-def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function from its first statement on; its docstring is none."""
-    first = function.body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    statements = function.body[1:] if documented else function.body
-    return (function.end_lineno or 0) - statements[0].lineno + 1 if statements else 0
-
-
-def test_files_and_functions_are_short_or_say_why_not() -> None:
-    long = []
-    for path in CODE:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        if len(lines) > MOST_LINES and not any(line.startswith(EXCUSE) for line in lines[:20]):
-            long.append(f"{path.relative_to(ROOT)}: {len(lines)} lines")
-        for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                excused = lines[node.lineno - 2].strip().startswith(EXCUSE)
-                if body_length(node) > MOST_LINES_OF_A_FUNCTION and not excused:
-                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {body_length(node)} lines")
-    assert long == []

@@ -1,12 +1,12 @@
 """A table of accuracies as text, Markdown, LaTeX or CSV."""
 
-import csv
 import io
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
@@ -14,10 +14,6 @@ from rich.text import Text
 
 MEAN = "mean"
 MEASURED = "measured"
-_LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"\(\pm\)"}
-)
 
 
 @dataclass(frozen=True)
@@ -74,37 +70,24 @@ def text(tables: Sequence[Table]) -> str:
 
 def markdown(tables: Sequence[Table]) -> str:
     """Tables in GitHub's Markdown, each below its title."""
-
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    def escaped(cells: Iterable[str]) -> str:
-        return line(re.sub(r"([\\`*_\[\]<>|])", r"\\\1", cell) for cell in cells)
-
     blocks = []
     for table in tables:
         columns = _columns(table)
-        names = escaped(column.name for column in columns)
-        rule = line("---:" if column.is_number else "---" for column in columns)
-        rows = zip(*(column.cells for column in columns), strict=True)
-        blocks.append("\n".join([table.title, "", names, rule, *map(escaped, rows), ""]))
+        cells = _frame(columns).map(_escaped).rename(columns=_escaped)
+        alignment = ["right" if column.is_number else "left" for column in columns]
+        grid = cells.to_markdown(index=False, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+        blocks.append(f"{table.title}\n\n{grid}\n")
     return "\n".join(blocks)
 
 
 def latex(tables: Sequence[Table]) -> str:
     """For each table its title as a comment and a tabular, for the package booktabs."""
-
-    def line(cells: Iterable[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
-
     blocks = []
     for table in tables:
         columns = _columns(table)
         alignment = "".join("r" if column.is_number else "l" for column in columns)
-        names = line(column.name for column in columns)
-        rows = zip(*(column.cells for column in columns), strict=True)
-        top = [f"% {table.title}", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", names, r"\midrule"]
-        blocks.append("\n".join([*top, *map(line, rows), r"\bottomrule", r"\end{tabular}", ""]))
+        tabular = _frame(columns).to_latex(index=False, escape=True, column_format=alignment)
+        blocks.append(f"% {table.title}\n" + tabular.replace("±", r"\(\pm\)"))
     return "\n".join(blocks)
 
 
@@ -114,12 +97,8 @@ def comma_separated(tables: Sequence[Table]) -> str:
     for row in (row for table in tables for row in table.rows):
         record = vars(row) | row.accuracy | {f"{name} sd": value for name, value in row.deviation.items()}
         records.append({name: value for name, value in record.items() if name not in ("accuracy", "deviation")})
-    names = dict.fromkeys(name for record in records for name in record)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
+    # As objects: integers stay integers in columns where some are missing.
+    return str(pd.DataFrame(records, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 FORMATS = {"text": text, "markdown": markdown, "latex": latex, "csv": comma_separated}
@@ -139,6 +118,17 @@ def _columns(table: Table) -> list[Column]:
         Column("source", [row.source for row in rows], is_number=False),
     ]
     return [column for column in columns if any(column.cells)]
+
+
+def _frame(columns: Sequence[Column]) -> pd.DataFrame:
+    """The printed cells; two columns may have the same name."""
+    frame = pd.DataFrame(dict(enumerate(column.cells for column in columns)))
+    return frame.set_axis([column.name for column in columns], axis="columns")
+
+
+def _escaped(cell: str) -> str:
+    """A cell in which no character means anything to Markdown."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", cell)
 
 
 def _accuracy(row: Row, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How groups of runs are drawn: one look for a group in every panel, means with bands, and a legend below."""
+"""How the analyses draw: one look for a series in every panel, curves with bands, and one legend below."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from analysis.runs.groups import GROUP
-from fedra_ray.report.style import COLOURS, LINES, MARKERS, colour, drawing
+from fedra_ray.report.style import COLOURS, INK, LINES, MARKERS, colour, drawing
 
 WIDTH = 6.8  # inches of a figure as wide as the text of a page
 _HANDLE = 46.0  # points of a legend's handle with the space around it
@@ -23,19 +23,21 @@ _MARKERS = 12  # more on a curve than about this hide it
 
 @dataclass(frozen=True)
 class Look:
-    """Of a series in a figure."""
+    """How a series looks: its colour, its marker and its line, as Matplotlib names them."""
 
     colour: str
     marker: str
     line: str
 
 
+def look(index: int) -> Look:
+    """The look of the series with this number: told apart by colour, marker and, beyond seven, by the line."""
+    return Look(colour(index), MARKERS[index % len(MARKERS)], LINES[index // len(COLOURS) % len(LINES)])
+
+
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for every name, told apart by colour, marker and, beyond seven, by the line."""
-    return {
-        name: Look(colour(index), MARKERS[index % len(MARKERS)], LINES[index // len(COLOURS) % len(LINES)])
-        for index, name in enumerate(dict.fromkeys(names))
-    }
+    """A look for every name."""
+    return {name: look(index) for index, name in enumerate(dict.fromkeys(names))}
 
 
 def series(table: pd.DataFrame) -> "pd.Series[str]":
@@ -45,35 +47,69 @@ def series(table: pd.DataFrame) -> "pd.Series[str]":
     return table["label"] + fleet + ", n = " + seeds
 
 
+def by_method(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Number, name and rows of every method, in the order in which the methods appear."""
+    for index, method in enumerate(table["method"].unique()):
+        yield index, method, table[table["method"] == method]
+
+
+def last_rounds(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of every run's last round."""
+    return table[table["round"] == table.groupby("run")["round"].transform("max")]
+
+
 def percent(found: pd.DataFrame) -> pd.DataFrame:
     """A table of `over_seeds` of fractions in percent, intervals cut off where no fraction can be."""
     parts = found[["mean", "low", "high"]]
     return found.assign(**100 * parts.clip(0, 1))
 
 
-def band(axes: Axes, x: "pd.Series[float]", found: pd.DataFrame, look: Look, name: str) -> None:
-    """Draw the mean of a group as a line, and its confidence interval, where there is one, as a band.
+def band(axes: Axes, x: "pd.Series[float]", found: pd.DataFrame, look: Look, name: str | None = None) -> None:
+    """Draw a curve with a band around it, where the band is known.
 
     Args:
-        axes: Where.
-        x: Where on the horizontal axis each row of `found` lies.
-        found: mean, low and high.
-        look: Of the group.
-        name: Of the group, for the legend.
+        axes: Where to draw.
+        x: Place of each row of `found` on the horizontal axis.
+        found: Columns mean, low and high.
+        look: The look of the series.
+        name: The name of the series in the legend; None leaves it out.
     """
     style = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
-    axes.plot(x, found["mean"], markevery=math.ceil(len(x) / _MARKERS), label=name, **style)
+    axes.plot(x, found["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
     axes.fill_between(x.astype(float), found["low"], found["high"], color=look.colour, alpha=0.15, linewidth=0)
+
+
+def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str | None = None) -> None:
+    """Draw y over x: the mean over runs, each first averaged over its rows of equal x, and the runs' range as a band.
+
+    Args:
+        axes: Where to draw.
+        rows: With a column `run` besides x and y.
+        x: Name of the column on the horizontal axis.
+        y: Name of the column on the vertical axis.
+        index: Number of the series, which gives its look.
+        label: Its name in the legend; None leaves it out.
+    """
+    runs = rows.groupby(["run", x])[y].mean().groupby(x)
+    found = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
+    band(axes, found[x], found, look(index), label)
+
+
+def reference(axes: Axes, rows: pd.DataFrame, x: str, y: str, label: str) -> None:
+    """Draw the mean of y over x as a thin dotted line of ink, behind what it is to be compared with."""
+    mean = rows.groupby(x)[y].mean()
+    axes.plot(mean.index, mean, color=INK, linestyle=":", linewidth=1.0, label=label, zorder=1)
 
 
 def legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend of all panels, below them, in as many columns as its names leave room for."""
     entries = {}
-    for each in axes:
-        handles, names = each.get_legend_handles_labels()
+    for panel in axes:
+        handles, names = panel.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))
     if entries:
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=_columns(entries))
+        columns = _columns(entries, figure.get_figwidth())
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
 def legend_height(names: Iterable[str]) -> float:
@@ -89,10 +125,10 @@ def panels(
     """A figure in the house style, with room for a legend.
 
     Args:
-        count: Its panels.
-        height: Of each, in inches.
-        most: Beside each other.
-        names: Of the series.
+        count: Number of its panels.
+        height: Height of each, in inches.
+        most: The most panels beside each other.
+        names: Names of the series in the legend.
     """
     columns = min(most, count)
     rows = math.ceil(count / columns)
@@ -102,7 +138,7 @@ def panels(
         yield figure, axes[:count]
 
 
-def _columns(names: Iterable[str]) -> int:
+def _columns(names: Iterable[str], width: float = WIDTH) -> int:
     font = FontProperties(size=_TYPE)
     widths = [text_to_path.get_text_width_height_descent(name, font, False)[0] for name in names]
-    return min(4, max(1, int(72 * WIDTH / (max(widths) + _HANDLE))))
+    return min(4, max(1, int(72 * width / (max(widths) + _HANDLE))))

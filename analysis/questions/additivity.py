@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.plots import output
-from analysis.plots.series import curve, legend_below
+from analysis.plots.lines import curve, legend, look, panels
 from analysis.runs.factors import AGGREGATIONS
 from analysis.runs.gaps import layer_gaps, score_gaps
 from analysis.runs.images import batches
@@ -45,14 +45,13 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.seeding import Purpose, generator
-from fedra_ray.report.style import LINES, MARKERS, colour, drawing
 
 IMAGES = 10
 SITUATIONS = ("all layers", "same layers", "FedRA draw", "disjoint layers")
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, situation, aggregation, and layer or part of the model.
+    """One row per run, round, situation, aggregation, and layer or part of the model.
 
     Runs of methods with several heads (DepthFL) are left out: their clients cannot train any choice of layers.
 
@@ -105,7 +104,7 @@ def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A panel a situation: the gap over layers and end to end, as a share of what the round changed, by aggregation.
+    """One panel per situation: by aggregation, the gap over layers and end to end as a share of the round's change.
 
     Means over all runs and rounds and, per layer, over the cases with two or more holders; the others have no gap.
     """
@@ -113,8 +112,8 @@ def draw(table: pd.DataFrame) -> Figure:
     depth = int(table["layer"].max())
     ends = [depth * 1.2 + 0.5, depth * 1.45 + 0.5]
     ticks = range(1, depth + 1, max(1, depth // 4))
-    with drawing(7.4, 5.2, 2, 2) as (figure, panels):
-        for axes, situation in zip(panels, SITUATIONS, strict=True):
+    with panels(4, 2.5, most=2, names=AGGREGATIONS) as (figure, places):
+        for axes, situation in zip(places, SITUATIONS, strict=True):
             here = shown[shown["situation"] == situation]
             for index, name in enumerate(AGGREGATIONS):
                 _line(axes, here[here["aggregation"] == name], ends, index, name)
@@ -126,11 +125,11 @@ def draw(table: pd.DataFrame) -> Figure:
             axes.set(title=situation, ylim=(-0.02, 1000), xlim=(0.5, depth * 1.6 + 0.5))
             if not (here["part"] == "layer").any():
                 axes.text(1, 1, "no layer has two holders,\nso none has a gap")
-        for axes in panels[::2]:
+        for axes in places[::2]:
             axes.set_ylabel("gap, % of the round's change")
-        for axes in panels[2:]:
+        for axes in places[2:]:
             axes.set_xlabel("layer, and end to end")
-        legend_below(figure, panels[0])
+        legend(figure, places[:1])
     return figure
 
 
@@ -145,22 +144,23 @@ def draw_rounds(table: pd.DataFrame) -> Figure:
     """The gap of averaged factors (FedIT) over rounds, by situation: in shared layers, and in class scores."""
     shown = over_rounds(table).query("aggregation == 'FedIT'")
     parts = {"layer": "a layer's output", "scores": "class scores"}
-    with drawing(7.2, 2.9, 1, 2) as (figure, panels):
-        for axes, (part, title) in zip(panels, parts.items(), strict=True):
+    with panels(2, 2.6, names=SITUATIONS) as (figure, places):
+        for axes, (part, title) in zip(places, parts.items(), strict=True):
             for index, situation in enumerate(SITUATIONS):
                 rows = shown[(shown["part"] == part) & (shown["situation"] == situation)]
                 curve(axes, rows.assign(gap=100 * rows["error_of_change"]), "round", "gap", index, situation)
             axes.set(title=title, xlabel="round", ylabel="gap, % of the round's change", ylim=(0, None))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        legend_below(figure, panels[1])
+        legend(figure, places[1:])
     return figure
 
 
 def _line(axes: Axes, rows: pd.DataFrame, ends: list[float], index: int, name: str) -> None:
     """One way to aggregate: a line over layers, and beyond it the two parts end to end."""
-    style: dict[str, Any] = {"color": colour(index), "marker": MARKERS[index]}
+    own = look(index)
+    style: dict[str, Any] = {"color": own.colour, "marker": own.marker}
     layers = 100 * rows.groupby("layer")["error_of_change"].mean()
-    axes.plot(layers.index.astype(int), layers, linestyle=LINES[index], label=name, **style)
+    axes.plot(layers.index.astype(int), layers, linestyle=own.line, label=name, **style)
     whole = 100 * rows[rows["part"] != "layer"].groupby("part")["error_of_change"].mean()
     axes.plot(ends, whole[["scores", "sub-models"]], linestyle="", **style)
 

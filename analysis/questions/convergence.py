@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots import output
-from analysis.plots.curves import curves
 from analysis.plots.lines import band, legend, looks, panels, percent
+from analysis.runs.accuracy import of_runs
 from analysis.runs.groups import GROUP, KEY, over_seeds
 from analysis.runs.reading import Run, parser, read_runs
 from fedra_ray.config.errors import SettingError
@@ -28,7 +28,7 @@ OF_BEST = 0.95
 
 
 def default_target(table: pd.DataFrame) -> float:
-    """95 % of the best group's mean final accuracy, from the table of `curves`."""
+    """95 % of the best group's mean final accuracy, from the table of `of_runs`."""
     return OF_BEST * over_seeds(_final(table), GROUP, "accuracy")["mean"].max()
 
 
@@ -50,7 +50,7 @@ def analyse(runs: Sequence[Run], target: float | None = None) -> pd.DataFrame:
     """
     if target is not None and not 0 < target <= 1:
         raise SettingError("--target", target, "must be greater than 0 and at most 1")
-    table = curves(runs)
+    table = of_runs(runs)
     target = default_target(table) if target is None else target
     rounds = _final(table).groupby(GROUP, sort=False)["round"].max()
     parts = []
@@ -67,7 +67,7 @@ def analyse(runs: Sequence[Run], target: float | None = None) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, target: float) -> Figure:
-    """Accuracy against rounds, a panel per fleet, from the table of `curves`; the target is a dotted line."""
+    """Accuracy against rounds, a panel per fleet, from the table of `of_runs`; the target is a dotted line."""
     styles = looks(table["label"])
     fleets = table.groupby("fleet", sort=False)
     with panels(len(fleets), 2.4, names=[*styles, "target"]) as (figure, axes):
@@ -103,7 +103,7 @@ def _to_target(table: pd.DataFrame, target: float) -> pd.DataFrame:
 
 def leave(runs: Sequence[Run], out: str, target: float | None = None) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
-    found, table = analyse(runs, target), curves(runs)
+    found, table = analyse(runs, target), of_runs(runs)
     output.write(out, "convergence_curves", table)
     output.write(out, "convergence", found, draw(table, found["target"].iloc[0]))
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.plots.lines import WIDTH
+from analysis.plots.lines import WIDTH, legend
 from analysis.runs.groups import CONFIDENCE, GROUP, collect
 from analysis.runs.reading import Run
 from fedra_ray.federation.allocation import expected_uncovered
@@ -53,8 +53,7 @@ def draw(table: pd.DataFrame) -> Figure:
         right.set(xlabel="share of rounds with such a layer", xlim=(-0.03, 1.03))
         left.set_yticks(range(len(table)), names)
         right.set_yticks(range(len(table)), [""] * len(table))
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend(figure, [left])
     return figure
 
 

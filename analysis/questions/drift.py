@@ -31,14 +31,13 @@ from matplotlib.ticker import MaxNLocator
 from torch.nn import functional
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve, legend_below
+from analysis.plots.lines import by_method, curve, legend, panels
 from analysis.runs.factors import Array
 from analysis.runs.images import batches
 from analysis.runs.reading import Run, parser, read_runs
 from analysis.runs.replay import Replay, Vector
 from analysis.runs.selection import add_rounds, every_round, key
 from analysis.runs.tuned import Tuned
-from fedra_ray.report.style import drawing
 
 IMAGES = 64
 NAN = float("nan")
@@ -69,7 +68,7 @@ def cosine(changes: Array) -> float:
 
 
 def pulls(tuned: Tuned) -> pd.DataFrame:
-    """A row a segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
+    """One row per segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
     layout, rows = tuned.replay.layout, []
     held = [layout.held(update.task.layers, update.task.sent) for update in tuned.updates]
     for index, segment in enumerate(layout.segments):
@@ -106,7 +105,7 @@ def gradient(replay: Replay, values: Vector, images: int) -> dict[str, float]:
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run and round.
+    """One row per run and round.
 
     Args:
         runs: Finished runs that keep restart points.
@@ -145,14 +144,14 @@ def _mean(values: "pd.Series[float]", weights: "pd.Series[float]") -> float:
 def draw(table: pd.DataFrame) -> Figure:
     """Gradient norm, drift and cosine of layers over rounds: mean and range of a method's runs."""
     titles = {"gradient_lora": "gradient of LoRA, norm", "drift": "drift of clients", "cosine": "cosine of clients"}
-    with drawing(7.2, 2.8, 1, len(titles)) as (figure, panels):
-        for axes, (name, title) in zip(panels, titles.items(), strict=True):
+    with panels(len(titles), 2.5, names=table["method"]) as (figure, places):
+        for axes, (name, title) in zip(places, titles.items(), strict=True):
             for index, method, rows in by_method(table.dropna(subset=name)):
                 curve(axes, rows, "round", name, index, method)
             axes.set(title=title, xlabel="round")
             axes.set_ylim(bottom=min(0, 1.1 * table[name].min()))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        legend_below(figure, panels[0])
+        legend(figure, places)
     return figure
 
 

@@ -76,7 +76,7 @@ def _rows(run: Run, layers: Sequence[int] | None, images: int) -> Iterator[dict[
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A row a method; for every layer the map coloured by domain, and by the first ten classes, the others grey."""
+    """One row per method; for every layer the map coloured by domain, and by the first ten classes, the others grey."""
     domains, methods = sorted(table["domain"].unique()), table["method"].unique()
     names = table.drop_duplicates("label").sort_values("label")["name"].tolist()[:SHOWN_CLASSES]
     columns = 2 * table.groupby("method")["layer"].nunique().max()

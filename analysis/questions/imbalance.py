@@ -2,10 +2,10 @@
 
     python -m analysis.questions.imbalance RUN_DIR... [--out FOLDER] [--images 512]
 
-FedRA holds that depth-wise methods cause *feature imbalance*: few clients, and few domains, train the deep layers. To
-draw layers at random is to avoid that. The figure has a column a method, all after the last kept round: what a linear
-probe reads after every block (`analysis.questions.probes`), how far each layer's LoRA came and in how many directions
-(`analysis.questions.updates`), and how alike the domains are (`analysis.questions.similarity`).
+FedRA holds that depth-wise methods cause *feature imbalance*: few clients, and few domains, train the deep layers.
+Drawing layers at random is meant to avoid that. The figure has one column per method, all after the last kept round:
+what a linear probe reads after every block (`analysis.questions.probes`), how far each layer's LoRA came and in how
+many directions (`analysis.questions.updates`), and how alike the domains are (`analysis.questions.similarity`).
 
 The number is the Gini coefficient over the layers of the full model of the Frobenius norm of their LoRA updates: 0 if
 all layers came equally far, (L - 1) / L if one of L layers learnt all there is. It is chosen because
@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve
+from analysis.plots.lines import by_method, curve, legend
 from analysis.questions import probes, similarity, updates
 from analysis.runs.features import features
 from analysis.runs.reading import Run, parser, read_runs
@@ -54,7 +54,7 @@ def gini(shares: ArrayLike) -> float:
 
 
 def analyse(runs: Sequence[Run], images: int = probes.IMAGES) -> pd.DataFrame:
-    """What every run's layers are like after its last kept round, a row a measurement.
+    """What every run's layers are like after its last kept round, one row per measurement.
 
     Args:
         runs: Finished runs that keep restart points.
@@ -62,7 +62,7 @@ def analyse(runs: Sequence[Run], images: int = probes.IMAGES) -> pd.DataFrame:
 
     Returns:
         Columns run, method, seed, round, layer, measure (a key of `ROWS`), part and value. Accuracies, in [0, 1], have
-        a part a domain, cka one a pair of domains; norm and effective_rank are those of the layer as a whole.
+        one part per domain, cka one per pair of domains; norm and effective_rank are those of the layer as a whole.
 
     Raises:
         SettingError: for a run that keeps no restart point, or whose data or backbone are not where they were.
@@ -86,19 +86,19 @@ def _rows(run: Run, images: int) -> Iterator[dict[str, Any]]:
 
 
 def of_runs(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a run with its `imbalance`: the Gini coefficient over layers of the update norm."""
+    """One row per run with its `imbalance`: the Gini coefficient over layers of the update norm."""
     norms = table[table["measure"] == "norm"].groupby(["run", "method", "seed"], sort=False)["value"]
     return norms.agg(gini).rename("imbalance").reset_index()
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: its runs, and mean and sample standard deviation of their imbalance."""
+    """One row per method: its runs, and mean and sample standard deviation of their imbalance."""
     grouped = of_runs(table).groupby("method", sort=False)["imbalance"]
     return grouped.agg(runs="size", imbalance="mean", deviation="std").reset_index()
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A column a method, a row a measure over layers: a line a domain for accuracy, else mean and range of the runs."""
+    """One column per method, one row per measure over layers: accuracy by domain, else mean and range of the runs."""
     methods, numbers = table["method"].unique(), summary(table).set_index("method")["imbalance"]
     wide = max(5.0, 1.0 + 1.9 * len(methods))
     with drawing(wide, 6.4, len(ROWS), len(methods)) as (figure, panels):
@@ -114,8 +114,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for index, method in enumerate(methods):
             panels[index].set_title(f"{method}\nimbalance {numbers[method]:.2f}")
             panels[-len(methods) + index].set_xlabel("layer")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        legend(figure, panels[:1])
     return figure
 
 

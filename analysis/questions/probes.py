@@ -23,12 +23,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve, last_rounds, legend_below, reference
+from analysis.plots.lines import by_method, curve, last_rounds, legend, panels, reference
 from analysis.runs.features import Features, features
 from analysis.runs.reading import Run, parser, read_runs
 from analysis.runs.replay import Replay
 from analysis.runs.selection import add_rounds, few_rounds, key
-from fedra_ray.report.style import INK, drawing
+from fedra_ray.report.style import INK
 
 IMAGES = 512
 _PENALTIES = np.logspace(-1, 4, 6)
@@ -46,12 +46,12 @@ def accuracies(train: Features, test: Features) -> NDArray[np.float64]:
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, layer and domain.
+    """One row per run, round, layer and domain.
 
     Args:
         runs: Finished runs that keep restart points.
         rounds: Kept rounds, besides round 0; None takes the first, the middle and the last kept.
-        images: The most images of a domain, drawn uniformly, to fit a probe on, and as many to test it on.
+        images: The most images of a domain, drawn uniformly, that a probe is fitted on; likewise for testing it.
 
     Returns:
         Columns run, method, seed, round, layer (how many blocks the images went through), domain, accuracy in [0, 1].
@@ -82,30 +82,26 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Accuracy over layers, mean over domains; and in a panel a domain what was gained since round 0, in points."""
+    """Accuracy over layers, mean over domains; and in one panel per domain the gain since round 0, in points."""
     table = table.assign(accuracy=100 * table["accuracy"])
     last, domains = gains(table), table["domain"].unique()
-    columns = min(4, len(domains) + 1)
-    rows = -(-(len(domains) + 1) // columns)
-    with drawing(1.9 * columns, 0.5 + 1.9 * rows, rows, columns) as (figure, panels):
-        whole, *others = panels
-        for axes in others[1 : len(domains)]:
+    names = ["round 0", *last["method"]]
+    with panels(1 + len(domains), 1.9, most=4, names=names) as (figure, (whole, *others)):
+        for axes in others[1:]:
             axes.sharey(others[0])
         reference(whole, table[table["round"] == 0], "layer", "accuracy", "round 0")
         for index, method, of_method in by_method(last):
             curve(whole, of_method, "layer", "accuracy", index, method)
-            for axes, domain in zip(others, domains, strict=False):
+            for axes, domain in zip(others, domains, strict=True):
                 curve(axes, of_method[of_method["domain"] == domain], "layer", "gain", index)
         whole.set(title="all domains", ylabel="probe accuracy, %", ylim=(0, 100))
-        for axes, domain in zip(others, domains, strict=False):
+        for axes, domain in zip(others, domains, strict=True):
             axes.axhline(0, color=INK, linestyle=":", linewidth=1)
             axes.set_title(domain)
         others[0].set_ylabel("gain, points")
-        for axes in panels[: len(domains) + 1]:
+        for axes in (whole, *others):
             axes.set_xlabel("blocks")
-        for axes in others[len(domains) :]:
-            axes.set_axis_off()
-        legend_below(figure, whole)
+        legend(figure, [whole])
     return figure
 
 

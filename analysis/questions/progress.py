@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from analysis.plots import output
-from analysis.plots.curves import curve
 from analysis.plots.lines import Look, band, legend, looks, panels, percent, series
+from analysis.runs.accuracy import by_round
 from analysis.runs.groups import collect, over_seeds
 from analysis.runs.reading import Run, parser, read_runs
 from fedra_ray.cost.law import CostModel
@@ -59,7 +59,7 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
                 "hours": rounds["simulated_s"].astype(float).cumsum().ffill() / 3600,
             }
         )
-        return curve(run).merge(total, on="round")
+        return by_round(run).merge(total, on="round")
 
     return collect(runs, of_run)
 

@@ -1,6 +1,6 @@
 """Measures, without any federated run, whether the embedded benchmark can tell methods for sub-models apart.
 
-python -m analysis.questions.properties --backbone glyph_vit --out properties.json
+    python -m analysis.questions.properties --backbone glyph_vit --out properties.json
 
 Five questions, each with the answer that the benchmark needs:
   depth: is a linear probe after the first quarter of the blocks at least 20 points below one after all of them?
@@ -23,22 +23,26 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
+import yaml
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from analysis.glyphs.pretrain import load_images, only_blocks
-from fedra_ray.model.backbone import create_model
+from fedra_ray.config.schema import LoraConfig
+from fedra_ray.model.backbone import create_model, find_targets
+from fedra_ray.model.lora import LoraLinear
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "fedra_ray" / "assets"
-RANK, ALPHA = 8, 16
-TARGETS = (("attn.proj", "mlp.fc2"), ("mlp_tokens.fc2", "mlp_channels.fc2"))
+LORA = LoraConfig(rank=8, alpha=16)
 LORA_RATES = (1e-3, 3e-3, 1e-2)
 HEAD_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-PROBE_DECAYS = (1e-4, 1e-3, 1e-2)
+PROBE_DECAYS = (1e-4, 1e-3, 1e-2)  # of the squared weights, beside the mean cross-entropy
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,20 @@ def load_data(path: Path) -> Data:
 
 def load_backbone(name: str) -> nn.Module:
     """An embedded backbone, frozen."""
-    config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "backbone" / f"{name}.yaml"))
-    model = create_model(config["model"], config["model_args"])  # type: ignore[call-overload,index]
+    config = yaml.safe_load((ROOT / "conf" / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    model = create_model(config["model"], config["model_args"])
     model.load_state_dict(load_file(ASSETS / f"{name}.safetensors"))
     return model.eval().requires_grad_(False)
 
 
 def mean_accuracy(logits: Tensor, split: Split) -> float:
     """Accuracy averaged over the domains present."""
-    hits = (logits.argmax(1) == split.labels).float()
-    return float(np.mean([hits[split.domains == d].mean().item() for d in split.domains.unique()]))
+    return _mean_over_domains(logits.argmax(1), split)
+
+
+def _mean_over_domains(predicted: Tensor, split: Split) -> float:
+    hits = (predicted == split.labels).float()
+    return float(np.mean([hits[split.domains == domain].mean().item() for domain in split.domains.unique()]))
 
 
 @torch.inference_mode()
@@ -96,57 +104,32 @@ def forward(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def probe(model: nn.Module, kept: Sequence[int], data: Data) -> float:
-    """Test accuracy of a linear probe on the sub-model of the kept blocks."""
+    """Test accuracy of logistic regression, its penalty chosen on validation, on the sub-model of the kept blocks."""
     with only_blocks(model, kept):
-        features = {name: forward(model, split.images) for name, split in data.splits.items()}
-    mean, std = features["train"].mean(0), features["train"].std(0) + 1e-6
-    features = {name: (x - mean) / std for name, x in features.items()}
-    heads = [_fit_probe(features["train"], data.splits["train"].labels, decay) for decay in PROBE_DECAYS]
+        features = {name: forward(model, split.images).numpy() for name, split in data.splits.items()}
+    labels = data.splits["train"].labels.numpy()
+    probes = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=1 / (2 * decay * len(labels)), max_iter=300))
+        for decay in PROBE_DECAYS
+    ]
+    for fitted in probes:
+        fitted.fit(features["train"], labels)
 
-    def accuracy(head: nn.Linear, split: str) -> float:
-        return mean_accuracy(head(features[split]), data.splits[split])
+    def accuracy(fitted: Pipeline, split: str) -> float:
+        return _mean_over_domains(torch.from_numpy(fitted.predict(features[split])), data.splits[split])
 
-    return accuracy(max(heads, key=lambda head: accuracy(head, "validation")), "test")
-
-
-def _fit_probe(features: Tensor, labels: Tensor, decay: float) -> nn.Linear:
-    """Multinomial logistic regression with an L2 penalty."""
-    head = nn.Linear(features.shape[1], int(labels.max()) + 1)
-    nn.init.zeros_(head.weight)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=150, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(head(features), labels) + decay * head.weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return head.requires_grad_(False)
-
-
-class LoRA(nn.Module):
-    """A frozen linear layer with a trained low-rank update (arXiv 2106.09685)."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.layer = layer
-        self.down = nn.Parameter(torch.empty(RANK, layer.in_features))
-        self.up = nn.Parameter(torch.zeros(layer.out_features, RANK))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Output of the layer and its update."""
-        return self.layer(x) + F.linear(F.linear(x, self.down), self.up) * (ALPHA / RANK)
+    return accuracy(max(probes, key=lambda fitted: accuracy(fitted, "validation")), "test")
 
 
 def with_lora(model: nn.Module, classes: int) -> nn.Sequential:
-    """The model with LoRA in every block and a new head."""
+    """The model with LoRA in every block, in the usual places of its family, and a new head."""
+    targets = find_targets(model, None)
     for block in model.blocks:  # type: ignore[union-attr]
-        names = dict(block.named_modules())
-        for target in next(family for family in TARGETS if family[0] in names):
-            parent, _, leaf = target.rpartition(".")
-            setattr(names[parent], leaf, LoRA(names[target]))
+        for target in targets:
+            adapted = LoraLinear(block.get_submodule(target), LORA)
+            nn.init.kaiming_uniform_(adapted.lora_A, a=5**0.5)
+            nn.init.zeros_(adapted.lora_B)
+            block.set_submodule(target, adapted)
     return nn.Sequential(model, nn.Linear(model.num_features, classes))  # type: ignore[arg-type]
 
 

@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve, last_rounds, legend_below, reference
+from analysis.plots.lines import by_method, curve, last_rounds, legend, panels, reference
 from analysis.runs.features import Array, Features, features
 from analysis.runs.reading import Run, parser, read_runs
 from analysis.runs.replay import Replay
 from analysis.runs.selection import add_rounds, few_rounds, key
-from fedra_ray.report.style import SEQUENTIAL, drawing
+from fedra_ray.report.style import SEQUENTIAL
 
 IMAGES = 512
 _ORDERS = 5
@@ -65,7 +65,7 @@ def similarities(found: Features, domains: Sequence[str]) -> Iterator[dict[str, 
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
-    """A row a run, round, layer and pair of domains.
+    """One row per run, round, layer and pair of domains.
 
     Args:
         runs: Finished runs that keep restart points.
@@ -93,21 +93,16 @@ def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[
 def draw(table: pd.DataFrame) -> Figure:
     """CKA over layers, mean over pairs of domains, and after the last layer pair by pair, all after the last round."""
     last = last_rounds(table)
-    methods = last["method"].nunique()
-    columns = min(4, methods + 1)
-    rows = -(-(methods + 1) // columns)
-    with drawing(2.1 * columns, 0.5 + 2.4 * rows, rows, columns) as (figure, panels):
-        axes = panels[0]
+    methods = last["method"].unique()
+    with panels(1 + len(methods), 2.4, most=4, names=["round 0", "chance", *methods]) as (figure, (axes, *matrices)):
         reference(axes, table[table["round"] == 0], "layer", "cka", "round 0")
         for index, method, of_method in by_method(last):
             curve(axes, of_method, "layer", "cka", index, method)
-            _matrix(panels[index + 1], of_method, method)
+            _matrix(matrices[index], of_method, method)
         low = last["chance"].groupby(last["layer"]).mean()
         axes.plot(low.index, low, color="0.6", linewidth=1, label="chance")
         axes.set(title="domains alike", xlabel="blocks", ylabel="linear CKA", ylim=(0, 1))
-        for unused in panels[methods + 1 :]:
-            unused.set_axis_off()
-        legend_below(figure, axes)
+        legend(figure, [axes])
     return figure
 
 

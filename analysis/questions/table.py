@@ -26,10 +26,10 @@ import yaml
 
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
-from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
-from fedra_ray.run_dir.claim import flat, shaping
+from fedra_ray.run_dir.claim import SETTING, shaping
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.reading import apart
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 #: Settings that have a column of their own.
@@ -90,14 +90,14 @@ def read_run(where: str | Path) -> Run:
     Raises:
         SettingError: if it is not the directory of a finished run.
     """
-    folder, written, summary = runs.read_files(where)
-    settings = shaping(dict(flat(written)))
+    run = runs.measured(where)
+    settings = shaping(run.settings)
     if "fleet.depths" not in settings:
-        raise SettingError("RUN_DIR", str(folder), "its config.yaml does not state fleet.depths")
+        raise SettingError(SETTING, str(run.folder), "its config.yaml does not state fleet.depths")
     depths = settings["fleet.depths"]
     largest_first = depths if settings.get("fleet.dynamic") else sorted(depths, reverse=True)
-    settings |= {"domains": sorted(summary["accuracy"]), "fleet.depths": largest_first}
-    return Run(folder, summary, settings, depths != largest_first)
+    settings |= {"domains": sorted(run.summary["accuracy"]), "fleet.depths": largest_first}
+    return Run(run.folder, run.summary, settings, depths != largest_first)
 
 
 def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str | None = None) -> list[Table]:
@@ -176,9 +176,7 @@ def _check_seeds(group: list[Run]) -> None:
     for run in group:
         other = first.setdefault(run.summary["seed"], run)
         if other is not run:
-            raise SettingError(
-                "RUN_DIR", str(run.folder), f"is the same run as {other.folder}, seed included; name one"
-            )
+            raise SettingError(SETTING, str(run.folder), f"is the same run as {other.folder}, seed included; name one")
 
 
 def _label(run: Run, rivals: list[Run]) -> str:

@@ -18,17 +18,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plots import output
-from analysis.plots.series import by_method, curve, last_rounds, legend_below
+from analysis.plots.lines import by_method, curve, last_rounds, legend, panels
 from analysis.runs.aggregates import factors_at
 from analysis.runs.factors import decompose, effective_rank
 from analysis.runs.reading import Run, parser, read_runs
 from analysis.runs.replay import Replay
 from analysis.runs.selection import add_rounds, every_round, key
-from fedra_ray.report.style import drawing
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.DataFrame:
-    """A row a run, round, layer and target.
+    """One row per run, round, layer and target.
 
     Args:
         runs: Finished runs that keep restart points.
@@ -45,7 +44,7 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.Data
 
 
 def of_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a run, round and layer: the norm of its targets' updates together, the mean of their effective ranks."""
+    """One row per run, round and layer: norm of its targets' updates together, mean of their effective ranks."""
     grouped = table.groupby(["run", "method", "seed", "round", "layer"], sort=False)
     found = grouped.agg(
         norm=("norm", lambda norms: np.sqrt((norms**2).sum())), effective_rank=("effective_rank", "mean")
@@ -66,13 +65,13 @@ def _rows(run: Run, rounds: Sequence[int] | None) -> Iterator[dict[str, Any]]:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Norm and effective rank over layers by method, after the last round of the table."""
-    with drawing(7.2, 2.9, 1, 2) as (figure, (norms, ranks)):
+    with panels(2, 2.6, names=table["method"]) as (figure, (norms, ranks)):
         for index, method, rows in by_method(of_layers(last_rounds(table))):
             curve(norms, rows, "layer", "norm", index, method)
             curve(ranks, rows, "layer", "effective_rank", index)
         norms.set(title="LoRA update", xlabel="layer", ylabel="Frobenius norm", ylim=(0, None))
         ranks.set(title="its effective rank, mean over targets", xlabel="layer", ylabel="directions", ylim=(0, None))
-        legend_below(figure, norms)
+        legend(figure, [norms])
     return figure
 
 

@@ -5,7 +5,6 @@ what would have the same; the fleet is `Run.fleet`, so that depths may be dealt 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,11 @@ import yaml
 from scipy import stats
 
 from analysis.runs.reading import Run
-from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import MethodConfig
-from fedra_ray.run_dir.claim import flat, shaping
+from fedra_ray.run_dir.claim import SETTING, shaping
+from fedra_ray.run_dir.reading import apart
 
 GROUP = ["label", "fleet"]
 KEY = [*GROUP, "seed"]
@@ -30,7 +29,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     Raises:
         SettingError: if two are the same, seed included.
     """
-    settings = [shaping(dict(flat(asdict(run.config)))) for run in runs]
+    settings = [shaping(run.settings) for run in runs]
     found, seen = [], dict[tuple[str, str, int], Run]()
     for run, own in zip(runs, settings, strict=True):
         rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]
@@ -40,7 +39,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
         key = label, run.fleet, run.config.seed
         if key in seen:
             allowed = f"is the same run as {seen[key].folder}, seed included; name one"
-            raise SettingError("RUN_DIR", str(run.folder), allowed)
+            raise SettingError(SETTING, str(run.folder), allowed)
         seen[key] = run
         found.append(label)
     return found
@@ -58,7 +57,7 @@ def collect(runs: Sequence[Run], of_run: Callable[[Run], pd.DataFrame]) -> pd.Da
 
 
 def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Mean and sample deviation of a column in groups of rows, one row a seed.
+    """Mean and sample deviation of a column in groups of rows, one row per seed.
 
     Returns:
         The columns of `by`, then n (values that are there), mean, deviation, and low and high: Student's interval of

@@ -1,8 +1,7 @@
 """Runs as the analyses read them: from run directories, local or URIs, without touching them."""
 
 import argparse
-import io
-import json
+import dataclasses
 import math
 import sys
 from collections import Counter
@@ -13,17 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pandas as pd
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors.numpy import load
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.labels import experiment_label
+from fedra_ray.config.labels import method_label
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, SUMMARY
+from fedra_ray.run_dir.claim import SETTING, SUMMARY, flat
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.reading import FinishedRun, UnfinishedError, read_finished
 
 R = TypeVar("R")
 
@@ -31,40 +30,46 @@ R = TypeVar("R")
 NEEDED = ("method", "dataset", "backbone", "seed", "rounds", "split", "accuracy", "mean_accuracy")
 
 
-class UnfinishedError(SettingError):
-    """A directory whose run has not come to its end."""
-
-
 @dataclass(frozen=True)
 class Run:
-    """A run, finished or not.
+    """A finished run.
 
     Attributes:
-        folder: Its directory.
+        files: What it has written into its folder.
         config: What it was configured with.
-        summary: Its summary.json.
+        summary: What its summary.json states.
     """
 
-    folder: Folder
+    files: FinishedRun
     config: ExperimentConfig
     summary: dict[str, Any]
 
     @property
+    def folder(self) -> Folder:
+        """Its directory."""
+        return self.files.folder
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was configured with, by dotted name."""
+        return dict(flat(dataclasses.asdict(self.config)))
+
+    @property
     def label(self) -> str:
-        """The method's name as its paper writes it, with FedRA's draw where it is not the paper's."""
-        return experiment_label(self.config)
+        """The method's name as its paper writes it, with the optimisers around it."""
+        return method_label(self.settings)
 
     @property
     def fleet(self) -> str:
-        """Depths of the clients, the largest first, in their least numbers: runs may deal them to other domains."""
+        """Depths of the clients, the largest first, in the smallest numbers of the same proportions."""
         depths, dynamic = self.config.fleet.depths, self.config.fleet.dynamic
         if dynamic:
             return f"{' '.join(map(str, depths))}, dynamic"
         if len(set(depths)) == 1:
             return f"all {depths[0]}"
         counts = Counter(depths)
-        each = math.gcd(*counts.values())
-        return " ".join(str(depth) for depth in sorted(counts, reverse=True) for _ in range(counts[depth] // each))
+        divisor = math.gcd(*counts.values())
+        return " ".join(str(depth) for depth in sorted(counts, reverse=True) for _ in range(counts[depth] // divisor))
 
     @property
     def domains(self) -> list[str]:
@@ -85,24 +90,21 @@ class Run:
         """
         content = self.folder.below("adapter").read("adapter_model.safetensors")
         if content is None:
-            raise SettingError("RUN_DIR", str(self.folder), "has no adapter; name the directory of a finished run")
+            raise SettingError(SETTING, str(self.folder), "has no adapter; name the directory of a finished run")
         return len(load(content)["base_model.model.head.bias"])
 
     @cached_property
     def saved_rounds(self) -> list[int]:
-        """The rounds of which the global adapter is kept."""
+        """The rounds whose global adapter is kept."""
         return checkpoint.saved_rounds(self.folder)
 
     def table(self, name: str) -> pd.DataFrame:
         """One of its Parquet tables: rounds, clients, evaluations, partition or skipped.
 
         Raises:
-            SettingError: if the directory lacks it.
+            SettingError: if it is missing or damaged.
         """
-        content = self.folder.read(f"{name}.parquet")
-        if content is None:
-            raise SettingError("RUN_DIR", str(self.folder), f"has no {name}.parquet; name the directory of a run")
-        return pd.read_parquet(io.BytesIO(content))
+        return self.files.table(name).to_pandas()
 
 
 def read_run(where: str) -> Run:
@@ -111,38 +113,24 @@ def read_run(where: str) -> Run:
     Raises:
         SettingError: if there is none, or one of another version.
     """
-    folder, settings, summary = read_files(where)
+    files = measured(where)
     try:
-        return Run(folder, typed(settings), summary)
+        return Run(files, typed(files.config), files.summary)
     except OmegaConfBaseException as error:
-        raise SettingError("RUN_DIR", where, f"is a run of another version: {str(error).splitlines()[0]}") from error
+        raise SettingError(SETTING, where, f"is a run of another version: {str(error).splitlines()[0]}") from error
 
 
-def read_files(where: str | Path) -> tuple[Folder, dict[str, Any], dict[str, Any]]:
-    """The directory of a finished run, a path or a URI, with what its config.yaml and its summary.json say.
+def measured(where: str | Path) -> FinishedRun:
+    """The finished run in a directory, a path or a URI, if its summary states what an analysis needs.
 
     Raises:
         UnfinishedError: if the run has no summary.json yet.
-        SettingError: if it is not the directory of a run, or a file says something else than a run writes.
+        SettingError: if it is not the directory of a run, or its files are damaged.
     """
-    folder = Folder(where, "RUN_DIR")
-    settings = _load(folder, CONFIG, yaml.safe_load)
-    summary = _load(folder, SUMMARY, json.loads)
-    if missing := [name for name in NEEDED if name not in summary]:
-        raise SettingError("RUN_DIR", str(folder), f"its {SUMMARY} does not state {', '.join(missing)}")
-    return folder, settings, summary
-
-
-def _load(folder: Folder, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
-    content = folder.read(name)
-    if content is None:
-        error = UnfinishedError if name == SUMMARY else SettingError
-        raise error("RUN_DIR", str(folder), f"must be the folder of a finished run; it has no {name}")
-    try:
-        return dict(parse(content.decode()))
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingError("RUN_DIR", str(folder), f"its {name} cannot be read: {reason}") from error
+    run = read_finished(Folder(where, SETTING))
+    if missing := [name for name in NEEDED if name not in run.summary]:
+        raise SettingError(SETTING, str(run.folder), f"its {SUMMARY} does not state {', '.join(missing)}")
+    return run
 
 
 def typed(settings: dict[str, Any]) -> ExperimentConfig:
@@ -164,17 +152,17 @@ def finished(places: Sequence[str], read: Callable[[str], R]) -> list[R]:
         UnfinishedError: if none is finished.
         SettingError: if one is not the directory of a run.
     """
-    found, unfinished = [], []
+    runs, unfinished = [], []
     for place in places:
         try:
-            found.append(read(place))
+            runs.append(read(place))
         except UnfinishedError as error:
             unfinished.append(error)
-    if not found and unfinished:
+    if not runs and unfinished:
         raise unfinished[0]
     for error in unfinished:
         print(f"left out: {error}", file=sys.stderr)
-    return found
+    return runs
 
 
 def read_runs(places: Sequence[str]) -> list[Run]:
@@ -183,15 +171,17 @@ def read_runs(places: Sequence[str]) -> list[Run]:
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Arguments that every analysis of runs has."""
-    found = argparse.ArgumentParser(
-        prog=f"python -m analysis.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Arguments that every analysis of runs has; `name` is its module in `analysis.questions`."""
+    arguments = argparse.ArgumentParser(
+        prog=f"python -m analysis.questions.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument(
+    arguments.add_argument(
         "runs",
         nargs="+",
         metavar="RUN_DIR",
         help="directory of a finished run, local or a URI; unfinished ones are left out",
     )
-    found.add_argument("--out", default="figures", metavar="FOLDER", help="where to write (default: %(default)s)")
-    return found
+    arguments.add_argument("--out", default="figures", metavar="FOLDER", help="where to write (default: %(default)s)")
+    return arguments

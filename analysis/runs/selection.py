@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.claim import SETTING
 
 
 def key(run: Run) -> dict[str, Any]:
@@ -22,11 +23,11 @@ def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
     """The wanted rounds, ascending; without a wish round 0, with which the run began, and all that it keeps.
 
     Raises:
-        SettingError: for a round of which the run keeps no adapter, or if it keeps none at all.
+        SettingError: for a round whose adapter the run does not keep, or if it keeps none at all.
     """
     kept = [0, *run.saved_rounds]
     if len(kept) == 1:
-        raise SettingError("RUN_DIR", str(run.folder), "keeps no restart points: checkpoint.every, checkpoint.keep")
+        raise SettingError(SETTING, str(run.folder), "keeps no restart points: checkpoint.every, checkpoint.keep")
     for number in wanted or ():
         if number not in kept:
             allowed = f"{run.folder} keeps the rounds {', '.join(map(str, kept))}"

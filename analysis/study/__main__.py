@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -133,13 +134,8 @@ def results(summaries: dict[str, dict[str, object]], best: dict[str, list[str]])
 
 def markdown(table: pa.Table) -> str:
     """Methods x domains in percent, mean and standard deviation over seeds."""
-    rows = table.to_pylist()
-    columns = [name for name in table.column_names if name not in ("method", "seed", "setting")]
-    lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for method in METHODS:
-        cells = (_cell(row[column] for row in rows if row["method"] == method) for column in columns)
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    frame = table.to_pandas().drop(columns=["seed", "setting"])
+    return str(frame.groupby("method", sort=False).agg(_cell).to_markdown())
 
 
 def slug(method: str) -> str:
@@ -160,9 +156,9 @@ def _listed(values: Iterable[object]) -> str:
     return f"[{','.join(map(str, values))}]"
 
 
-def _cell(values: Iterable[float]) -> str:
-    percent = 100 * np.array(list(values))
-    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}"
+def _cell(values: pd.Series) -> str:
+    percent = 100 * values
+    return f"{percent.mean():.1f} ± {percent.std():.1f}"
 
 
 def main() -> None:

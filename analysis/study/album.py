@@ -1,6 +1,6 @@
 """Every table and figure of a study, from its finished runs.
 
-    python -m analysis.album [--study studies/glyph_vit]
+    python -m analysis.study.album [--study studies/glyph_vit]
 
 `make study` ends with it. Into STUDY/figures go the results (methods x domains, as Markdown, LaTeX and CSV; progress,
 fairness), the allocation (balance), feature imbalance (imbalance, probes, similarity, updates, embedding), additivity,
@@ -82,7 +82,7 @@ def fill(study: Path) -> int:
 
 def main() -> int:
     """Draw what a finished study shows."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.album", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m analysis.study.album", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="its folder (%(default)s)")
     return fill(parser.parse_args().study)
 

@@ -1,6 +1,6 @@
 """Draw the README's picture: what the domains look like, and what the study measured on them.
 
-python -m analysis.picture --study studies/glyph_vit --out docs/benchmark.png
+python -m analysis.study.picture --study studies/glyph_vit --out docs/benchmark.png
 """
 
 import argparse
@@ -24,7 +24,7 @@ CLASSES = 12
 
 
 def montage(table: pa.Table) -> tuple[list[str], np.ndarray]:
-    """Names of the domains and one picture: a row a domain, a column a class, the first test image of each."""
+    """Names of the domains and one picture: one row per domain, one column per class, the first test image of each."""
     rows = [row for row in table.to_pylist() if row["split"] == "test"]
     domains = sorted({row["domain"] for row in rows})
     labels = np.unique([row["label"] for row in rows])
@@ -67,7 +67,7 @@ def draw_results(axes: Axes, results: pa.Table) -> None:
 
 def main() -> None:
     """Draw the picture."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.picture", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m analysis.study.picture", description=__doc__.split("\n")[0])
     parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="folder of analysis.study")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmark.png"), help="the PNG file to write")
     arguments = parser.parse_args()

@@ -10,6 +10,7 @@ from typing import Any
 from fedra_ray.config.errors import SettingError
 from fedra_ray.report.facts import Facts
 from fedra_ray.run_dir.claim import SETTING, shaping
+from fedra_ray.run_dir.reading import apart
 
 _TOLD = tuple(  # by the label of a run's method
     f"{part}.{name}"
@@ -77,9 +78,10 @@ def compare(runs: Sequence[Facts]) -> list[Group]:
     groups = [Group(own[0].method, [], sorted(own, key=lambda run: run.seed)) for own in found.values()]
     ordered = sorted(groups, key=lambda group: (group.board, -group.mean.mean))
     firsts = [group.runs[0] for group in ordered]
-    apart = [_apart(run, firsts) for run in firsts]
-    labels = _labels(firsts)
-    return [Group(*each) for each in zip(labels, apart, (group.runs for group in ordered), strict=True)]
+    return [
+        Group(label, _apart(group.runs[0], firsts), group.runs)
+        for label, group in zip(_labels(firsts), ordered, strict=True)
+    ]
 
 
 def boards(groups: Iterable[Group]) -> list[list[Group]]:
@@ -108,17 +110,8 @@ def _check_differ(runs: Iterable[Facts]) -> None:
 
 
 def _apart(run: Facts, others: Sequence[Facts]) -> list[str]:
-    """The settings that tell a run from others, but for those that its method's label tells.
-
-    Of two methods, data sets or backbones the names do: further settings of theirs count among runs of one name.
-    """
-    found = []
-    for name, value in shaping(run.settings).items():
-        named = f"{name.partition('.')[0]}.name"
-        alike = [each for each in others if name == named or each.settings.get(named) == run.settings.get(named)]
-        if name not in _TOLD and any(each.settings.get(name) != value for each in alike):
-            found.append(f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}")
-    return found
+    """The settings that tell a run from others, but for those that its method's label tells."""
+    return apart(shaping(run.settings), [other.settings for other in others], _TOLD)
 
 
 def _labels(runs: Sequence[Facts]) -> list[str]:
@@ -126,11 +119,11 @@ def _labels(runs: Sequence[Facts]) -> list[str]:
     labels = []
     for place, run in enumerate(runs):
         alike = [each for each in runs if each.method == run.method]
-        apart = [_shortened(_apart(other, alike)) for other in alike]
+        differences = [_shortened(_apart(other, alike)) for other in alike]
         own = _shortened(_apart(run, alike))
         if len(alike) == 1:
             labels.append(run.method)
-        elif all(len(each) == 1 and len(each[0]) <= _SHORT for each in apart):
+        elif all(len(each) == 1 and len(each[0]) <= _SHORT for each in differences):
             labels.append(f"{run.method}, {own[0]}")
         else:
             labels.append(f"{run.method} {1 + sum(each.method == run.method for each in runs[:place])}")

@@ -1,18 +1,17 @@
-"""What a finished run has to tell: facts read from its folder alone, checked and small, whatever the run's size."""
+"""The facts of a finished run, read from its folder alone: checked, and small whatever the size of the run."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from numpy.typing import NDArray
 
-from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
-from fedra_ray.run_dir.claim import CONFIG, SETTING, SUMMARY, flat, read_summary, reading
+from fedra_ray.run_dir.claim import CONFIG, SUMMARY
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Row, read_table
+from fedra_ray.run_dir.reading import checked, read_finished
+from fedra_ray.run_dir.records import Row
 
 MOST_CLIENTS = 40  # more rows than this are drawn by depth
 REASONS = ("dropped", "late", "rejected")
@@ -67,8 +66,8 @@ class Facts:
         backbone: Name of the backbone.
         partition: Name of the partition.
         clients: Size of the fleet.
-        seed: Of all its draws.
-        rounds: How many it had.
+        seed: Seed of all its random draws.
+        rounds: Number of its rounds.
         split: The images it was evaluated on.
         accuracy: Top-1 accuracy by domain, from 0 to 1.
         mean: Their mean.
@@ -117,34 +116,26 @@ def read(folder: Folder, summary: dict[str, Any] | None = None) -> Facts:
     Raises:
         SettingError: if the folder holds no finished run, or files that cannot be those of one.
     """
-    with reading(folder, SUMMARY):
-        told = summary or read_summary(folder)
-    config = folder.read(CONFIG)
-    if told is None or config is None:
-        allowed = "holds no finished run; `fedra-ray status` tells where a run is"
-        raise SettingError(SETTING, str(folder), allowed)
-    with reading(folder, CONFIG):
-        text = config.decode()
-        settings = dict(flat(yaml.safe_load(text)))
+    run = read_finished(folder, summary)
+    with checked(folder, CONFIG):
         configured: dict[str, Any] = {
-            "method": method_label(settings),
-            "clients": int(settings["fleet.num_clients"]),
+            "method": method_label(run.settings),
+            "clients": int(run.settings["fleet.num_clients"]),
         }
-    with reading(folder, "rounds.parquet"):
-        rounds = read_table(folder, "rounds", ["round", "train_loss", "layer_holders"])
+    rounds = run.table("rounds", ["round", "train_loss", "layer_holders"])
+    with checked(folder, "rounds.parquet"):
         holders = rounds["layer_holders"].combine_chunks().flatten().to_numpy().reshape(len(rounds), -1)
-    with reading(folder, "clients.parquet"):
-        clients = read_table(folder, "clients", ["client", "domain", "depth", "layers"])
+    clients = run.table("clients", ["client", "domain", "depth", "layers"])
+    with checked(folder, "clients.parquet"):
         holdings = _holdings(clients.combine_chunks(), holders.shape[1])
-    with reading(folder, "evaluations.parquet"):
-        scores = read_table(folder, "evaluations", ["round", "domain", "examples", "top1", "top5", "loss"])
-    with reading(folder, SUMMARY):
+    scores = run.table("evaluations", ["round", "domain", "examples", "top1", "top5", "loss"])
+    with checked(folder, SUMMARY):
         return Facts(
             where=str(folder),
-            config=text,
-            settings=settings,
+            config=run.text,
+            settings=run.settings,
             **configured,
-            **_told(told),
+            **_told(run.summary),
             scores=scores.to_pylist(),
             numbers=rounds["round"].to_numpy(),
             losses=rounds["train_loss"].to_numpy(),

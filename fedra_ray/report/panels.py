@@ -101,21 +101,21 @@ def curves_of(groups: Sequence[Group]) -> list[Panel]:
         Panel(
             "Mean accuracy",
             Markup(figures.accuracies(drawn)),
-            f"Mean accuracy over rounds. In the end {told}.",
+            f"Mean accuracy over rounds. At the end: {told}.",
             f"Mean over domains of the global model's top-1 accuracy.{alike}{first}{_merged(evaluated)}",
         ),
         Panel(
             "Training loss",
             Markup(figures.losses(drawn)),
             "Training loss over rounds of the same runs.",
-            "Mean loss of the clients that were averaged. Each method has its own: compare courses, not heights."
+            "Mean loss of the clients that were averaged. Losses differ by method: compare shapes, not heights."
             + _merged(longest),
         ),
     ]
 
 
 def coverage(groups: Sequence[Group]) -> list[Panel]:
-    """How many clients a round held each layer, of several runs."""
+    """How many clients per round held each layer, for several runs."""
     drawn = groups[: figures.MOST_ROWS]
     if not any(run.holders.any() for group in drawn for run in group.runs):
         return []

@@ -78,7 +78,7 @@ def gaps(facts: Facts) -> str:
 
 
 def gaps_of(groups: Sequence[Group]) -> list[str]:
-    """The same of several runs, a sentence for all that have the same to tell."""
+    """The same for several runs: one sentence for all runs that share it."""
     found: dict[str, list[str]] = defaultdict(list)
     for group in groups:
         told = [gaps(run) for run in group.runs]

@@ -3,10 +3,8 @@
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa
 import yaml
 
 from fedra_ray.config.errors import SettingError
@@ -56,21 +54,6 @@ def read_summary(folder: Folder) -> dict[str, Any] | None:
     """The summary of a finished run, or None."""
     content = folder.read(SUMMARY)
     return None if content is None else json.loads(content)
-
-
-@contextmanager
-def reading(folder: Folder, name: str) -> Iterator[None]:
-    """Tell what is wrong with a file of a run, whatever its content makes of a reader.
-
-    Raises:
-        SettingError: in place of what was raised inside.
-    """
-    try:
-        yield
-    except (yaml.YAMLError, pa.ArrowException, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        kind = type(error).__name__
-        allowed = f"its {name} is damaged, or not that of a run ({kind}: {error})"
-        raise SettingError(SETTING, str(folder), allowed) from error
 
 
 def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean, median
 
-import yaml
-
-from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir import checkpoint
-from fedra_ray.run_dir.claim import CONFIG, PARTITION, SETTING, SUMMARY, flat, read_summary, reading
+from fedra_ray.run_dir.claim import CONFIG, PARTITION
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Row, hours, read_table, times
+from fedra_ray.run_dir.reading import RunFiles, checked, read_files
+from fedra_ray.run_dir.records import Row, hours, times
 
 #: Columns that are read; those that list whole cohorts would take long.
 _COLUMNS = {
@@ -73,24 +71,17 @@ def where(folder: Folder) -> Status:
     Raises:
         SettingError: if the folder holds no run, or files that cannot be those of one.
     """
-    try:
-        names = folder.names()
-    except NotADirectoryError as error:
-        raise SettingError(SETTING, str(folder), "is a file; name the folder of a run") from error
-    if CONFIG not in names:
-        raise SettingError(SETTING, str(folder), f"holds no run: there is no {CONFIG}")
-    with reading(folder, CONFIG):
-        config = yaml.safe_load(folder.read(CONFIG) or b"")
-        rounds = int(config["rounds"])
-        backbone, dataset = (str(config[part]["name"]) for part in ("backbone", "dataset"))
-        method = method_label(dict(flat(config)))
-    with reading(folder, SUMMARY):
-        finished = read_summary(folder) is not None
-    with reading(folder, checkpoint.FOLDER):
+    run, names = read_files(folder), folder.names()
+    with checked(folder, CONFIG):
+        rounds = int(run.settings["rounds"])
+        method = method_label(run.settings)
+        backbone, dataset = (str(run.settings[f"{part}.name"]) for part in ("backbone", "dataset"))
+    with checked(folder, checkpoint.FOLDER):
         done, saved = checkpoint.last_saved(folder)
+    finished = run.summary is not None
     done = rounds if finished else done
-    history = [row for row in _rows(folder, "rounds", names) if row["round"] <= done]
-    scores = [row for row in _rows(folder, "evaluations", names) if row["round"] <= done]
+    history = [row for row in _rows(run, "rounds", names) if row["round"] <= done]
+    scores = [row for row in _rows(run, "evaluations", names) if row["round"] <= done]
     evaluated = max((row["round"] for row in scores), default=None)
     return Status(
         run_dir=str(folder),
@@ -110,11 +101,9 @@ def where(folder: Folder) -> Status:
     )
 
 
-def _rows(folder: Folder, name: str, names: list[str]) -> list[Row]:
+def _rows(run: RunFiles, name: str, names: list[str]) -> list[Row]:
     """The rows of a table of the run; none before the first save."""
-    file = f"{name}.parquet"
-    if file not in names:
+    if f"{name}.parquet" not in names:
         return []
-    with reading(folder, file):
-        rows: list[Row] = read_table(folder, name, _COLUMNS[name]).to_pylist()
+    rows: list[Row] = run.table(name, _COLUMNS[name]).to_pylist()
     return rows

@@ -7,32 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedra_ray import run_local
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.facts import Facts, read
 from fedra_ray.run_dir.folder import Folder
-
-
-@pytest.fixture(scope="session")
-def make_run(
-    make_config: Callable[[Path], ExperimentConfig], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., str]:
-    """make_run(change=None): the directory of a finished run; `change(config)` may alter the configuration."""
-
-    def make(change: Callable[[ExperimentConfig], None] = lambda config: None) -> str:
-        config = make_config(tmp_path_factory.mktemp("reported") / "run")
-        config.evaluation.every = 1
-        change(config)
-        run_local(config)
-        return config.run_dir
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def fedra_run(make_run: Callable[..., str]) -> str:
-    """A run of FedRA. Read it; change nothing in it."""
-    return make_run()
 
 
 @pytest.fixture(scope="session")

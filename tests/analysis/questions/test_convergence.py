@@ -6,8 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analysis.plots.curves import curves
 from analysis.questions.convergence import analyse, default_target, draw
+from analysis.runs.accuracy import of_runs
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.run_dir.folder import Folder
@@ -27,7 +27,7 @@ def learned(several_runs: dict[str, Run], tmp_path: Path) -> list[Run]:
         rows = [{"round": 2 * it, "domain": d, "top1": v} for it, v in enumerate(values, 1) for d in ("a", "b")]
         folder = Folder(tmp_path / name)
         folder.write("evaluations.parquet", to_parquet(pa.Table.from_pylist(rows)))
-        runs.append(replace(several_runs[name], folder=folder))
+        runs.append(replace(several_runs[name], files=replace(several_runs[name].files, folder=folder)))
     return runs
 
 
@@ -41,7 +41,7 @@ def test_parts_of_the_rounds_are_the_last_evaluation_within_them(learned: list[R
 
 
 def test_the_default_target_is_of_the_best_group(learned: list[Run]) -> None:
-    assert default_target(curves(learned)) == pytest.approx(0.95 * 0.7)
+    assert default_target(of_runs(learned)) == pytest.approx(0.95 * 0.7)
     assert analyse(learned)["target"].unique().tolist() == pytest.approx([0.95 * 0.7])
 
 
@@ -72,7 +72,7 @@ def test_an_impossible_target_is_refused(learned: list[Run], target: float) -> N
 
 
 def test_every_fleet_has_a_panel_with_the_target(learned: list[Run]) -> None:
-    figure = draw(curves(learned), 0.5)
+    figure = draw(of_runs(learned), 0.5)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["depths: 4 2 1\nn = 2", "depths: all 1\nn = 1"]
     assert all(list(axes.lines[-1].get_ydata()) == [50, 50] for axes in figure.axes)
     assert list(figure.axes[0].lines[0].get_ydata()) == pytest.approx([10, 25, 40, 55, 70])

@@ -274,13 +274,13 @@ def test_the_command_compares_with_the_cell_it_is_given(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("summary.json", None, "it has no summary.json"),
-        ("config.yaml", None, "it has no config.yaml"),
-        ("summary.json", '{"method": ', "its summary.json cannot be read"),
-        ("summary.json", "3", "its summary.json cannot be read"),
+        ("summary.json", None, "there is no summary.json"),
+        ("config.yaml", None, "there is no config.yaml"),
+        ("summary.json", '{"method": ', "its summary.json is damaged"),
+        ("summary.json", "3", "its summary.json is damaged"),
         ("summary.json", '{"method": "fedra"}', "does not state dataset, backbone, seed"),
-        ("config.yaml", "a: [", "its config.yaml cannot be read"),
-        ("config.yaml", "", "its config.yaml cannot be read"),
+        ("config.yaml", "a: [", "its config.yaml is damaged"),
+        ("config.yaml", "", "its config.yaml is damaged"),
         ("config.yaml", "rounds: 3", "does not state fleet.depths"),
     ],
 )
@@ -302,7 +302,8 @@ def test_an_unfinished_run_is_left_out_and_named(tmp_path: Path, capsys: pytest.
     (tmp_path / "0" / "summary.json").unlink()
     assert main([*runs, "--format", "csv"]) == 0
     printed = capsys.readouterr()
-    assert printed.err == f"left out: RUN_DIR={runs[0]}: must be the folder of a finished run; it has no summary.json\n"
+    assert printed.err.startswith(f"left out: RUN_DIR={runs[0]}: holds no finished run: there is no summary.json")
+    assert printed.err.count("\n") == 1
     assert len(printed.out.splitlines()) == 1 + 1 + 1  # names, the finished run, and what is published
 
 
@@ -313,4 +314,4 @@ def test_a_uri_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_missing_directory_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere")]) == 2
-    assert "must be the folder of a finished run" in capsys.readouterr().err
+    assert "holds no finished run: there is no config.yaml" in capsys.readouterr().err

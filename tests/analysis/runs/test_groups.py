@@ -10,7 +10,6 @@ from support import shipped_method
 
 from analysis.runs.groups import collect, labels, over_seeds
 from analysis.runs.reading import Run
-from analysis.runs.settings import apart
 from fedra_ray.config.errors import SettingError
 
 
@@ -35,11 +34,6 @@ def test_what_else_tells_runs_apart_is_in_the_label(several_runs: dict[str, Run]
 def test_the_same_run_twice_is_refused(several_runs: dict[str, Run]) -> None:
     with pytest.raises(SettingError, match="seed included"):
         labels([several_runs["fedra"], several_runs["fedra"]])
-
-
-def test_settings_are_told_by_name_and_value() -> None:
-    own, other = {"a": 1, "b": "x", "c": None}, {"a": 1, "b": "y"}
-    assert apart(own, [own, other], ["c"]) == ["b=x"]
 
 
 def test_the_interval_is_student_s() -> None:

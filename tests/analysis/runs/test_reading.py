@@ -53,14 +53,14 @@ def test_an_unfinished_run_does_not_hide_the_others(
     (run,) = read_runs([str(begun), fedra_run])
     assert str(run.folder) == fedra_run
     assert capsys.readouterr().err.startswith(f"left out: RUN_DIR={begun}: ")
-    with pytest.raises(UnfinishedError, match=r"has no summary\.json"):
+    with pytest.raises(UnfinishedError, match=r"there is no summary\.json"):
         read_runs([str(begun)])
-    with pytest.raises(SettingError, match=r"has no config\.yaml"):
+    with pytest.raises(SettingError, match=r"there is no config\.yaml"):
         read_runs([fedra_run, str(tmp_path)])
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="must be the folder of a finished run"):
+    with pytest.raises(SettingError, match="holds no finished run"):
         read_run(str(tmp_path))
 
 
