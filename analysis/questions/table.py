@@ -209,7 +209,9 @@ def _shares(depths: list[int]) -> dict[int, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables; returns the exit code: 0 done, 2 a directory that is not one of a finished run."""
     cells, _ = read_published()
-    parser = argparse.ArgumentParser(prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
     parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
