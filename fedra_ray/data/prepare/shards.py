@@ -22,10 +22,11 @@ from pyarrow import fs
 
 from fedra_ray.config.bounds import setting
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.paths import publish
 from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.config.validation import check_bounds, check_sizes, check_types
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.prepare.manifest import DAMAGE, MANIFEST, PLAN, POSITION, read, write
+from fedra_ray.data.prepare.manifest import DAMAGE, MANIFEST, PLAN, POSITION, read
 from fedra_ray.data.source import ImageSource
 
 FORMATS = ("jpeg", "png")
@@ -123,7 +124,7 @@ def begin(config: PrepareConfig, shards: list[Shard], system: fs.FileSystem, pat
     elif present:
         raise SettingError("out", config.out, "holds other files; name a new or empty folder")
     else:
-        write(system, f"{path}/{PLAN}", _json(settings | {"shards": listed}))
+        publish(system, f"{path}/{PLAN}", _json(settings | {"shards": listed}))
     return MANIFEST in present
 
 
@@ -183,8 +184,8 @@ def write_shard(config: PrepareConfig, dataset: Dataset, shard: Shard, system: f
         "moments": moments.tolist(),
         "skipped": skipped,
     }
-    write(system, f"{path}/{shard.file}", content)
-    write(system, f"{path}/{shard.file}.json", _json(note))
+    publish(system, f"{path}/{shard.file}", content)
+    publish(system, f"{path}/{shard.file}.json", _json(note))
     return len(kept)
 
 
@@ -211,7 +212,7 @@ def finish(
         "skipped": [entry for note in notes for entry in note.pop("skipped")],
         "shards": [note for note in notes if note["images"]],
     }
-    write(system, f"{path}/{MANIFEST}", _json(manifest))
+    publish(system, f"{path}/{MANIFEST}", _json(manifest))
     for shard in shards:
         system.delete_file(f"{path}/{shard.file}.json")
     return manifest
