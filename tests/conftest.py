@@ -97,6 +97,7 @@ def make_config(world: Path, vit_config: BackboneConfig) -> Callable[[Path], Exp
             backbone=dataclasses.replace(vit_config, mean=[0.5] * 3, std=[0.5] * 3),
             fleet=FleetConfig(depths=[4, 2, 1], num_clients=3),
             training=TrainingConfig(lr=0.1, head_lr=0.1, batch_size=8, max_steps=2),
+            lora=LoraConfig(rank=8, alpha=8.0),
             rounds=2,
             runtime=RuntimeConfig(max_actors=1),
             run_dir=str(run_dir),

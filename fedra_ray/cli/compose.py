@@ -5,13 +5,16 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 import yaml
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import conf_dir, filesystem
 from fedra_ray.config.schema import ExperimentConfig
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 T = TypeVar("T")
 C = TypeVar("C", bound=ExperimentConfig)
@@ -68,9 +71,24 @@ def compose_named(name: str, schema: type[T], overrides: list[str], folder: Path
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
 
-    ConfigStore.instance().store(f"{name}_schema", node=schema)
+    ConfigStore.instance().store(f"{name}_schema", node=schema_node(schema))
     with initialize_config_dir(str((folder or conf_dir()).absolute()), version_base="1.3"):
         return cast(T, _compose(name, overrides))
+
+
+def schema_node(schema: type) -> "DictConfig":
+    """The schema onto which Hydra merges the YAML files: every section with its own defaults.
+
+    In the default experiment a section may have others. Their mappings, such as the arguments of its backbone, would
+    stay below any other choice, since Hydra merges mappings rather than replacing them.
+    """
+    from omegaconf import OmegaConf
+
+    node: DictConfig = OmegaConf.structured(schema)
+    for name, hint in get_type_hints(schema).items():
+        if dataclasses.is_dataclass(hint):
+            node[name] = hint
+    return node
 
 
 def check_syntax(overrides: list[str]) -> None:
@@ -114,7 +132,7 @@ def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
         raise SettingError(_OPTION, config, f"is not the whole configuration of a run: lacks {name}")
     _refuse_groups(overrides)
     try:
-        node = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(schema), _literal(settings)))
+        node = cast(DictConfig, OmegaConf.merge(schema_node(schema), _literal(settings)))
         OmegaConf.to_object(node)
     except Exception as error:  # OmegaConf's own kinds, and Python's for values of strange types
         raise SettingError(_OPTION, config, _reason(error)) from error

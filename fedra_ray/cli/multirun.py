@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
+from fedra_ray.cli.compose import schema_node
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
@@ -40,7 +41,7 @@ def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) ->
         if codes[-1] >= _FIRST_SIGNAL:
             raise SystemExit(codes[-1])
 
-    ConfigStore.instance().store("config_schema", node=ExperimentConfig)
+    ConfigStore.instance().store("config_schema", node=schema_node(ExperimentConfig))
     own = [] if any(override.startswith("run_dir=") for override in overrides) else [_RUN_DIR]
     sys.argv = [sys.argv[0], "--multirun", *overrides, *own]
     task()

@@ -4,14 +4,14 @@ The times are those of a client that has the frozen backbone already: it gets it
 sends the part back, one after another. The server's own work takes no simulated time.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 import yaml
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.fleet import DeviceConfig, FleetConfig
 from fedra_ray.config.paths import conf_dir
-from fedra_ray.config.schema import DeviceConfig, FleetConfig
 
 
 @cache
@@ -35,16 +35,11 @@ def with_profiles(fleet: FleetConfig) -> FleetConfig:
 
 
 def check_devices(fleet: FleetConfig) -> None:
-    """Refuse numbers that no device has, and devices without a profile.
+    """Refuse devices without a profile.
 
     Raises:
         SettingError: for the first one.
     """
-    for name, profile in fleet.profiles.items():
-        for number in (item.name for item in fields(profile) if item.type is float):
-            if not getattr(profile, number) > 0:
-                setting = f"fleet.profiles.{name}.{number}"
-                raise SettingError(setting, getattr(profile, number), "must be greater than 0")
     if fleet.devices is None:
         return
     known = sorted(profiles(fleet))

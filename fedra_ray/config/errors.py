@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_REASON_LENGTH = 300  # characters: libraries may quote whole files
+
 
 class SettingError(ValueError):
     """A setting that cannot work: names the setting, its value and what is allowed. Raised before any actor starts."""
@@ -42,6 +44,11 @@ class ImageError(RunFailedError):
 
 
 def one_line(text: str) -> str:
-    """One line without control characters: names in a data set, of which messages tell, must not steer a terminal."""
+    """One line without control characters: messages quote names of a data set, which must not steer a terminal."""
     joined = " ".join(text.split())
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in joined)
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in joined)
+
+
+def error_text(error: BaseException) -> str:
+    """The beginning of what an error says, in one line; its type if it says nothing."""
+    return one_line(str(error))[:_REASON_LENGTH] or type(error).__name__

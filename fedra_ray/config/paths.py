@@ -34,6 +34,18 @@ def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:
     return system, inside
 
 
+def publish(system: fs.FileSystem, path: str, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that under its name it is whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written; a file of that name is kept then.
+    """
+    part = f"{path}.part"
+    with system.open_output_stream(part) as stream:
+        stream.write(content)
+    system.move(part, path)
+
+
 def conf_dir() -> Path:
     """The folder of YAML configurations: inside an installed package, or beside it in a checkout."""
     installed = _PACKAGE / "conf"

@@ -5,7 +5,7 @@ import inspect
 from typing import Any, TypeVar, get_type_hints
 
 from fedra_ray.config.errors import RunFailedError, SettingError
-from fedra_ray.config.types import check_type
+from fedra_ray.config.validation import check_type
 
 T = TypeVar("T")
 

@@ -1,13 +1,35 @@
-"""The typed configuration of an experiment.
+"""The typed configuration of an experiment: every setting with its meaning, its default and its bounds.
 
-The YAML files in conf/ fill these dataclasses. Unknown keys and wrong types are refused when the configuration is
-composed; fedra_ray.checks refuses values that cannot work.
+`ExperimentConfig()` is the default experiment of the command line, but for its run_dir, which has a time stamp there.
+The YAML files in conf/ state only what makes another choice. Unknown keys and wrong types are refused when the
+configuration is composed; `fedra_ray.config.checks` refuses values that cannot work. The sections of the fleet and of
+how a run is carried out are in fleet.py and execution.py beside this file.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-_FEDRA = "fedra_ray.methods.fedra.FedRA"
+from fedra_ray.config.bounds import setting
+from fedra_ray.config.execution import CheckpointConfig, RuntimeConfig, WatchConfig
+from fedra_ray.config.fleet import DeviceConfig, FleetConfig
+
+__all__ = [
+    "AggregationConfig",
+    "BackboneConfig",
+    "CheckpointConfig",
+    "DatasetConfig",
+    "DeviceConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "FleetConfig",
+    "LoraConfig",
+    "MethodConfig",
+    "OptimizerConfig",
+    "PartitionConfig",
+    "RuntimeConfig",
+    "TrainingConfig",
+    "WatchConfig",
+]
 
 
 @dataclass
@@ -63,14 +85,14 @@ class DatasetConfig:
     target: str = "fedra_ray.data.parquet.ParquetDataset"
     root: str = "asset://glyphs.parquet"
     options: dict[str, Any] = field(default_factory=dict)
-    on_error: str = "fail"
+    on_error: str = setting("fail", choices=("fail", "skip"))
     cache: str | None = None
-    memory_mb: int = 1024
+    memory_mb: int = setting(1024, minimum=0)
 
 
 @dataclass
 class BackboneConfig:
-    """The frozen pre-trained model.
+    """The frozen pre-trained model; by itself timm's smallest ViT, without weights. An experiment has `glyph_vit()`.
 
     Attributes:
         name: How tables call it.
@@ -83,7 +105,7 @@ class BackboneConfig:
         std: Per-channel standard deviation of the same.
     """
 
-    name: str = "glyph_vit"
+    name: str = "vit_tiny"
     model: str = "vit_tiny_patch16_224"
     model_args: dict[str, Any] = field(default_factory=dict)
     pretrained: bool = False
@@ -92,58 +114,21 @@ class BackboneConfig:
     std: list[float] | None = None
 
 
-@dataclass
-class DeviceConfig:
-    """What a simulated device sustains: its profile. Those of conf/devices.yaml have names that `fleet.devices` knows.
-
-    Attributes:
-        gflops: Arithmetic in training, in 10^9 FLOPs a second: far below what a data sheet calls peak.
-        download_mbps: What it receives, in 10^6 bits a second.
-        upload_mbps: What it sends, in the same.
-        memory_mb: Memory that training may take, in 10^6 bytes.
-        source: Where the numbers come from.
-    """
-
-    gflops: float
-    download_mbps: float
-    upload_mbps: float
-    memory_mb: float
-    source: str = ""
+def fedra() -> MethodConfig:
+    """The method of the default experiment."""
+    return MethodConfig("fedra", "fedra_ray.methods.fedra.FedRA", "FedRA", {"draw": "uniform"})
 
 
-@dataclass
-class FleetConfig:
-    """The clients. Client k belongs to domain k mod D and has depth `depths[k mod len(depths)]`.
-
-    Attributes:
-        depths: How many blocks a client can hold, in the order of the domains.
-        memory_mb: Memory for training of each client, in the same order; where given, `depths` follow from it.
-        dynamic: Draw every client's depth anew each round, from `depths`.
-        probabilities: Of each of `depths` in such a draw; null makes them equal.
-        num_clients: Size of the whole fleet.
-        clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
-        sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
-        dropout: Probability that a sampled client does not answer in a round.
-        straggler_spread: Spread of the clients' times: their logarithm's standard deviation, drawn anew each round.
-        round_deadline: Updates that take longer than this many times the median client's time (of the cohort's, with
-            `devices`) are discarded; null waits for all.
-        devices: Names of the clients' device profiles, dealt as `depths` are, which they do not change; client k has
-            devices[k mod len(devices)]. With them every client and round gets a simulated time. Null: none is.
-        profiles: Further device profiles by name, or other numbers for those of conf/devices.yaml.
-    """
-
-    depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
-    memory_mb: list[float] | None = None
-    dynamic: bool = False
-    probabilities: list[float] | None = None
-    num_clients: int = 6
-    clients_per_round: int | None = None
-    sampling: str = "uniform"
-    dropout: float = 0.0
-    straggler_spread: float = 0.0
-    round_deadline: float | None = None
-    devices: list[str] | None = None
-    profiles: dict[str, DeviceConfig] = field(default_factory=dict)
+def glyph_vit() -> BackboneConfig:
+    """The backbone of the default experiment, whose weights are shipped with the package."""
+    return BackboneConfig(
+        name="glyph_vit",
+        model="vit_tiny_patch16_224",
+        model_args={"img_size": 32, "patch_size": 8, "embed_dim": 96, "num_heads": 3},
+        checkpoint="asset://glyph_vit.safetensors",
+        mean=[0.5, 0.5, 0.5],
+        std=[0.5, 0.5, 0.5],
+    )
 
 
 @dataclass
@@ -163,11 +148,11 @@ class PartitionConfig:
     """
 
     name: str = "feature_skew"
-    scheme: str = "domain"
-    alpha: float = 100.0
-    shards_per_client: int = 2
-    min_size: int = 1
-    examples_per_client: int = 32
+    scheme: str = setting("domain", choices=("domain", "shards", "iid", "lazy"))
+    alpha: float = setting(100.0, above=0)
+    shards_per_client: int = setting(2, minimum=1, maximum=10_000)
+    min_size: int = setting(1, minimum=1)
+    examples_per_client: int = setting(32, minimum=1)
 
 
 @dataclass
@@ -179,7 +164,7 @@ class TrainingConfig:
         head_lr: Learning rate of the head.
         momentum: SGD momentum.
         weight_decay: SGD weight decay.
-        batch_size: Images a step.
+        batch_size: Images per step.
         local_epochs: Passes over the client's data each round.
         max_steps: Upper bound on a round's local steps; null for none.
         step_cap: A further bound, the steps of the smallest client of the cohort or of the whole fleet; none for none.
@@ -189,17 +174,17 @@ class TrainingConfig:
             evaluation is fp32.
     """
 
-    lr: float = 0.01
-    head_lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-5
-    batch_size: int = 32
-    local_epochs: int = 1
-    max_steps: int | None = None
-    step_cap: str = "none"
+    lr: float = setting(0.03, above=0)
+    head_lr: float = setting(0.03, above=0)
+    momentum: float = setting(0.9, fraction=True)
+    weight_decay: float = setting(1e-5, minimum=0)
+    batch_size: int = setting(32, minimum=1)
+    local_epochs: int = setting(1, minimum=1, maximum=10_000)
+    max_steps: int | None = setting(5, minimum=1)
+    step_cap: str = setting("none", choices=("none", "cohort", "fleet"))
     extra_step: bool = False
-    clip_norm: float | None = 10.0
-    precision: str = "fp32"
+    clip_norm: float | None = setting(10.0, above=0)
+    precision: str = setting("fp32", choices=("fp32", "bf16"))
 
 
 @dataclass
@@ -210,14 +195,15 @@ class LoraConfig:
         rank: Of both factors.
         alpha: The product of the factors counts alpha / rank times.
         dropout: Probability that a value before the factors is left out, to the nearest multiple of 2^-16.
-        targets: Module paths inside a block; null takes the usual ones of the model's family.
+        targets: Module paths inside a block; null takes the usual ones of the model's family: attn.proj and mlp.fc2 of
+            a ViT, mlp_tokens.fc2 and mlp_channels.fc2 of a Mixer.
         patch_embedding: Adapt the patch embedding's projection too, averaged only in rounds that have client 0 (an
             oddity of the authors' code).
     """
 
-    rank: int = 8
-    alpha: float = 8.0
-    dropout: float = 0.0
+    rank: int = setting(8, minimum=1, maximum=4096)  # the width of the largest models
+    alpha: float = setting(24.0, above=0)
+    dropout: float = setting(0.0, fraction=True)
     targets: list[str] | None = None
     patch_embedding: bool = False
 
@@ -231,67 +217,17 @@ class AggregationConfig:
         max_norm: Updates that change the client's values by more than this L2 norm are rejected; null for no bound.
     """
 
-    weighting: str = "uniform"
-    max_norm: float | None = None
+    weighting: str = setting("uniform", choices=("uniform", "examples"))
+    max_norm: float | None = setting(None, above=0)
 
 
 @dataclass
 class EvaluationConfig:
     """Evaluate the global model on `split` every `every` rounds and after the last one."""
 
-    every: int = 20
-    batch_size: int = 256
-    split: str = "test"
-
-
-@dataclass
-class CheckpointConfig:
-    """Write a restart point every `every` rounds; keep the newest `keep`."""
-
-    every: int = 10
-    keep: int = 2
-
-
-@dataclass
-class RuntimeConfig:
-    """How the simulation is spread over processes. Never changes a result.
-
-    Attributes:
-        address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
-        max_actors: Most client actors; so many are asked for, so that an autoscaler starts nodes for those without
-            room. Null fills the CPUs and GPUs that are there, during the run too.
-        clients_per_actor: Clients one actor trains in a round; 1 is an actor per client. Null: any number.
-        num_cpus: CPUs an actor reserves.
-        num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
-        tier_labels: Kinds of nodes by capacity: the most layers that are trained there, and the value of the nodes'
-            Ray label `tier`. {4: small, 12: large} trains clients of up to 4 layers on nodes labelled tier=small, and
-            larger ones on tier=large. Null: any node.
-        max_attempts: How often a client's training, an evaluation or a lost server is tried again.
-        task_timeout: Seconds after which a call of an actor counts as hanging; null goes by the measured speed.
-    """
-
-    address: str | None = None
-    max_actors: int | None = None
-    clients_per_actor: int | None = None
-    num_cpus: float = 1.0
-    num_gpus: float = 0.0
-    tier_labels: dict[int, str] | None = None
-    max_attempts: int = 3
-    task_timeout: float | None = None
-
-
-@dataclass
-class WatchConfig:
-    """Who else is told of every round. Never changes a result.
-
-    Attributes:
-        tensorboard: Write TensorBoard's event files to `tensorboard` in the run_dir, which must be a local folder.
-        wandb: Project of Weights & Biases to report to; null for none. A run_dir is one run there, also when it is
-            taken up again. Without a network: WANDB_MODE=offline.
-    """
-
-    tensorboard: bool = False
-    wandb: str | None = None
+    every: int = setting(20, minimum=1)
+    batch_size: int = setting(256, minimum=1)
+    split: str = setting("test", choices=("validation", "test"))
 
 
 @dataclass
@@ -305,13 +241,11 @@ class ExperimentConfig:
             on with the new one.
     """
 
-    method: MethodConfig = field(
-        default_factory=lambda: MethodConfig("fedra", "fedra_ray.methods.fedra.FedRA", "FedRA")
-    )
+    method: MethodConfig = field(default_factory=fedra)
     client_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("sgd"))
     server_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("fedavg"))
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    backbone: BackboneConfig = field(default_factory=glyph_vit)
     fleet: FleetConfig = field(default_factory=FleetConfig)
     partition: PartitionConfig = field(default_factory=PartitionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -321,8 +255,8 @@ class ExperimentConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
-    on_client_failure: str = "fail"
-    resume: str = "auto"
-    rounds: int = 40
-    seed: int = 0
+    on_client_failure: str = setting("fail", choices=("fail", "drop"))
+    resume: str = setting("auto", choices=("auto", "force"))
+    rounds: int = setting(40, minimum=1, maximum=999_999)  # names of restart points have six digits
+    seed: int = setting(0, minimum=0)
     run_dir: str = "runs/latest"

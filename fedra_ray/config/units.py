@@ -14,3 +14,12 @@ def scaled(value: float, unit: str = "") -> str:
 def clock(seconds: float) -> str:
     """Hours, minutes and seconds, and days where there are any: 0:03:05; 2 days, 1:00:00."""
     return str(timedelta(seconds=round(seconds)))
+
+
+def duration(seconds: float) -> str:
+    """3.2 s, 4 min 05 s, 2 h 03 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours:,} h {left:02} min" if hours else f"{minutes} min {rest:02} s"

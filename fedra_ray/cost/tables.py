@@ -1,13 +1,12 @@
 """The tables of a plan, as a person reads them."""
 
 import math
-from datetime import timedelta
 
 from rich.console import Console
 from rich.table import Table
 
 from fedra_ray.config.labels import experiment_label
-from fedra_ray.config.units import scaled
+from fedra_ray.config.units import clock, scaled
 from fedra_ray.cost.plan import Plan, PlanConfig, PlannedExperiment
 from fedra_ray.cost.simulation import Simulation
 from fedra_ray.federation.allocation import Coverage
@@ -65,7 +64,7 @@ def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     settings, rounds = config.plan, config.rounds
     devices = "1 device" if settings.devices == 1 else f"{settings.devices} devices"
     evaluation = scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
-    per_hour, time = scaled(3600 * rounds / plan.seconds), timedelta(seconds=math.ceil(plan.seconds))
+    per_hour, time = scaled(3600 * rounds / plan.seconds), clock(math.ceil(plan.seconds))
     table = Table(title=f"{experiment_label(config)} with {config.backbone.name}, {rounds} rounds", show_header=False)
     table.add_row("data moved per round", scaled(plan.round_bytes, "B"))
     table.add_row("data moved in all", scaled(rounds * plan.round_bytes, "B"))

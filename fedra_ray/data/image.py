@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from fedra_ray.config.errors import ImageError
+from fedra_ray.config.errors import ImageError, error_text
 
 #: Kinds of files that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -48,4 +48,4 @@ def _reason(error: Exception) -> str:
         return "no such file"
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
-    return " ".join(str(error).split()) or type(error).__name__
+    return error_text(error)

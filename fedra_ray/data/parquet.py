@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.config.errors import ImageError, SettingError, error_text
 from fedra_ray.config.paths import filesystem
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import decode
-from fedra_ray.data.parquet_files import Columns, list_files, one_line, open_file, read_columns
+from fedra_ray.data.parquet_files import Columns, list_files, open_file, read_columns
 from fedra_ray.data.prepare import manifest
 from fedra_ray.data.tree import Item, held_out
 
@@ -71,7 +71,7 @@ class ParquetDataset(Dataset):
             self._readers = [open_file(self._system, file, self._columns, root) for file in self._files]
             index, self.classes = self._read_index(test, validation)
         except (pa.ArrowException, OSError, RecursionError) as error:
-            raise SettingError("dataset.root", root, f"is not readable as Parquet: {one_line(error)}") from error
+            raise SettingError("dataset.root", root, f"is not readable as Parquet: {error_text(error)}") from error
         self.domains = tuple(sorted(set(index.domain)))
         self._rows = {
             (domain, split): _in_order(np.flatnonzero((index.domain == domain) & (index.split == split)), index)
@@ -109,7 +109,7 @@ class ParquetDataset(Dataset):
             if len(column) != self._starts[group + 1] - self._starts[group]:
                 raise ValueError(f"has {len(column)} rows, another number than the file says")
         except Exception as error:  # of damaged files pyarrow raises all kinds
-            raise ImageError(f"{self._files[file]}, row group {number}", one_line(error)) from error
+            raise ImageError(f"{self._files[file]}, row group {number}", error_text(error)) from error
         return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
     def _name(self, group: int, row: int) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from fedra_ray.config.errors import SettingError
+from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.data.prepare import manifest
 
 
@@ -114,12 +114,7 @@ def _naming(file: str, root: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of damaged files pyarrow raises all kinds, of text that is no UTF-8 Python does
-        raise SettingError("dataset.root", root, f"{file} is not readable as Parquet: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """The beginning of an error's message, in one line."""
-    return " ".join(str(error).split())[:300]
+        raise SettingError("dataset.root", root, f"{file} is not readable as Parquet: {error_text(error)}") from error
 
 
 def _is_image(kind: pa.DataType) -> bool:

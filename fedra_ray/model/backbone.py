@@ -17,7 +17,7 @@ from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
 import timm  # isort: skip
 import timm.models
 
-from fedra_ray.config.errors import SettingError
+from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
 
@@ -113,7 +113,7 @@ def load_weights(config: BackboneConfig) -> Weights:
         tensors = model.state_dict()
         _check_finite(tensors)
     except Exception as error:  # a family's conversion may stumble over any part of a foreign file
-        raise SettingError(*setting, f"does not fit {config.model}: {_one_line(error)}") from error
+        raise SettingError(*setting, f"does not fit {config.model}: {error_text(error)}") from error
     return {name: (each.float() if each.is_floating_point() else each).numpy() for name, each in tensors.items()}
 
 
@@ -136,7 +136,7 @@ def _read(checkpoint: str) -> dict[str, torch.Tensor]:
     try:
         state: dict[str, torch.Tensor] = timm.models.load_state_dict(str(path), weights_only=True)
     except Exception as error:  # torch, safetensors and pickle each raise their own kinds for a bad file
-        reason = f"cannot be read as safetensors or as tensors of torch: {_one_line(error)}"
+        reason = f"cannot be read as safetensors or as tensors of torch: {error_text(error)}"
         raise SettingError("backbone.checkpoint", checkpoint, reason) from error
     return state
 
@@ -150,7 +150,7 @@ def _fetch(name: str) -> dict[str, torch.Tensor]:
     try:
         state: dict[str, torch.Tensor] = timm.models.load_state_dict_from_hf(entry.hf_hub_id, weights_only=True)
     except Exception as error:  # network, hub and file system each fail in their own way
-        reason = f"{entry.hf_hub_id} cannot be fetched ({_one_line(error)}); {advice}"
+        reason = f"{entry.hf_hub_id} cannot be fetched ({error_text(error)}); {advice}"
         raise SettingError("backbone.pretrained", True, reason) from error
     return state
 
@@ -272,7 +272,3 @@ def _stated_beside(checkpoint: str | None) -> dict[str, Any]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

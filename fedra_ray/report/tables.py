@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fedra_ray.config.units import scaled
+from fedra_ray.config.units import duration, scaled
 from fedra_ray.report.comparison import Group
 from fedra_ray.report.facts import REASONS, Cost, Facts
-from fedra_ray.report.wording import count, duration, percent
+from fedra_ray.report.wording import count, percent
 
 _MOST_CLIENTS = 8  # that a note names
 

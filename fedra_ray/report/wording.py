@@ -26,15 +26,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def duration(seconds: float) -> str:
-    """3.2 s, 4 min 05 s, 2 h 03 min."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    return f"{hours:,} h {left:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
 def result(groups: Sequence[Group]) -> str:
     """The result of one run, or of several, in one sentence; `groups` has the best of each data set first."""
     sentences = [_standing(board) for board in boards(groups)]

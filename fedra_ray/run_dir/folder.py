@@ -7,7 +7,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.config.paths import filesystem
+from fedra_ray.config.paths import filesystem, publish
 
 
 class Folder:
@@ -65,13 +65,9 @@ class Folder:
         Raises:
             RunFailedError: if it cannot be written, for want of space or permission.
         """
-        path = f"{self._path}/{name}"
-        part = path + ".part"
         try:
             self._system.create_dir(self._path, recursive=True)
-            with self._system.open_output_stream(part) as stream:
-                stream.write(content)
-            self._system.move(part, path)
+            publish(self._system, f"{self._path}/{name}", content)
         except OSError as error:
             raise RunFailedError(f"{self}/{name} cannot be written: {error}") from error
 

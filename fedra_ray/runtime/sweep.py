@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fedra_ray.config.errors import RunFailedError, SettingError, one_line
+from fedra_ray.config.errors import RunFailedError, SettingError, error_text
 from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.shards import mean_accuracy
@@ -129,7 +129,7 @@ class Sweep:
         self._active.remove(active)
 
     def _fail(self, run: GridRun, error: Exception) -> None:
-        reason = one_line(str(error)) or type(error).__name__
+        reason = error_text(error)
         self._results[run.name] = Result(run, None, reason)
         self._say(run.name, f"failed: {reason}")
 

@@ -42,8 +42,8 @@ def test_the_configuration_of_a_run_is_the_same_again(case: str, tmp_path: Path)
 
 def test_mappings_are_part_of_it(tmp_path: Path) -> None:
     config = compose_experiment(["fleet.devices=[mine]"])
-    config.runtime.tier_labels = {4: "small", 12: "large"}
-    config.fleet.profiles = {"mine": DeviceConfig(50, 30.5, 5, 3000, "it's here: {a, b}")}
+    config.runtime.tier_labels = {4: "small", 12: "it's here: {a, b}"}
+    config.fleet.profiles = {"mine": DeviceConfig(50, 30.5, 5, 3000)}
     assert repeated(config, tmp_path) == dataclasses.replace(config, run_dir="x")
 
 

@@ -18,7 +18,9 @@ from fedra_ray.methods.method import Method, Problem
 from fedra_ray.model.submodel import Batch, SubModel
 from fedra_ray.testing.examples import Given
 
-CONFIG = TrainingConfig(lr=0.1, head_lr=0.2, momentum=0.9, weight_decay=0.05, batch_size=64, clip_norm=None)
+CONFIG = TrainingConfig(
+    lr=0.1, head_lr=0.2, momentum=0.9, weight_decay=0.05, batch_size=64, max_steps=None, clip_norm=None
+)
 TASK = ClientTask(round=2, client=1, layers=(0, 2), named=("head",))
 
 

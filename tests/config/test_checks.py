@@ -117,7 +117,7 @@ def test_another_gpu_share_is_refused(share: float) -> None:
 def test_probabilities_that_are_none_of_the_depths_are_refused(probabilities: list[float]) -> None:
     config = with_setting("fleet.probabilities", probabilities)
     config.fleet.dynamic, config.fleet.depths = True, [4, 2, 1]
-    with pytest.raises(SettingError, match="must be 3 numbers of at least 0, one a depth, that sum to 1"):
+    with pytest.raises(SettingError, match="must be 3 numbers of at least 0, one per depth, that sum to 1"):
         check(config)
     config.fleet.probabilities = [0.5, 0.25, 0.25]
     check(config)

@@ -1,14 +1,16 @@
 """The configurations in conf/: every experiment of the paper composes to the paper's hyperparameters."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.schema import AggregationConfig, ExperimentConfig, LoraConfig, TrainingConfig
 
 CELLS = [
     (f"{dataset}_{backbone}_{partition}", dataset, f"{backbone}_b16", partition)
@@ -130,6 +132,22 @@ def test_each_oddity_is_a_setting_of_its_own(override: str, setting: tuple[str, 
     setattr(getattr(changed, section), name, getattr(getattr(plain, section), name))
     changed.run_dir = plain.run_dir
     assert changed == plain
+
+
+def test_the_default_experiment_is_that_of_the_dataclasses() -> None:
+    assert composed("run_dir=runs/latest") == ExperimentConfig()
+
+
+def test_the_papers_experiments_state_all_that_defaults_would_decide() -> None:
+    stated = yaml.safe_load((conf_dir() / "experiment" / "paper" / "base.yaml").read_text())
+    for section, schema in (("training", TrainingConfig), ("lora", LoraConfig), ("aggregation", AggregationConfig)):
+        assert stated[section].keys() == {item.name for item in dataclasses.fields(schema)}
+    assert stated["evaluation"] == {"split": "test"}
+
+
+def test_no_choice_keeps_arguments_of_the_default_backbone() -> None:
+    assert composed("backbone=vit_b16").backbone.model_args == {}
+    assert "num_heads" not in composed("backbone=glyph_mixer").backbone.model_args
 
 
 @pytest.mark.parametrize("folder", ["method", "dataset", "backbone", "fleet", "partition", "compat"])

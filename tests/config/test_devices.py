@@ -88,15 +88,13 @@ def test_devices_are_dealt_as_depths_are_and_change_none() -> None:
     assert dealt.depths(1).tolist() == [4, 2, 1, 4, 2, 1, 4]
 
 
-def test_shipped_profiles_are_plausible_and_say_where_they_come_from() -> None:
+def test_shipped_profiles_are_plausible() -> None:
     assert set(shipped()) == {"phone", "laptop", "edge_gpu", "workstation"}
     for name, profile in shipped().items():
         check(ExperimentConfig(fleet=FleetConfig(devices=[name], profiles={name: profile})))
         assert 10 <= profile.gflops <= 100_000
         assert 1 <= profile.upload_mbps <= profile.download_mbps <= 1000
         assert 1000 <= profile.memory_mb <= 100_000
-        assert len(profile.source) > 40
-        assert "assumed" in profile.source
     by_speed = sorted(shipped(), key=lambda name: shipped()[name].gflops)
     assert by_speed == ["phone", "laptop", "edge_gpu", "workstation"]
 

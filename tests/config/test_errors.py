@@ -1,6 +1,6 @@
 import pickle
 
-from fedra_ray.config.errors import ClientLostError, SettingError
+from fedra_ray.config.errors import ClientLostError, SettingError, error_text
 
 
 def test_a_refused_setting_says_name_value_and_what_is_allowed() -> None:
@@ -18,3 +18,9 @@ def test_errors_survive_the_trip_between_processes() -> None:
         copied = pickle.loads(pickle.dumps(error))
         assert type(copied) is type(error)
         assert str(copied) == str(error)
+
+
+def test_an_error_is_told_in_one_short_line_that_steers_no_terminal() -> None:
+    assert error_text(ValueError("two\n  lines \x1b[31m")) == r"two lines \x1b[31m"
+    assert error_text(KeyError()) == "KeyError"
+    assert len(error_text(OSError("a" * 1000))) == 300

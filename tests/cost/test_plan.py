@@ -50,7 +50,7 @@ COVERED = Coverage(0, 0)
 
 def configured(num_gpus: float = 0.5) -> ExperimentConfig:
     return ExperimentConfig(
-        training=TrainingConfig(batch_size=10),
+        training=TrainingConfig(batch_size=10, max_steps=None),
         evaluation=EvaluationConfig(every=4),
         runtime=RuntimeConfig(num_gpus=num_gpus),
         rounds=10,
@@ -125,7 +125,7 @@ def test_slots_without_gpus_reserve_none() -> None:
     ],
 )
 def test_local_steps(images: int, changes: dict[str, object], expected: tuple[int, int]) -> None:
-    training = replace(TrainingConfig(batch_size=10), **changes)
+    training = replace(TrainingConfig(batch_size=10, max_steps=None), **changes)
     bound = step_bound(training, np.array([images, 13]), [0, 1])
     client = describe(FedRA(Problem(4, (4,))), [0, 1, 2, 3], images, bound, training)
     assert (client.steps, client.seen) == expected

@@ -34,7 +34,7 @@ def test_an_epoch_ends_with_what_is_left(examples: int, batch_size: int, epochs:
     ids=str,
 )
 def test_nobody_takes_more_steps_than_the_smallest_client(settings: dict[str, object], bound: int | None) -> None:
-    config = TrainingConfig(batch_size=8, **settings)  # type: ignore[arg-type]
+    config = TrainingConfig(**{"batch_size": 8, "max_steps": None} | settings)  # type: ignore[arg-type]
     found = step_bound(config, SIZES, [0, 1, 3])
     assert found == bound
     assert found is None or type(found) is int

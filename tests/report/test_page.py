@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import shipped_method
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.report.facts import Facts, read
@@ -123,7 +124,7 @@ def test_the_page_of_several_runs_has_a_row_each(facts: Facts, hostile_run: str)
 
 def test_a_head_alone_has_no_picture_of_layers(make_run: Callable[..., str]) -> None:
     def change(config: ExperimentConfig) -> None:
-        config.method.name, config.method.target = "headonly", "fedra_ray.methods.headonly.HeadOnly"
+        config.method = shipped_method("headonly")
 
     found = Page((Path(make_run(change)) / FILE).read_text())
     assert [name for name, _ in found.elements].count("svg") == 2

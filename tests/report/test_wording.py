@@ -5,7 +5,7 @@ import pytest
 
 from fedra_ray.report.comparison import Measure, compare
 from fedra_ray.report.facts import Facts
-from fedra_ray.report.wording import count, duration, gaps, gaps_of, percent, result
+from fedra_ray.report.wording import count, gaps, gaps_of, percent, result
 
 
 def with_holders(facts: Facts, rows: list[list[int]], evaluated: tuple[int, ...] = (0, 1, 2, 3)) -> Facts:
@@ -17,14 +17,6 @@ def test_quantities() -> None:
     assert percent(Measure(0.8, 0.0123)) == "80.0\u00a0±\u00a01.2\u00a0%"
     assert percent(None) == ""
     assert (count(1, "round"), count(2000, "round")) == ("1 round", "2,000 rounds")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(3.21, "3.2 s"), (59.96, "1 min 00 s"), (245, "4 min 05 s"), (7385, "2 h 03 min"), (3_600_000, "1,000 h 00 min")],
-)
-def test_durations(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
 
 
 def test_the_result_of_one_run(facts: Facts) -> None:

@@ -51,11 +51,3 @@ def read(system: fs.FileSystem, path: str) -> Any:
     """A JSON file."""
     with system.open_input_stream(path) as stream:
         return json.loads(stream.read())
-
-
-def write(system: fs.FileSystem, path: str, content: bytes) -> None:
-    """Publish a file under its name only when it is complete."""
-    part = f"{path}.part"
-    with system.open_output_stream(part) as stream:
-        stream.write(content)
-    system.move(part, path)

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import fs
 
+from fedra_ray.config.bounds import setting
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.paths import publish
 from fedra_ray.config.schema import DatasetConfig
-from fedra_ray.config.types import check_sizes, check_types
+from fedra_ray.config.validation import check_bounds, check_sizes, check_types
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.prepare.manifest import DAMAGE, MANIFEST, PLAN, POSITION, read, write
+from fedra_ray.data.prepare.manifest import DAMAGE, MANIFEST, PLAN, POSITION, read
 from fedra_ray.data.source import ImageSource
 
 FORMATS = ("jpeg", "png")
-_LARGEST_SIDE = 4096  # pixels
 
 
 @dataclass
@@ -41,18 +42,18 @@ class PrepareConfig:
         image_size: Side of the stored images in pixels; the input size of the backbone, then runs resize nothing.
         format: jpeg, or png to keep every bit.
         quality: Of jpeg, from 1 to 100.
-        shard_images: Images a shard.
-        group_images: Images a row group, the least that a run reads at once.
+        shard_images: Images per shard.
+        group_images: Images per row group, the least that a run reads at once.
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     out: str = ""
-    image_size: int = 224
-    format: str = "jpeg"
-    quality: int = 95
-    shard_images: int = 2048
-    group_images: int = 64
+    image_size: int = setting(224, minimum=1, maximum=4096)
+    format: str = setting("jpeg", choices=FORMATS)
+    quality: int = setting(95, minimum=1, maximum=100)
+    shard_images: int = setting(2048, minimum=1)
+    group_images: int = setting(64, minimum=1)
     address: str | None = None
 
 
@@ -82,18 +83,8 @@ def check(config: PrepareConfig) -> None:
     if not config.out:
         raise SettingError("out", config.out, "name a folder or a pyarrow.fs URI for the shards")
     check_types(config)
+    check_bounds(config)
     check_sizes(config)
-    for setting in ("image_size", "quality", "shard_images", "group_images"):
-        value = getattr(config, setting)
-        if value < 1:
-            raise SettingError(setting, value, "must be at least 1")
-    for setting, maximum in (("quality", 100), ("image_size", _LARGEST_SIDE)):
-        if getattr(config, setting) > maximum:
-            raise SettingError(setting, getattr(config, setting), f"must be at most {maximum}")
-    if config.format not in FORMATS:
-        raise SettingError("format", config.format, f"must be one of {', '.join(FORMATS)}")
-    if config.dataset.on_error not in ("fail", "skip"):
-        raise SettingError("dataset.on_error", config.dataset.on_error, "must be one of fail, skip")
 
 
 def plan(config: PrepareConfig, dataset: Dataset) -> list[Shard]:
@@ -124,16 +115,16 @@ def begin(config: PrepareConfig, shards: list[Shard], system: fs.FileSystem, pat
         raise SettingError("out", config.out, f"is no folder that can be made: {error}") from error
     if PLAN in present:
         found = _plan(config, system, path)
-        for setting, value in settings.items():
-            if found[setting] != value:
-                allowed = f"{config.out} holds a preparation with {setting}={found[setting]}; choose another out"
-                raise SettingError(setting, value, allowed)
+        for name, value in settings.items():
+            if found[name] != value:
+                allowed = f"{config.out} holds a preparation with {name}={found[name]}; choose another out"
+                raise SettingError(name, value, allowed)
         if found["shards"] != listed:
             raise SettingError("out", config.out, "holds a preparation of other images; the data set has changed since")
     elif present:
         raise SettingError("out", config.out, "holds other files; name a new or empty folder")
     else:
-        write(system, f"{path}/{PLAN}", _json(settings | {"shards": listed}))
+        publish(system, f"{path}/{PLAN}", _json(settings | {"shards": listed}))
     return MANIFEST in present
 
 
@@ -193,8 +184,8 @@ def write_shard(config: PrepareConfig, dataset: Dataset, shard: Shard, system: f
         "moments": moments.tolist(),
         "skipped": skipped,
     }
-    write(system, f"{path}/{shard.file}", content)
-    write(system, f"{path}/{shard.file}.json", _json(note))
+    publish(system, f"{path}/{shard.file}", content)
+    publish(system, f"{path}/{shard.file}.json", _json(note))
     return len(kept)
 
 
@@ -221,7 +212,7 @@ def finish(
         "skipped": [entry for note in notes for entry in note.pop("skipped")],
         "shards": [note for note in notes if note["images"]],
     }
-    write(system, f"{path}/{MANIFEST}", _json(manifest))
+    publish(system, f"{path}/{MANIFEST}", _json(manifest))
     for shard in shards:
         system.delete_file(f"{path}/{shard.file}.json")
     return manifest

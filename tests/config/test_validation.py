@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
+from fedra_ray.config.bounds import setting
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DeviceConfig
-from fedra_ray.config.types import check_sizes, check_type, check_types
+from fedra_ray.config.validation import check_bounds, check_sizes, check_type, check_types
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,9 @@ class Inner:
 
 @dataclass
 class Outer:
-    count: int = 1
+    count: int = setting(1, minimum=0)
     inner: Inner = field(default_factory=Inner)
+    devices: dict[str, DeviceConfig] = field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,14 @@ def test_types_are_looked_at_in_every_part_of_a_configuration() -> None:
     check_types(Outer())
     with pytest.raises(SettingError, match=r"inner\.numbers=x: must be a list, every item a number"):
         check_types(Outer(inner=Inner(numbers="x")))  # type: ignore[arg-type]
+
+
+def test_bounds_are_looked_at_in_every_part_of_a_configuration() -> None:
+    check_bounds(Outer(devices={"slow": DeviceConfig(1, 1, 1, 1)}))
+    with pytest.raises(SettingError, match=r"^count=-1: must be at least 0$"):
+        check_bounds(Outer(count=-1))
+    with pytest.raises(SettingError, match=r"^devices\.slow\.gflops=0: must be greater than 0$"):
+        check_bounds(Outer(devices={"slow": DeviceConfig(0, 1, 1, 1)}))
 
 
 def test_usual_numbers_have_a_sane_size() -> None:

@@ -1,0 +1,57 @@
+"""The settings of the fleet: the simulated clients, and the profiles of the devices that they are."""
+
+from dataclasses import dataclass, field
+
+from fedra_ray.config.bounds import bounded, setting
+
+
+@dataclass
+class DeviceConfig:
+    """What a simulated device sustains: its profile. Those of conf/devices.yaml have names that `fleet.devices` knows.
+
+    Attributes:
+        gflops: Arithmetic in training, in 10^9 FLOPs per second: far below what a data sheet calls peak.
+        download_mbps: What it receives, in 10^6 bits per second.
+        upload_mbps: What it sends, in the same.
+        memory_mb: Memory that training may take, in 10^6 bytes.
+    """
+
+    gflops: float = field(metadata=bounded(above=0))
+    download_mbps: float = field(metadata=bounded(above=0))
+    upload_mbps: float = field(metadata=bounded(above=0))
+    memory_mb: float = field(metadata=bounded(above=0))
+
+
+@dataclass
+class FleetConfig:
+    """The clients. Client k belongs to domain k mod D and has depth `depths[k mod len(depths)]`.
+
+    Attributes:
+        depths: How many blocks a client can hold, in the order of the domains.
+        memory_mb: Memory for training of each client, in the same order; where given, `depths` follow from it.
+        dynamic: Draw every client's depth anew each round, from `depths`.
+        probabilities: Of each of `depths` in such a draw; null makes them equal.
+        num_clients: Size of the whole fleet.
+        clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
+        sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
+        dropout: Probability that a sampled client does not answer in a round.
+        straggler_spread: Spread of the clients' times: their logarithm's standard deviation, drawn anew each round.
+        round_deadline: Updates that take longer than this many times the median client's time (of the cohort's, with
+            `devices`) are discarded; null waits for all.
+        devices: Names of the clients' device profiles, dealt as `depths` are, which they do not change; client k has
+            devices[k mod len(devices)]. With them every client and round gets a simulated time. Null: none is.
+        profiles: Further device profiles by name, or other numbers for those of conf/devices.yaml.
+    """
+
+    depths: list[int] = field(default_factory=lambda: [12, 10, 8, 6, 4, 3])
+    memory_mb: list[float] | None = None
+    dynamic: bool = False
+    probabilities: list[float] | None = None
+    num_clients: int = setting(6, minimum=1, maximum=1_000_000)
+    clients_per_round: int | None = setting(None, minimum=1)
+    sampling: str = setting("uniform", choices=("uniform", "per_domain"))
+    dropout: float = setting(0.0, fraction=True)
+    straggler_spread: float = setting(0.0, minimum=0)
+    round_deadline: float | None = setting(None, above=0)
+    devices: list[str] | None = None
+    profiles: dict[str, DeviceConfig] = field(default_factory=dict)
