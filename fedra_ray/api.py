@@ -91,13 +91,13 @@ def run_local(config: ExperimentConfig, on_round: Callable[[RoundReport], object
     """
     from fedra_ray import experiment
     from fedra_ray.client.host import ClientHost
-    from fedra_ray.preflight import draw_up
+    from fedra_ray.preflight import check_experiment
     from fedra_ray.run_dir.claim import claim, prepare
     from fedra_ray.run_dir.journal import Journal
     from fedra_ray.watch import results
 
     folder = Folder(config.run_dir)
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     finished = claim(folder, blueprint.config)
     if finished is not None:
         return Result(config.run_dir, finished)

@@ -32,7 +32,7 @@ from fedra_ray.model.stack import check_stack
 from fedra_ray.model.submodel import SubModel
 
 
-def draw_up(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
+def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
     """Check the whole configuration and load the frozen weights.
 
     Raises:

@@ -14,7 +14,7 @@ from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdat
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.state import Arrays, ServerState
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 
@@ -39,7 +39,7 @@ class InProcess:
     """
 
     def __init__(self, config: ExperimentConfig, arrival: int | None = None, failing: int = 0) -> None:
-        self.blueprint, weights = draw_up(config)
+        self.blueprint, weights = check_experiment(config)
         self.host = ClientHost(self.blueprint, weights)
         self.arrival = None if arrival is None else np.random.default_rng(arrival)
         self.failing = failing

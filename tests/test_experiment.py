@@ -11,7 +11,7 @@ from fedra_ray.config.schema import ExperimentConfig, PartitionConfig
 from fedra_ray.experiment import run
 from fedra_ray.federation.aggregation import MaskedSum
 from fedra_ray.federation.reports import RoundReport
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 
@@ -140,7 +140,7 @@ def test_training_helps(config: ExperimentConfig, tmp_path: Path) -> None:
 def test_a_blueprint_survives_the_trip_to_an_actor(config: ExperimentConfig) -> None:
     import pickle
 
-    blueprint, _ = draw_up(config)
+    blueprint, _ = check_experiment(config)
     copied: Blueprint = pickle.loads(pickle.dumps(blueprint))
     assert copied == blueprint
     assert len(pickle.dumps(blueprint)) < 20_000

@@ -26,7 +26,7 @@ from fedra_ray.data.prepare.shards import finish as finish_preparation
 from fedra_ray.experiment import run
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.model.backbone import build
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 
@@ -67,7 +67,7 @@ def composed(trees: Path, name: str, *overrides: str) -> ExperimentConfig:
 
 def finish(config: ExperimentConfig, folder: Path) -> tuple[Outcome, np.ndarray]:
     """The outcome of a run in this process, and the adapter that it began with."""
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     *_, outcome = run(blueprint, ClientHost(blueprint, weights), Journal(Folder(folder), config))
     assert isinstance(outcome, Outcome)
     return outcome, blueprint.layout.initial(config.seed)

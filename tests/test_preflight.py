@@ -12,11 +12,11 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.model.backbone import from_weights
-from fedra_ray.preflight import adapted_model, draw_up
+from fedra_ray.preflight import adapted_model, check_experiment
 
 
 def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     assert blueprint.num_layers == 4
     assert blueprint.targets == ("attn.proj", "mlp.fc2")
     assert blueprint.image_size == 16
@@ -29,14 +29,14 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
 
 def test_heads_are_those_of_the_method(config: ExperimentConfig) -> None:
     config.method = shipped_method("depthfl")
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     assert blueprint.layout.head_names == ("exit_1", "exit_2", "exit_4")
     assert set(adapted_model(blueprint, weights.training).heads) == {"exit_1", "exit_2", "exit_4"}
 
 
 def test_targets_of_one_s_own_get_lora(config: ExperimentConfig) -> None:
     config.lora = LoraConfig(rank=3, targets=["attn.qkv"])
-    layer = draw_up(config)[0].layout.layers[1]
+    layer = check_experiment(config)[0].layout.layers[1]
     assert [(entry.name, entry.shape) for entry in layer] == [
         ("blocks.1.attn.qkv.lora_A", (3, 16)),
         ("blocks.1.attn.qkv.lora_B", (48, 3)),
@@ -62,7 +62,7 @@ def test_every_part_of_the_configuration_is_checked(
 ) -> None:
     setattr(config, part, replace(getattr(config, part), **changes))
     with pytest.raises(SettingError) as refusal:
-        draw_up(config)
+        check_experiment(config)
     assert refusal.value.args[:2] == (setting, next(iter(changes.values())))
 
 
@@ -72,10 +72,10 @@ def test_covering_is_refused_if_some_cohort_is_too_shallow(
 ) -> None:
     config.method.options["draw"], config.fleet.clients_per_round = "covering", cohort
     if not refused:
-        draw_up(config)
+        check_experiment(config)
         return
     with pytest.raises(SettingError, match="the shallowest cohort holds 3 layers, fewer than the model's 4") as refusal:
-        draw_up(config)
+        check_experiment(config)
     assert refusal.value.args[:2] == ("method.options.draw", "covering")
 
 
@@ -85,35 +85,35 @@ def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:
     config.dataset.root = config.run_dir + ".parquet"
     pq.write_table(table.filter(pc.invert(empty)), config.dataset.root)
     with pytest.raises(SettingError, match="light") as refusal:
-        draw_up(config)
+        check_experiment(config)
     assert refusal.value.args[:2] == ("evaluation.split", "test")
     config.evaluation.split = "validation"
-    draw_up(config)
+    check_experiment(config)
 
 
 def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     backbone = from_weights(config.backbone, weights.training)
     cost = cost_model(backbone, config, len(blueprint.classes))
     config.fleet.memory_mb = [cost.memory(depth, config.training.batch_size) / 1e6 for depth in (2, 4, 1)]
     config.fleet.memory_mb.append(1000.0)
-    assert draw_up(config)[0].config.fleet.depths == [2, 4, 1, 4]
+    assert check_experiment(config)[0].config.fleet.depths == [2, 4, 1, 4]
     config.fleet.memory_mb = [1000.0, 0.001]
     with pytest.raises(SettingError, match="not even one block fits"):
-        draw_up(config)
+        check_experiment(config)
 
 
 def test_a_cache_that_cannot_be_made_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config.dataset.cache = str(tmp_path / "file" / "cache")
     with pytest.raises(SettingError, match="is no folder that can be made") as refusal:
-        draw_up(config)
+        check_experiment(config)
     assert refusal.value.args[0] == "dataset.cache"
 
 
 def test_half_precision_trains_in_bfloat16_and_evaluates_in_float32(config: ExperimentConfig) -> None:
     config.training.precision = "bf16"
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     trained, evaluated = (adapted_model(blueprint, each) for each in (weights.training, weights.evaluation))
     assert trained.blocks[0].norm1.weight.dtype == torch.bfloat16
     assert evaluated.blocks[0].norm1.weight.dtype == torch.float32

@@ -27,21 +27,6 @@ LONGEST_FILE = 300  # lines
 LONGEST_FUNCTION = 40  # lines of code
 #: What excuses more: a comment in the first line of a file, or above a function and its decorators.
 EXCUSE = re.compile(r"\s*# Long: \S")
-#: Files that are still too long. One that is not any more has to be taken out of here.
-PENDING_LONG = {
-    "analysis/glyphs/pretrain.py",
-    "fedra_ray/config/schema.py",
-    "tests/analysis/questions/test_table.py",
-    "tests/data/test_parquet.py",
-    "tests/model/test_backbone.py",
-    "tests/model/test_submodel.py",
-    "tests/test_experiment.py",
-}
-#: Distributions that are imported and not declared yet. One that is declared has to be taken out of here.
-PENDING_DECLARATIONS = {
-    "fedra_ray": {"markupsafe"},
-    "analysis": {"psutil", "scipy", "threadpoolctl"},
-}
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -239,7 +224,7 @@ def test_no_file_is_long_without_a_reason() -> None:
         lines = path.read_text().splitlines()
         if len(lines) > LONGEST_FILE and not EXCUSE.match(lines[0]):
             long.add(path.relative_to(ROOT).as_posix())
-    assert long == PENDING_LONG
+    assert long == set()
 
 
 def test_no_function_is_long_without_a_reason() -> None:

@@ -40,7 +40,7 @@ def main() -> None:
     declare("local")
     import ray
 
-    from fedra_ray.preflight import draw_up
+    from fedra_ray.preflight import check_experiment
     from fedra_ray.runtime.slot import ClientSlot
 
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def main() -> None:
         save_file(state, checkpoint)
         config = ExperimentConfig()
         config.backbone = BackboneConfig("vit_b16", MODEL, checkpoint=str(checkpoint), mean=[0.5] * 3, std=[0.5] * 3)
-        blueprint, weights = draw_up(config)
+        blueprint, weights = check_experiment(config)
     ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
     shared = ray.put(weights)
     idle: Any = ray.remote(Importer).remote()

@@ -105,7 +105,7 @@ def on_ray() -> Iterator[None]:
     import ray
 
     from fedra_ray.experiment import run
-    from fedra_ray.preflight import draw_up
+    from fedra_ray.preflight import check_experiment
     from fedra_ray.run_dir.folder import Folder
     from fedra_ray.run_dir.journal import Journal
     from fedra_ray.runtime.placement import SlotSpec
@@ -118,7 +118,7 @@ def on_ray() -> Iterator[None]:
         save_file(build(MODEL).state_dict(), config.backbone.checkpoint)
         config.training.batch_size, config.training.max_steps = BATCH, STEPS
         config.evaluation.every = config.checkpoint.every = config.rounds
-        blueprint, weights = draw_up(config)
+        blueprint, weights = check_experiment(config)
         ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
         pool = SlotPool(blueprint, ray.put(weights), lambda: [SlotSpec(12, 1.0, 0.0)] * 2)
         for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), 1)):

@@ -1,3 +1,4 @@
+# Long: settings, augmentation, state and loop of one training script, which nothing else shares.
 """Pretrains a small backbone whose blocks also work in part.
 
 Each step leaves out every block with a fixed probability (block drop, as LayerDrop of arXiv 1909.11556), for FedRA

@@ -27,6 +27,7 @@ import yaml
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir.claim import SETTING, shaping
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.reading import apart
@@ -181,8 +182,9 @@ def _check_seeds(group: list[Run]) -> None:
 
 def _label(run: Run, rivals: list[Run]) -> str:
     """The method's name, with the settings that tell its rows apart."""
-    same = [rival.settings for rival in rivals if rival.summary["method"] == run.summary["method"]]
-    return " ".join([run.summary["method"], *apart(run.settings, same, _SHOWN)])
+    label = method_label(run.settings)
+    same = [rival.settings for rival in rivals if method_label(rival.settings) == label]
+    return " ".join([label, *apart(run.settings, same, _SHOWN)])
 
 
 def _fleet(settings: dict[str, Any], fleets: dict[str, list[int]]) -> str:

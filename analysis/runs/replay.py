@@ -14,7 +14,7 @@ from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.state import ServerState, Vector
 from fedra_ray.methods.draw import draw_round
 from fedra_ray.model.submodel import SubModel
-from fedra_ray.preflight import adapted_model, draw_up
+from fedra_ray.preflight import adapted_model, check_experiment
 from fedra_ray.run_dir import checkpoint
 from fedra_ray.run_dir.client_states import ClientStates
 
@@ -37,7 +37,7 @@ class Replay:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.blueprint, self.weights = draw_up(run.config)
+        self.blueprint, self.weights = check_experiment(run.config)
         self.layout = self.blueprint.layout
         self.method = self.blueprint.method()
 

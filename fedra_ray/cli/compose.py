@@ -88,6 +88,8 @@ def schema_node(schema: type) -> "DictConfig":
     for name, hint in get_type_hints(schema).items():
         if dataclasses.is_dataclass(hint):
             node[name] = hint
+    if "runtime" in node:
+        OmegaConf.set_struct(node.runtime.tier_labels, False)  # of which any number may be a key
     return node
 
 

@@ -24,8 +24,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def carry_out(settings: list[str], options: Namespace) -> None:
     """Print the plan as tables."""
-    from fedra_ray.cost.plan import PlannedExperiment, draw_plan
+    from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
     from fedra_ray.cost.tables import show
 
     config = compose_as(PlannedExperiment, settings, options.config)
-    show(draw_plan(config), config)
+    show(plan_experiment(config), config)

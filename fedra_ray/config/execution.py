@@ -1,6 +1,6 @@
 """The settings of how a run is carried out. None of them ever changes a result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedra_ray.config.bounds import setting
 
@@ -18,7 +18,7 @@ class RuntimeConfig:
         num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
         tier_labels: Kinds of nodes by capacity: the most layers that are trained there, and the value of the nodes'
             Ray label `tier`. {4: small, 12: large} trains clients of up to 4 layers on nodes labelled tier=small, and
-            larger ones on tier=large. Null: any node.
+            larger ones on tier=large. Empty: any node.
         max_attempts: How often a client's training, an evaluation or a lost server is tried again.
         task_timeout: Seconds after which a call of an actor counts as hanging; null goes by the measured speed.
     """
@@ -28,7 +28,7 @@ class RuntimeConfig:
     clients_per_actor: int | None = setting(None, minimum=1)
     num_cpus: float = setting(1.0, above=0)
     num_gpus: float = 0.0
-    tier_labels: dict[int, str] | None = None
+    tier_labels: dict[int, str] = field(default_factory=dict)  # null could not be merged with a mapping
     max_attempts: int = setting(3, minimum=1)
     task_timeout: float | None = setting(None, above=0)
 

@@ -173,7 +173,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
     )
 
 
-def draw_plan(config: PlannedExperiment) -> Plan:
+def plan_experiment(config: PlannedExperiment) -> Plan:
     """The plan of a configured experiment; the cohort of its first round stands for all of them.
 
     Raises:

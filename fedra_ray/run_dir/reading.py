@@ -58,6 +58,13 @@ class FinishedRun(RunFiles):
     summary: dict[str, Any]
 
 
+#: What reading a file raises whose content is not what it should be.
+_DAMAGE = (
+    *(yaml.YAMLError, pa.ArrowException, OSError, RecursionError),
+    *(LookupError, AttributeError, TypeError, ValueError),
+)
+
+
 @contextmanager
 def checked(folder: Folder, name: str) -> Iterator[None]:
     """Say what is wrong with a file of a run in one line, whatever its content makes a reader raise.
@@ -67,7 +74,16 @@ def checked(folder: Folder, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (yaml.YAMLError, pa.ArrowException, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        pa.ArrowException,
+        OSError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         if isinstance(error, SettingError):
             raise
         reason = one_line(f"{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from fedra_ray.federation.reports import Outcome
 from fedra_ray.methods.draw import allocate
 from fedra_ray.model.backbone import FrozenWeights
 from fedra_ray.model.kernels import unavailable
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import claim, prepare
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.connection import connected, nodes
@@ -26,7 +26,7 @@ from fedra_ray.watch.writers import Writer, make_writers
 
 
 @dataclass(frozen=True)
-class Draft:
+class CheckedRun:
     """A run that has been checked and not started.
 
     Attributes:
@@ -55,49 +55,49 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
         KeyboardInterrupt: after an interruption; `Terminated` if it was SIGTERM.
     """
     display = Display(config)
-    draft = draw_draft(config)
-    if draft.finished is not None:
+    checked = check_run(config)
+    if checked.finished is not None:
         display.say("this run is already finished; choose another run_dir to repeat it")
-        display.summary(draft.finished, str(draft.folder))
-        return draft.finished
-    writers, summary = make_writers(draft.blueprint.config), None
+        display.summary(checked.finished, str(checked.folder))
+        return checked.finished
+    writers, summary = make_writers(checked.blueprint.config), None
     try:
-        summary = _carry_out(draft, display, writers)
+        summary = _carry_out(checked, display, writers)
     finally:
         for writer in writers:
             writer.close(summary)
-    display.summary(summary, str(draft.folder))
+    display.summary(summary, str(checked.folder))
     return summary
 
 
-def _carry_out(draft: Draft, display: Display, writers: list[Writer]) -> dict[str, Any]:
-    blueprint, runtime = draft.blueprint, draft.blueprint.config.runtime
+def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> dict[str, Any]:
+    blueprint, runtime = checked.blueprint, checked.blueprint.config.runtime
     # in this order: connecting to Ray replaces the handler of SIGTERM
-    with connected(runtime, requested_slots(len(draft.layers), runtime)), terminable():
-        specs = plan_slots(draft.layers, blueprint.num_layers, nodes(), runtime)
-        prepare(draft.folder, blueprint.config)
+    with connected(runtime, requested_slots(len(checked.layers), runtime)), terminable():
+        specs = plan_slots(checked.layers, blueprint.num_layers, nodes(), runtime)
+        prepare(checked.folder, blueprint.config)
         display.say(_opening(blueprint, specs))
         if unavailable() is not None:
             display.say(f"local steps take the plain way, which is slower: {unavailable()}")
-        run = LiveRun(blueprint, ray.put(draft.weights), draft.layers, draft.folder, display.say)
+        run = LiveRun(blueprint, ray.put(checked.weights), checked.layers, checked.folder, display.say)
         try:
             outcome = _follow(run, display, writers)
         except (KeyboardInterrupt, RunFailedError):
-            display.say(f"stopped; the same command with run_dir={draft.folder} goes on from its last checkpoint")
+            display.say(f"stopped; the same command with run_dir={checked.folder} goes on from its last checkpoint")
             raise
         # in here: a job's working directory goes with its connection
-        return results.write(draft.folder, blueprint, outcome)
+        return results.write(checked.folder, blueprint, outcome)
 
 
-def draw_draft(config: ExperimentConfig) -> Draft:
+def check_run(config: ExperimentConfig) -> CheckedRun:
     """Check everything that can be checked without Ray.
 
     Raises:
         SettingError: for a setting that cannot work, or a run directory that holds something else.
     """
     folder = Folder(config.run_dir)
-    blueprint, weights = draw_up(config)
-    return Draft(blueprint, weights, folder, claim(folder, blueprint.config), cohort_layers(blueprint))
+    blueprint, weights = check_experiment(config)
+    return CheckedRun(blueprint, weights, folder, claim(folder, blueprint.config), cohort_layers(blueprint))
 
 
 def cohort_layers(blueprint: Blueprint) -> list[int]:

@@ -71,7 +71,7 @@ def plan_slots(depths_held: list[int], num_layers: int, nodes: list[Node], runti
             deepest clients.
     """
     requested = requested_slots(len(depths_held), runtime)
-    if runtime.tier_labels is None:
+    if not runtime.tier_labels:
         return _plan_kind(depths_held, num_layers, nodes, runtime, requested)
     groups = by_label(depths_held, runtime.tier_labels)
     if requested and requested < len(groups):

@@ -16,7 +16,7 @@ from fedra_ray.federation.shards import mean_accuracy
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.connection import connected, nodes
-from fedra_ray.runtime.driver import Draft, draw_draft
+from fedra_ray.runtime.driver import CheckedRun, check_run
 from fedra_ray.runtime.grid import RESULTS, Grid, GridRun, Result, shares, tabulate, write
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
@@ -26,7 +26,7 @@ from fedra_ray.watch import results
 @dataclass
 class _Active:
     run: GridRun
-    draft: Draft
+    checked: CheckedRun
     live: LiveRun
 
 
@@ -90,21 +90,21 @@ class Sweep:
     def _begin(self, run: GridRun) -> None:
         runtime = replace(run.config.runtime, max_actors=self._share)
         try:
-            draft = draw_draft(replace(run.config, runtime=runtime))
-            if draft.finished is not None:
+            checked = check_run(replace(run.config, runtime=runtime))
+            if checked.finished is not None:
                 self._say(run.name, "already finished")
-                self._results[run.name] = Result(run, draft.finished)
+                self._results[run.name] = Result(run, checked.finished)
                 return
-            prepare(draft.folder, draft.blueprint.config)
+            prepare(checked.folder, checked.blueprint.config)
         except (SettingError, RunFailedError, OSError) as error:
             self._fail(run, error)
             return
         key = repr(run.config.backbone)
         if key not in self._weights:
-            self._weights[key] = ray.put(draft.weights)
+            self._weights[key] = ray.put(checked.weights)
         say = self._teller(run.name)
-        live = LiveRun(draft.blueprint, self._weights[key], draft.layers, draft.folder, say)
-        self._active.append(_Active(run, draft, live))
+        live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say)
+        self._active.append(_Active(run, checked, live))
         say("started")
 
     def _wait(self) -> None:
@@ -120,7 +120,7 @@ class Sweep:
                 self._say(run.name, _progress(event, run.config.rounds))
             if not isinstance(event, Outcome):
                 return
-            summary = results.write(active.draft.folder, active.draft.blueprint, event)
+            summary = results.write(active.checked.folder, active.checked.blueprint, event)
             self._results[run.name] = Result(run, summary)
             self._say(run.name, f"finished, mean accuracy {summary['mean_accuracy']:.2%}")
         except Exception as error:  # whatever ends one run must not end the others

@@ -47,6 +47,12 @@ def test_mappings_are_part_of_it(tmp_path: Path) -> None:
     assert repeated(config, tmp_path) == dataclasses.replace(config, run_dir="x")
 
 
+def test_tier_labels_are_given_as_the_pages_print_them() -> None:
+    assert compose_experiment([]).runtime.tier_labels == {}
+    config = compose_experiment(["runtime.tier_labels={4: small, 12: large}"])
+    assert config.runtime.tier_labels == {4: "small", 12: "large"}
+
+
 @settings(max_examples=30)
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.from_regex(r"[\\$\{\}a]{0,8}", fullmatch=True))
 def test_any_text_is_the_same_again(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:

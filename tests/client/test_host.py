@@ -11,7 +11,7 @@ from fedra_ray.client.host import ClientHost
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.state import ServerState
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 
 TASK = ClientTask(1, 0, (0, 2), ("head",), max_steps=2)
 
@@ -21,7 +21,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 @pytest.fixture(params=["fp32", "bf16"])
 def make_host(request: pytest.FixtureRequest, config: ExperimentConfig) -> Callable[[str], ClientHost]:
     config.training = replace(config.training, precision=request.param)
-    return lambda device: ClientHost(*draw_up(config), device)
+    return lambda device: ClientHost(*check_experiment(config), device)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])

@@ -17,14 +17,14 @@ from fedra_ray.config.devices import profiles, shipped, with_profiles
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, FleetConfig, MethodConfig
 from fedra_ray.cost.law import CostModel, Part
-from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, draw_plan
+from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, plan_experiment
 from fedra_ray.cost.simulation import DeviceShare, simulate
 from fedra_ray.cost.workload import Duration, Workload, duration
 from fedra_ray.experiment import run
 from fedra_ray.federation.dropouts import respond
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.reports import Outcome
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.watch import results
@@ -184,13 +184,13 @@ def test_a_device_fits_what_it_has_room_for() -> None:
 
 
 def test_a_plan_without_devices_simulates_none(config: ExperimentConfig) -> None:
-    assert draw_plan(PlannedExperiment(**vars(config), plan=PlanConfig())).simulation is None
+    assert plan_experiment(PlannedExperiment(**vars(config), plan=PlanConfig())).simulation is None
 
 
 def finish(config: ExperimentConfig, folder: Path) -> tuple[bytes, list[dict[str, Any]], list[dict[str, Any]]]:
     """The final adapter, and the rows of rounds and clients, without wall times."""
     folder.mkdir()
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     *_, outcome = run(blueprint, ClientHost(blueprint, weights), Journal(Folder(folder), config))
     assert isinstance(outcome, Outcome)
     tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("rounds", "clients")]
@@ -240,7 +240,7 @@ def test_a_client_s_time_is_that_of_its_bytes_and_steps(
 
     config.fleet.profiles = {"it": replace(endless, gflops=0.001)}
     _, _, clients = finish(config, tmp_path / "training")
-    cost = draw_up(config)[0].cost
+    cost = check_experiment(config)[0].cost
     assert cost is not None
     for row in clients:
         heads = {"depthfl.DepthFL": {4: 3, 2: 2, 1: 1}[row["depth"]]}.get(method, 1)
@@ -262,6 +262,6 @@ def test_a_deadline_shuts_out_the_slow_device(config: ExperimentConfig, tmp_path
 
 def test_a_run_states_the_numbers_of_its_devices(config: ExperimentConfig) -> None:
     config.fleet.devices = ["phone", "laptop"]
-    fleet = draw_up(config)[0].config.fleet
+    fleet = check_experiment(config)[0].config.fleet
     assert fleet.profiles == {name: shipped()[name] for name in ("laptop", "phone")}
     assert fleet.depths == [4, 2, 1]

@@ -19,7 +19,7 @@ from fedra_ray.config.schema import (
     TrainingConfig,
 )
 from fedra_ray.cost.law import CostModel, Part
-from fedra_ray.cost.plan import PROCESS_BYTES, PlanConfig, PlannedExperiment, draw_plan, plan
+from fedra_ray.cost.plan import PROCESS_BYTES, PlanConfig, PlannedExperiment, plan, plan_experiment
 from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.steps import step_bound
@@ -154,7 +154,7 @@ def planned(config: ExperimentConfig) -> PlannedExperiment:
 
 def test_the_miniature_world_is_planned_from_its_data(planned: PlannedExperiment) -> None:
     planned.training.max_steps = None
-    found = draw_plan(planned)
+    found = plan_experiment(planned)
     assert [(tier.layers, tier.clients, tier.steps) for tier in found.tiers] == [(4, 1, 3), (2, 1, 3), (1, 1, 3)]
     head = 3 * 16 + 3
     block = 8 * (16 + 16) + 8 * (64 + 16)
@@ -168,29 +168,29 @@ def test_a_fleet_larger_than_the_data_set_is_planned(planned: PlannedExperiment)
     planned.training.max_steps, planned.training.batch_size = None, 4
     planned.partition = PartitionConfig("lazy", "lazy", examples_per_client=9)
     planned.fleet = replace(planned.fleet, num_clients=100_000, clients_per_round=50)
-    found = draw_plan(planned)
+    found = plan_experiment(planned)
     assert sum(tier.clients for tier in found.tiers) == 50
     assert {tier.steps for tier in found.tiers} == {3}
 
 
 def test_budgets_of_memory_become_depths(planned: PlannedExperiment) -> None:
-    deepest, middle, shallowest = draw_plan(planned).tiers
+    deepest, middle, shallowest = plan_experiment(planned).tiers
     planned.fleet = replace(planned.fleet, memory_mb=[shallowest.memory / 1e6, deepest.memory / 1e6])
-    assert [(tier.layers, tier.clients) for tier in draw_plan(planned).tiers] == [(4, 1), (1, 2)]
+    assert [(tier.layers, tier.clients) for tier in plan_experiment(planned).tiers] == [(4, 1), (1, 2)]
     assert shallowest.memory < middle.memory < deepest.memory
 
 
 def test_a_missing_data_set_needs_two_settings_instead(planned: PlannedExperiment) -> None:
     planned.dataset.root = "nowhere.parquet"
     with pytest.raises(SettingError, match=r"dataset.root=nowhere.parquet.*plan.examples and plan.classes") as refusal:
-        draw_plan(planned)
+        plan_experiment(planned)
     assert refusal.value.args[:2] == ("plan.examples", None)
     planned.plan.examples = 40
     with pytest.raises(SettingError, match="cannot be opened") as refusal:
-        draw_plan(planned)
+        plan_experiment(planned)
     assert refusal.value.args[:2] == ("plan.classes", None)
     planned.plan.classes, planned.training.max_steps = 3, None
-    found = draw_plan(planned)
+    found = plan_experiment(planned)
     assert [tier.steps for tier in found.tiers] == [5, 5, 5]
     assert found.evaluation_flops == 0
 
@@ -198,24 +198,26 @@ def test_a_missing_data_set_needs_two_settings_instead(planned: PlannedExperimen
 def test_settings_of_the_plan_go_before_the_data_set(planned: PlannedExperiment) -> None:
     planned.training.max_steps = None
     planned.plan = PlanConfig(examples=9, classes=100)
-    found = draw_plan(planned)
+    found = plan_experiment(planned)
     assert [tier.steps for tier in found.tiers] == [2, 2, 2]
-    assert found.tiers[0].parameters - draw_plan(replace(planned, plan=PlanConfig())).tiers[0].parameters == 97 * 17
+    assert (
+        found.tiers[0].parameters - plan_experiment(replace(planned, plan=PlanConfig())).tiers[0].parameters == 97 * 17
+    )
 
 
 @pytest.mark.parametrize("name", ["tflops", "gpu_memory_gb", "devices", "examples", "classes"])
 def test_nothing_that_a_plan_assumes_is_zero(name: str, planned: PlannedExperiment) -> None:
     setattr(planned.plan, name, 0)
     with pytest.raises(SettingError, match="greater than 0") as refusal:
-        draw_plan(planned)
+        plan_experiment(planned)
     assert refusal.value.args[:2] == (f"plan.{name}", 0)
 
 
 def test_a_plan_needs_no_weights(planned: PlannedExperiment) -> None:
     planned.backbone.checkpoint = None
-    before = draw_plan(planned)
+    before = plan_experiment(planned)
     planned.backbone.pretrained = True
-    assert draw_plan(planned) == before
+    assert plan_experiment(planned) == before
 
 
 def test_the_command_prints_a_plan_and_runs_nothing(

@@ -1,3 +1,4 @@
+# Long: every layout of Parquet folders and files that people have, case by case.
 import io
 import json
 from collections import Counter

@@ -1,3 +1,4 @@
+# Long: what a backbone is refused for, source by source of its weights.
 import json
 import os
 import subprocess

@@ -1,3 +1,4 @@
+# Long: values and gradients of sub-models against PEFT, case by case.
 """The fast path through chosen blocks does what a plain timm model of those blocks does under PEFT."""
 
 import copy

@@ -11,7 +11,8 @@ from statistics import median
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from in_process import BAD, InProcess, Spoiling
+from in_process import InProcess
+from test_faults import BAD, Spoiling
 
 from fedra_ray.cli.main import main
 from fedra_ray.config.errors import SettingError

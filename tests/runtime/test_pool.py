@@ -13,7 +13,7 @@ from fedra_ray.federation.messages import ClientReport, ClientTask
 from fedra_ray.federation.partial_round import PartialRound, gather
 from fedra_ray.federation.reduction import MaskedSums
 from fedra_ray.federation.state import ServerState
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
@@ -26,7 +26,7 @@ TASKS = [ClientTask(1, client, layers, ("head",)) for client, layers in enumerat
 
 
 def start(config: ExperimentConfig, specs: list[SlotSpec]) -> tuple[Blueprint, SlotPool]:
-    blueprint, weights = draw_up(config)
+    blueprint, weights = check_experiment(config)
     return blueprint, SlotPool(blueprint, ray.put(weights), lambda: specs)
 
 

@@ -11,7 +11,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.experiment import run
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.report.page import FILE
 from fedra_ray.run_dir.claim import prepare, read_summary
 from fedra_ray.run_dir.folder import Folder
@@ -21,7 +21,7 @@ from fedra_ray.watch import results
 
 
 def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig, tmp_path: Path) -> None:
-    blueprint, _ = draw_up(config)
+    blueprint, _ = check_experiment(config)
     records = Records(Folder(tmp_path))
     for number in (1, 2):
         task = ClientTask(number, 0, (0,), ("head",))
@@ -51,7 +51,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
 
 
 def test_without_the_tables_nothing_is_marked_as_finished(config: ExperimentConfig, tmp_path: Path) -> None:
-    blueprint, _ = draw_up(config)
+    blueprint, _ = check_experiment(config)
     with pytest.raises(FileNotFoundError):
         results.write(Folder(tmp_path), blueprint, Outcome(blueprint.layout.initial(0), []))
     assert read_summary(Folder(tmp_path)) is None

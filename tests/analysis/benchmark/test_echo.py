@@ -29,4 +29,4 @@ def test_echoing_clients_run_through_the_real_round_and_all_send_600_kb(monkeypa
     assert measured.cpu_seconds > 0
     assert 50 < measured.memory_mb < 50_000  # at least a Python process with torch, and no other unit
     assert len(reports) > ROUNDS
-    assert {report.row["bytes_up"] for report in reports} == {COHORT * 614_400}
+    assert {report.bytes_up for report in reports} == {COHORT * 614_400}

@@ -1,3 +1,4 @@
+# Long: one table, whose cells, groups, formats and refusals are each looked at.
 """Published figures are consistent, and runs are averaged and compared as they should be."""
 
 import json
@@ -24,7 +25,7 @@ from fedra_ray.config.schema import (
 )
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
-from fedra_ray.preflight import draw_up
+from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import Records, to_parquet
@@ -101,7 +102,7 @@ def test_seeds_are_averaged_and_their_sample_deviation_is_given(tmp_path: Path) 
     first = write_run(tmp_path / "0", {"clipart": 0.7, "sketch": 0.4}, seed=0)
     second = write_run(tmp_path / "1", {"clipart": 0.8, "sketch": 0.4}, seed=1)
     row = rows_of(first, second)[0]
-    assert (row.method, row.fleet, row.partition) == ("fedra", "paper", "feature_skew, alpha 100")
+    assert (row.method, row.fleet, row.partition) == ("FedRA", "paper", "feature_skew, alpha 100")
     assert (row.runs, row.rounds, row.source) == (2, 40, "measured")
     assert row.accuracy == pytest.approx({"clipart": 75, "sketch": 40, MEAN: 57.5})
     # sqrt((5² + 5²) / 1), 0, and for means of 55 and 60: sqrt((2.5² + 2.5²) / 1)
@@ -196,7 +197,7 @@ def test_runs_of_other_settings_are_kept_apart_and_named_by_them(tmp_path: Path)
     fast = write_run(tmp_path / "1", training=TrainingConfig(lr=0.1), seed=1)
     skewed = write_run(tmp_path / "2", training=TrainingConfig(lr=0.1), partition=PartitionConfig(alpha=0.5), seed=1)
     rows = [row for row in rows_of(slow, fast, skewed) if row.source == "measured"]
-    assert [row.method for row in rows] == ["fedra training.lr=0.01", "fedra training.lr=0.1", "fedra training.lr=0.1"]
+    assert [row.method for row in rows] == ["FedRA training.lr=0.01", "FedRA training.lr=0.1", "FedRA training.lr=0.1"]
     assert [row.partition for row in rows] == [*["feature_skew, alpha 100"] * 2, "feature_skew, alpha 0.5"]
 
 
@@ -242,7 +243,7 @@ def test_the_same_seed_twice_is_refused(tmp_path: Path) -> None:
 def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     prepare(Folder(folder), config)
-    blueprint, _ = draw_up(config)
+    blueprint, _ = check_experiment(config)
     records = Records(Folder(folder))
     update = ClientReport(ClientTask(1, 0, (0,), ("head",)), 40, 8, 1, 0.5, 0.1)
     note_round(records, [update], 4)
@@ -261,7 +262,7 @@ def test_the_command_prints_every_format(tmp_path: Path, capsys: pytest.CaptureF
     assert main([str(write_run(tmp_path / "0")), "--format", form]) == 0
     printed = capsys.readouterr().out
     assert printed.endswith("\n")
-    assert "fedra" in printed
+    assert "FedRA" in printed
     assert "63.9" in printed
 
 
