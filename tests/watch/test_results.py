@@ -38,6 +38,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     assert (summary["method"], summary["dataset"], summary["backbone"]) == ("fedra", "shapes", "tiny_vit")
     assert (summary["rounds"], summary["seconds"], summary["bytes_up"]) == (2, 3.0, 80)
     assert summary["evaluated_layers"] == [0, 1, 2, 3]
+    assert summary["kernels"] == "fused"
     assert summary["versions"]["torch"][0].isdigit()
     assert read_summary(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
@@ -65,6 +66,14 @@ def outcome_of(config: ExperimentConfig) -> tuple[Folder, InProcess, Outcome]:
     *_, outcome = run(workers.blueprint, workers, Journal(folder, workers.blueprint.config))
     assert isinstance(outcome, Outcome)
     return folder, workers, outcome
+
+
+def test_the_summary_says_why_the_kernels_were_not_used(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "unavailable", lambda: "torch 9.0: AttributeError: gone")
+    folder, workers, outcome = outcome_of(config)
+    assert results.write(folder, workers.blueprint, outcome)["kernels"] == "plain: torch 9.0: AttributeError: gone"
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_results(
