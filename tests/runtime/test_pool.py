@@ -166,9 +166,9 @@ def test_slots_follow_the_plan_while_work_goes_on(config: ExperimentConfig) -> N
     wanted.append(WHOLE)
     seen = set()
     while seen != {0, 1}:
-        found = gather(pool.train(TASKS, values))
-        assert bits(found, values) == expected
-        seen = {report.slot for report in found.reports}
+        total = gather(pool.train(TASKS, values))
+        assert bits(total, values) == expected
+        seen = {report.slot for report in total.reports}
     wanted.pop()
     assert len(by_client(gather(pool.train(TASKS, values)))) == 3
     assert pool.size == 1
