@@ -109,7 +109,7 @@ class FakeRay:
     def wait(
         self, references: list[FakeReference], num_returns: int, timeout: float
     ) -> tuple[list[FakeReference], list[FakeReference]]:
-        ended = sorted((each for each in references if each.settle()), key=lambda reference: reference.number)
+        ended = sorted((waited for waited in references if waited.settle()), key=lambda reference: reference.number)
         if not ended:
             self.now += timeout
             return [], references

@@ -97,32 +97,32 @@ class LocalCluster:
 
     def samples(self) -> dict[str, float]:
         """Everything that a scrape of all nodes finds about runs: `name{labels}` and its value."""
-        found = {}
+        values = {}
         for port in self.metrics_ports:
             with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 for line in answer.read().decode().splitlines():
                     if line.startswith("ray_fedra_"):
                         name, _, value = line.rpartition(" ")
-                        found[name] = float(value)
-        return found
+                        values[name] = float(value)
+        return values
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """Kill a node at once, with everything that it has started."""
-        for each in _family(process):
+        for member in _family(process):
             with suppress(psutil.NoSuchProcess):
-                each.kill()
+                member.kill()
         process.wait()
 
     def stop(self) -> None:
         """End all nodes, those of an autoscaler too."""
-        family = [each for process in self.processes if process.poll() is None for each in _family(process)]
+        family = [member for process in self.processes if process.poll() is None for member in _family(process)]
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         _, left = psutil.wait_procs(family, timeout=10)
-        for each in left:
+        for member in left:
             with suppress(psutil.NoSuchProcess):
-                each.kill()
+                member.kill()
         for process in self.processes:
             process.wait()
         for name in self._temporary:

@@ -115,7 +115,7 @@ def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     index = r"index[-_]url|find[-_]links|/simple\b(?=[/\s\"']|$)"
     machine = r"(?<![\w.$~*-])/(?:work|root|Users)/|/opt/wheels"
     forbidden = re.compile(f"{index}|{machine}", re.MULTILINE)
-    found = []
+    named = []
     for path in project_files():
         assert path.name != "uv.lock"
         if path == Path(__file__).resolve():
@@ -123,8 +123,8 @@ def test_no_file_names_a_package_index_or_a_path_of_one_machine() -> None:
         content = path.read_bytes()
         if b"\0" not in content:
             hits = forbidden.findall(content.decode(errors="replace"))
-            found += [f"{path.relative_to(ROOT)}: {hit}" for hit in hits]
-    assert found == []
+            named += [f"{path.relative_to(ROOT)}: {hit}" for hit in hits]
+    assert named == []
 
 
 def declared(*extras: str) -> set[str]:

@@ -87,14 +87,14 @@ def imported(tree: ast.Module, modules: set[str]) -> Iterator[tuple[str, bool]]:
 def arrows() -> dict[tuple[str, str], set[str]]:
     """Arrows between rooms that the code has, each with the modules that import so."""
     trees = sources()
-    found: dict[tuple[str, str], set[str]] = {}
+    importers: dict[tuple[str, str], set[str]] = {}
     for module, tree in trees.items():
         for target, for_types in imported(tree, set(trees)):
             arrow = (room(module), room(target))
             if arrow[0] == arrow[1] or (for_types and arrow[1] in TYPES_ONLY.get(arrow[0], set())):
                 continue
-            found.setdefault(arrow, set()).add(module)
-    return found
+            importers.setdefault(arrow, set()).add(module)
+    return importers
 
 
 def levels(graph: dict[str, set[str]]) -> int:

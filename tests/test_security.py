@@ -89,7 +89,7 @@ def dangers(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         name = full_name(node.func, bound)
-        given = {each.arg: each.value for each in node.keywords}
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
         if name in REQUIRED:
             argument, value = REQUIRED[name]
             if not (isinstance(given.get(argument), ast.Constant) and given[argument].value is value):
@@ -104,12 +104,12 @@ def dangers(source: str) -> Iterator[str]:
 def test_the_package_runs_nothing_that_a_file_says() -> None:
     sources = sorted(PACKAGE.rglob("*.py"))
     assert len(sources) > 30
-    found = {
+    dangerous = {
         (path.relative_to(PACKAGE).as_posix(), danger)
         for path in sources
         for danger in dangers(path.read_text(encoding="utf-8"))
     }
-    assert found == set()
+    assert dangerous == set()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def png(width: int, height: int, data: bytes = b"", *before: tuple[bytes, bytes]) -> bytes:
     """A PNG of 8-bit greys whose header claims this size; further chunks come before the data."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    chunks = [png_chunk(*each) for each in (*before, (b"IDAT", zlib.compress(data)), (b"IEND", b""))]
+    chunks = [png_chunk(*chunk) for chunk in (*before, (b"IDAT", zlib.compress(data)), (b"IEND", b""))]
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks)
 
 

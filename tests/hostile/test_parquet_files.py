@@ -194,9 +194,9 @@ def test_damaged_images_are_counted_where_that_is_asked_for(tmp_path: Path) -> N
     file.write_bytes(parquet(image=pa.array([b"", None, b"<html>", png(1), png(2), png(3)])))
     config = DatasetConfig(root=str(file), on_error="skip")
     source = ImageSource(ParquetDataset(str(file), 4), config, 4)
-    found = [source.fetch((domain, "train"), np.arange(2)) for domain in ("x", "y")]
-    assert [good.tolist() for _, good, _ in found] == [[False, False], [False, True]]
-    names = [name for _, _, skipped in found for name, _ in skipped]
+    fetched = [source.fetch((domain, "train"), np.arange(2)) for domain in ("x", "y")]
+    assert [good.tolist() for _, good, _ in fetched] == [[False, False], [False, True]]
+    names = [name for _, _, skipped in fetched for name, _ in skipped]
     assert names == [f"{file}, row {row}" for row in (0, 1, 2)]
 
 
@@ -238,10 +238,10 @@ def test_any_damage_gives_images_or_a_clear_error(
         content[-1 - place % len(content)] = value
     (tmp_path / "images.parquet").write_bytes(bytes(content[:length]) + end if length < len(WHOLE) else content)
     try:
-        found = every_image(ParquetDataset(str(tmp_path / "images.parquet"), 4))
+        images = every_image(ParquetDataset(str(tmp_path / "images.parquet"), 4))
     except (SettingError, ImageError):
         return
-    assert len(found) <= ROWS
+    assert len(images) <= ROWS
 
 
 @given(content=st.binary(max_size=200))

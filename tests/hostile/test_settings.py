@@ -161,7 +161,7 @@ def test_a_hostile_preparation_is_refused_in_one_line(
 ) -> None:
     override, expected = PREPARATIONS[case]
     known = ["dataset=parquet", f"dataset.root={world / 'shapes.parquet'}", f"out={tmp_path / 'out'}", "image_size=16"]
-    kept = [each for each in known if each.partition("=")[0] != override.partition("=")[0]]
+    kept = [setting for setting in known if setting.partition("=")[0] != override.partition("=")[0]]
     assert main(["prepare", *kept, override]) == 2
     message = capfd.readouterr().err
     assert message.startswith("error: ")

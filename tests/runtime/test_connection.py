@@ -21,12 +21,12 @@ def test_a_local_instance_listens_on_the_loopback_address_alone() -> None:
     raylet = worker.parent()
     assert raylet is not None
     family = {raylet, *raylet.children(recursive=True), *psutil.Process().children(recursive=True)}
-    names = {each.name() for each in family}
+    names = {member.name() for member in family}
     assert {"raylet", "gcs_server"} <= names
     listening = {
         connection.laddr.ip
-        for each in family
-        for connection in each.net_connections()
+        for member in family
+        for connection in member.net_connections()
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening
