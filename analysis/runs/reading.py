@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors.numpy import load
 
+from fedra_ray.cli.compose import schema_node
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
 from fedra_ray.config.schema import ExperimentConfig
@@ -139,7 +140,7 @@ def typed(settings: dict[str, Any]) -> ExperimentConfig:
     Raises:
         OmegaConfBaseException: if it states what no configuration has.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), OmegaConf.create(settings))
+    merged = OmegaConf.merge(schema_node(ExperimentConfig), OmegaConf.create(settings))
     return cast(ExperimentConfig, OmegaConf.to_object(merged))
 
 

@@ -68,7 +68,7 @@ def interrupted(config: ExperimentConfig) -> ExperimentConfig:
 def test_a_finished_run_is_told_with_its_results(finished: ExperimentConfig) -> None:
     found = status(finished)
     summary = json.loads((Path(finished.run_dir) / "summary.json").read_text())
-    assert (found.method, found.backbone, found.dataset) == ("fedra", "tiny_vit", "shapes")
+    assert (found.method, found.backbone, found.dataset) == ("FedRA", "tiny_vit", "shapes")
     assert (found.state, found.done, found.rounds, found.seconds_left) == ("finished", 2, 2, 0)
     assert (found.evaluated, found.accuracy, found.mean_accuracy) == (2, summary["accuracy"], summary["mean_accuracy"])
     assert found.loss == rows(finished, "rounds")[-1]["train_loss"]
@@ -139,7 +139,7 @@ def test_one_run_is_shown_in_lines(interrupted: ExperimentConfig, capsys: pytest
     found = status(interrupted)
     show([found], found.saved + timedelta(minutes=3, seconds=5))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{interrupted.run_dir}: fedra with tiny_vit on shapes, not finished"
+    assert lines[0] == f"{interrupted.run_dir}: FedRA with tiny_vit on shapes, not finished"
     assert lines[1] == "  rounds: 4 of 7 done; the checkpoint is 0:03:05 old"
     assert lines[2].startswith("  time: ")
     assert lines[2].endswith(f"about {timedelta(seconds=round(found.seconds_left))} to go")
@@ -240,6 +240,7 @@ def test_names_in_a_run_do_not_steer_the_terminal(
     config: ExperimentConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.method.name = "\x1b[31mred[/bold]\n"
+    config.method.label = None
     for name in ("a", "b"):
         prepare(Folder(tmp_path / name), config)
     assert main(["status", str(tmp_path / "a")]) == 0

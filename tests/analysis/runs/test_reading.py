@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.runs.reading import UnfinishedError, read_run, read_runs, typed
+from analysis.runs.reading import UnfinishedError, read_run, read_runs
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import OptimizerConfig
+from fedra_ray.config.schema import ExperimentConfig, FleetConfig, OptimizerConfig
 
 
 def test_a_run_is_read_with_its_typed_configuration(fedra_run: str) -> None:
@@ -40,7 +40,7 @@ def test_the_label_names_the_method_and_the_optimisers_around_it(fedra_run: str)
     ],
 )
 def test_a_fleet_is_named_by_its_shares_of_depths(depths: list[int], dynamic: bool, fleet: str, fedra_run: str) -> None:
-    config = typed({"fleet": {"depths": depths, "dynamic": dynamic}})
+    config = ExperimentConfig(fleet=FleetConfig(**{"depths": depths, "dynamic": dynamic}))
     assert replace(read_run(fedra_run), config=config).fleet == fleet
 
 
