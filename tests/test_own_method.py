@@ -52,7 +52,7 @@ def test_every_verb_works_with_it_and_prints_its_label(package: Path, miniature:
     told = output("fedra_ray", "run", *settings, f"run_dir={run}")
     assert "Least trained with" in told
     assert "Least trained on" in told
-    assert "1 mean" not in output("fedra_ray", "sweep", *settings, "seed=1,2", f"run_dir={sweep}")
+    assert "started, Least trained" in output("fedra_ray", "sweep", *settings, "seed=1,2", f"run_dir={sweep}")
     assert "Least trained with" in output("fedra_ray", "status", str(run))
     output("fedra_ray", "report", str(run), str(sweep / "seed=1"), "--out", str(tmp_path / "report.html"))
     assert "Least trained" in (tmp_path / "report.html").read_text()

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fedra_ray.config.errors import RunFailedError, SettingError, error_text
+from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.shards import mean_accuracy
@@ -105,7 +106,7 @@ class Sweep:
         say = self._teller(run.name)
         live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say)
         self._active.append(_Active(run, checked, live))
-        say("started")
+        say(f"started, {experiment_label(run.config)}")
 
     def _wait(self) -> None:
         """Take in the next event of whichever run has one."""
