@@ -45,11 +45,16 @@ def describe(
     method: Method, layers: Sequence[int], images: int, max_steps: int | None, training: TrainingConfig
 ) -> Workload:
     """What a client with these layers and so many images does in a round of at most `max_steps` local steps."""
-    steps = local_steps(images, max_steps, training)
-    seen = images_seen(images, steps, training)
-    idle = len(method.blocks(layers)) - len(layers)
     heads = [name for name in method.named(layers) if name in method.head_names]
-    return Workload(len(layers), images, steps, seen, len(heads), idle)
+    idle = len(method.blocks(layers)) - len(layers)
+    return _workload(len(layers), len(heads), idle, images, max_steps, training)
+
+
+def _workload(
+    depth: int, heads: int, idle: int, images: int, max_steps: int | None, training: TrainingConfig
+) -> Workload:
+    steps = local_steps(images, max_steps, training)
+    return Workload(depth, images, steps, images_seen(images, steps, training), heads, idle)
 
 
 def simulated_seconds(
@@ -76,10 +81,9 @@ def simulated_seconds(
     seconds = []
     for task in tasks:
         traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
-        steps = local_steps(int(sizes[task.client]), task.max_steps, config.training)
-        seen = images_seen(int(sizes[task.client]), steps, config.training)
         heads = len([name for name in task.named if name in layout.head_names])
-        work = Workload(len(task.layers), int(sizes[task.client]), steps, seen, heads, len(task.frozen))
+        images = int(sizes[task.client])
+        work = _workload(len(task.layers), heads, len(task.frozen), images, task.max_steps, config.training)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost)).total)
     return seconds
 

@@ -1,4 +1,4 @@
-"""Domain data sets in Parquet: a row an image, with its encoded bytes, a label and a domain.
+"""Domain data sets in Parquet: one row per image, with its encoded bytes, a label and a domain.
 
 Reads one file or a folder of them, on any pyarrow.fs file system: the embedded set, exports of the Hugging Face Hub,
 and the shards that `fedra-ray prepare` writes.

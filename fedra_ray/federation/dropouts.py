@@ -1,4 +1,4 @@
-"""Who does not answer in a round, and whose answer is not to be believed. Pure functions."""
+"""Who of a cohort does not answer in a round, or too late. Pure functions."""
 
 import math
 from collections.abc import Collection
