@@ -185,7 +185,9 @@ def test_every_make_target_is_phony_and_described() -> None:
 
 def test_make_lists_its_targets() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     assert phony is not None
     assert {line.split()[0] for line in listed.splitlines()[1:]} == set(phony[1].split())
 
