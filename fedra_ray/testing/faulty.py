@@ -48,13 +48,16 @@ class Faulty(FedRA):
         how: Name of the fault, a key of `FAULTS`.
         depth: Clients that hold this many layers meet it.
         marker: File that the first fault creates, and that prevents any other; None for a fault on every attempt.
+        draw: As FedRA's.
 
     Raises:
         SettingError: if no fault has that name.
     """
 
-    def __init__(self, problem: Problem, how: str, depth: int = 2, marker: str | None = None) -> None:
-        super().__init__(problem)
+    def __init__(
+        self, problem: Problem, how: str, depth: int = 2, marker: str | None = None, draw: str = "uniform"
+    ) -> None:
+        super().__init__(problem, draw)
         if how not in FAULTS:
             raise SettingError("method.options.how", how, f"must be one of {', '.join(FAULTS)}")
         self._fault = FAULTS[how]

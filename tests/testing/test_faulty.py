@@ -44,9 +44,10 @@ def test_with_a_marker_the_fault_happens_once(
     assert torch.isfinite(method.loss(model, Batch(images, labels), local_round(model.layout, NOTHING, (1, 3))))
 
 
-def test_it_allocates_as_fedra_does() -> None:
-    drawn = Faulty(PROBLEM, how="none").allocate([4, 2], np.random.default_rng(3))
-    assert drawn.tolist() == FedRA(PROBLEM).allocate([4, 2], np.random.default_rng(3)).tolist()
+@pytest.mark.parametrize("draw", ["uniform", "balanced"])
+def test_it_allocates_as_fedra_does(draw: str) -> None:
+    drawn = Faulty(PROBLEM, how="none", draw=draw).allocate([4, 2], np.random.default_rng(3))
+    assert drawn.tolist() == FedRA(PROBLEM, draw).allocate([4, 2], np.random.default_rng(3)).tolist()
 
 
 def test_an_unknown_fault_is_refused() -> None:
