@@ -88,7 +88,7 @@ def test_batches_come_in_the_order_asked_for(shapes: str) -> None:
     batches = list(examples.batches(orders))
     assert len(batches) == 5
     for order, (images, labels) in zip(orders, batches, strict=True):
-        assert torch.equal(images, everything[order])
+        assert pixels(images) == pixels(everything[order])  # up to rounding: batches of other sizes
         assert torch.equal(labels, all_labels[order])
         assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
 
@@ -96,8 +96,8 @@ def test_batches_come_in_the_order_asked_for(shapes: str) -> None:
 def test_an_image_can_be_in_a_batch_twice(shapes: str) -> None:
     examples = make(settings(shapes, "none"), [("dark", [4, 9])])
     ((images, labels),) = examples.batches([np.array([1, 0, 1])])
-    assert torch.equal(images[0], images[2])
-    assert not torch.equal(images[0], images[1])
+    first, other, again = pixels(images)
+    assert first == again != other
     assert labels[0] == labels[2]
 
 
@@ -116,7 +116,7 @@ def test_pixels_are_normalised_by_channel(tmp_path: Path) -> None:
     ((images, _),) = Examples(source, "train", [("x", np.array([0]))], mean, std).batches([np.array([0])])
     assert images.shape == (1, 3, 16, 16)
     assert images[0, :, 0, 0].tolist() == pytest.approx([0.2, 0.8, 0.5])
-    assert torch.equal(images, images[:, :, :1, :1].expand_as(images))
+    torch.testing.assert_close(images, images[:, :, :1, :1].expand_as(images), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -185,7 +185,7 @@ def test_unreadable_images_can_be_left_out_and_are_named(cache: str, damaged: st
     for _ in range(2):
         ((images, labels),) = examples.batches([np.array([20, 3, 21, 22, 23, 24])])  # clipart's 2, 3, 4, 5 and 6
         assert labels.tolist() == [0, 0, 1]
-        assert torch.equal(images[1], whole[3])
+        assert pixels(images)[1] == pixels(whole)[3]
     found = {Path(name).name: reason for name, reason in examples.skipped}
     assert found.keys() == UNREADABLE.keys()
     assert all(found[name].startswith(reason) for name, reason in UNREADABLE.items())

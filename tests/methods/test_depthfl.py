@@ -97,7 +97,7 @@ def test_ensemble_averages_the_probabilities_of_all_exits(model: SubModel, image
 def test_last_takes_the_deepest_exit(model: SubModel, images: torch.Tensor) -> None:
     method = DepthFL(Problem(4, (3, 1, 2)), prediction="last")
     deepest = model.logits(images, (0, 1, 2), head="exit_3")
-    torch.testing.assert_close(method.predict(model, images), deepest)
+    torch.testing.assert_close(method.predict(model, images), deepest, rtol=1e-4, atol=1e-5)  # up to rounding
 
 
 def test_a_class_that_every_exit_rules_out_keeps_a_finite_score(model: SubModel, images: torch.Tensor) -> None:
@@ -132,7 +132,7 @@ def test_exits_and_a_shared_head_as_the_authors_have_them(
     values = np.random.default_rng(0).standard_normal(model.layout.segments[-1].stop).astype(np.float32)
     model.load(values, range(len(model.layout.entries)))
     model.eval()
-    torch.testing.assert_close(method.predict(model, images), model.logits(images, range(4)))
+    torch.testing.assert_close(method.predict(model, images), model.logits(images, range(4)), rtol=1e-4, atol=1e-5)
     own = shares(model.logits(images, (0,)))
     alone = method.loss(model, Batch(images, labels), local_round(model.layout, VALUES, (0,))).item()
     assert alone == pytest.approx(-np.log(own[np.arange(6), labels]).mean(), rel=1e-5)

@@ -39,7 +39,8 @@ def test_loss_is_that_of_the_whole_model(
     method = HeadOnly(Problem(4, (4,)))
     local = local_round(model.layout, values)
     local.task = replace(local.task, frozen=method.blocks(()))
-    torch.testing.assert_close(method.loss(model, Batch(images, labels), local), expected)
+    loss = method.loss(model, Batch(images, labels), local)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)  # the last block runs for one token or for all
 
 
 def plain_features(model: SubModel, images: torch.Tensor) -> torch.Tensor:

@@ -129,7 +129,7 @@ def test_exits_keep_the_order_of_their_pairs_and_may_share_a_depth(
     found = model.exit_logits(images, (1, 2, 3), pairs)
     expected = [model.logits(images, (1, 2, 3)[:depth], head) for depth, head in pairs]
     for score, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(score, other)
+        torch.testing.assert_close(score, other, rtol=1e-4, atol=1e-5)  # the last block runs for one token or for all
     assert not torch.equal(found[0], found[2])
 
 
@@ -250,7 +250,8 @@ def test_loading_takes_every_value_of_the_global_adapter(
     expected = model.logits(images, range(4))
     model.load(first, everything)
     model.load(second, model.layout.held([], ["head"]))
-    assert torch.equal(model.logits(images, range(4)), expected)
+    # Less is recorded for gradients than before, and linear layers may take other kernels for it.
+    torch.testing.assert_close(model.logits(images, range(4)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_pack_returns_what_was_loaded(vit_config: BackboneConfig, make_model: Make, random_values: Values) -> None:

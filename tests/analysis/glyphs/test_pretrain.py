@@ -93,7 +93,8 @@ def test_dropped_blocks_do_not_contribute() -> None:
             layer = model.get_submodule(f"blocks.{index}.{name}")
             torch.nn.init.zeros_(layer.weight)
             torch.nn.init.zeros_(layer.bias)
-    torch.testing.assert_close(model(images), reduced)
+    # blocks that add nothing, or are not there
+    torch.testing.assert_close(model(images), reduced, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(before, reduced)
 
 

@@ -49,4 +49,5 @@ def test_lora_changes_nothing_before_training_and_alone_is_trained(backbone: str
     trained = {name.rpartition(".")[2] for name, value in model[0].named_parameters() if value.requires_grad}
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert trained == {"lora_A", "lora_B"}
-    torch.testing.assert_close(model[0](images), frozen(images))
+    # one records a graph, the other does not: other kernels
+    torch.testing.assert_close(model[0](images), frozen(images), rtol=1e-4, atol=1e-5)
