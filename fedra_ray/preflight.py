@@ -18,18 +18,10 @@ from fedra_ray.data.division import Division
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
-from fedra_ray.model.backbone import (
-    FrozenWeights,
-    Weights,
-    find_targets,
-    from_weights,
-    in_precision,
-    input_size,
-    load_weights,
-    normalisation,
-)
+from fedra_ray.model.backbone import find_targets, input_size, normalisation
 from fedra_ray.model.stack import check_stack
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.weights import FrozenWeights, Weights, from_weights, in_precision, load_weights
 
 
 def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:

@@ -22,8 +22,9 @@ from fedra_ray.config.schema import (
     TrainingConfig,
 )
 from fedra_ray.federation.layout import Layout
-from fedra_ray.model.backbone import find_targets, from_weights, load_weights
+from fedra_ray.model.backbone import find_targets
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.weights import from_weights, load_weights
 from fedra_ray.runtime.environment import declare
 
 import timm  # isort: skip  (fedra_ray lets it import beside a CPU-only torch)

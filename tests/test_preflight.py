@@ -11,7 +11,7 @@ from support import shipped_method
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import cost_model
-from fedra_ray.model.backbone import from_weights
+from fedra_ray.model.weights import from_weights
 from fedra_ray.preflight import adapted_model, check_experiment
 
 

@@ -156,7 +156,7 @@ def test_a_checkpoint_is_never_sought_on_the_network(tmp_path: Path) -> None:
 import json, socket, sys
 tried = []
 socket.getaddrinfo = lambda *arguments, **options: tried.append(arguments[0]) or (_ for _ in ()).throw(OSError("no"))
-from fedra_ray.model.backbone import load_weights
+from fedra_ray.model.weights import load_weights
 from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.config.errors import SettingError
 try:

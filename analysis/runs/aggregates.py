@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from analysis.runs.factors import Array, Factors
 from analysis.runs.replay import Replay, Vector
-from fedra_ray.model.backbone import from_weights
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.weights import from_weights
 
 #: Factors by place: the path of the module that LoRA adapts.
 Places = Mapping[str, Factors]

@@ -15,7 +15,8 @@ from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdat
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.shards import Shard, total_scores
 from fedra_ray.federation.state import Arrays, ServerState, Vector
-from fedra_ray.model.backbone import FrozenWeights, normalisation
+from fedra_ray.model.backbone import normalisation
+from fedra_ray.model.weights import FrozenWeights
 from fedra_ray.preflight import adapted_model
 
 

@@ -1,12 +1,13 @@
-"""What a local step computes, and nothing else: layers with a backward pass of their own.
+"""Layers with a backward pass of their own, which computes what a local step needs and nothing else.
 
 All weights but the LoRA factors are frozen, so autograd's generic backward pass computes and keeps more than the loss
-needs. Against the same layers in plain PyTorch (`fedra_ray.model.lora` and timm's) these save
+needs. Compared with the same layers in plain PyTorch (`fedra_ray.model.lora` and timm's), these save
 
-- most of LoRA dropout: 16 random bits a value instead of a random number, no pass of its own for scaling;
+- most of LoRA dropout: 16 random bits per value instead of a random number, and no separate pass for scaling;
 - what only trained weights would need, such as the activations that go into a frozen product;
 - putting the gradients of queries, keys and values together for one product with a frozen matrix;
-- in a block of which only the class token is read on, all the others' queries and what follows from them.
+- the queries of all tokens but the class token, and all that follows from them, in a block after which only the class
+  token is read.
 
 Values and gradients are those of the plain layers, up to rounding.
 """
@@ -27,11 +28,11 @@ from fedra_ray.model.lora import LoraLinear
 from timm.layers import Attention, Mlp  # isort: skip
 from timm.models.vision_transformer import Block, VisionTransformer  # isort: skip
 
-_LEVELS = 2**16  # of dropout's probability
+_LEVELS = 2**16  # into which the probability of dropout is rounded
 
 
 class Noise:
-    """Where the dropout of all layers of a model takes its random bits from."""
+    """The source of random bits for the dropout of all layers of a model."""
 
     def __init__(self) -> None:
         self._bits = np.random.SFC64(0)
@@ -41,11 +42,14 @@ class Noise:
         self._bits = np.random.SFC64(seed)
 
     def kept(self, like: Tensor, probability: float) -> Tensor:
-        """Which values of a tensor dropout keeps: booleans of its shape, each true by itself.
+        """Draw which values of a tensor dropout keeps, each independently of the others.
 
         Args:
-            like: Of any shape.
-            probability: Of dropping a value, a multiple of 2**-16.
+            like: A tensor of any shape.
+            probability: Probability of dropping a value, a multiple of 2**-16.
+
+        Returns:
+            Booleans of the tensor's shape.
         """
         if like.device.type != "cpu":
             return torch.empty_like(like, dtype=torch.bool).bernoulli_(1 - probability)
@@ -72,13 +76,13 @@ class FusedLinear(LoraLinear):
         return functional.linear(inputs, merged, self.base.bias)
 
     def after_gelu(self, inputs: Tensor) -> Tensor:
-        """Map (..., in_features), of which the exact GELU is still to be taken, to (..., out_features)."""
+        """Take the exact GELU of the inputs (..., in_features), and map them to (..., out_features)."""
         if self.training or torch.is_grad_enabled():
             return cast(Tensor, _lora(inputs, True, *self.arguments(inputs)))
         return self.forward(functional.gelu(inputs))
 
     def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
-        """Weights, factors and dropout of this call, as `_Lora` takes them."""
+        """What `_Lora` takes besides the inputs: the frozen layer, the factors, and the dropout of this call."""
         probability = self.dropout if self.training else 0.0
         kept = self.noise.kept(inputs, probability) if probability else None
         scaling = self.scaling / (1 - probability)
@@ -134,16 +138,16 @@ _lora: Callable[..., Any] = _Lora.apply
 
 
 def _masked(values: Tensor, kept: Tensor) -> Tensor:
-    """The kept values, and zero in place of the others."""
+    """The values, with zero in place of those that are not kept."""
     if values.device.type != "cpu":
         return values * kept
-    # numpy takes a fifth of torch's time for a mask; bfloat16 it does not know, but times one or zero keeps any bits
+    # numpy takes a fifth of torch's time. It does not know bfloat16, but its bits, times one or zero, are right too.
     known = values.view(torch.int16) if values.dtype == torch.bfloat16 else values
     return torch.from_numpy(np.multiply(known.numpy(), kept.numpy())).view(values.dtype)
 
 
 class FusedMlp(nn.Module):
-    """timm's `Mlp` of a frozen layer, GELU and a `FusedLinear`."""
+    """timm's `Mlp`, made of a frozen layer, GELU and a `FusedLinear`."""
 
     def __init__(self, fc1: nn.Linear, fc2: FusedLinear) -> None:
         super().__init__()
@@ -162,16 +166,24 @@ class FusedAttention(nn.Module):
         self.qkv, self.proj, self.num_heads = plain.qkv, plain.proj, plain.num_heads
 
     def forward(self, tokens: Tensor, first: bool = False, **masks: Any) -> Tensor:
-        """Map (images, tokens, width) to the same shape, or to that of the first token alone, (images, 1, width)."""
+        """Map (images, tokens, width) to the same shape, or to (images, 1, width) for the first token alone.
+
+        Raises:
+            NotImplementedError: if a mask is given.
+        """
         if any(mask is not None and mask is not False for mask in masks.values()):
             raise NotImplementedError(f"masks in attention: {', '.join(masks)}")
         return cast(Tensor, self.proj(attend(tokens, self.qkv.weight, self.qkv.bias, self.num_heads, first)))
 
 
 def fuse(block: nn.Module, noise: Noise) -> None:
-    """Replace what can be, of a block with `LoraLinear` layers, by layers that compute the same in less time.
+    """Replace layers of a block by ones that compute the same in less time, wherever there are such.
 
     Parameters keep their names.
+
+    Args:
+        block: A block of a timm model, with `LoraLinear` layers; it is changed in place.
+        noise: The source of random bits for its dropout.
     """
     for name, module in [*block.named_modules()]:
         if type(module) is LoraLinear:
@@ -197,7 +209,7 @@ def _is_plain_attention(module: Attention) -> bool:
 
 
 def reads_first_token(backbone: nn.Module) -> bool:
-    """Whether heads read nothing but the first token, and `first_token` can run every block for it alone."""
+    """Whether heads read nothing but the first token, so that `first_token` can be a model's last block."""
     pooled = type(backbone) is VisionTransformer and backbone.global_pool == "token" and backbone.attn_pool is None
     return pooled and all(
         type(block) is Block and type(block.attn) is FusedAttention for block in cast(Iterable[Any], backbone.blocks)
@@ -205,7 +217,7 @@ def reads_first_token(backbone: nn.Module) -> bool:
 
 
 def first_token(block: nn.Module, tokens: Tensor) -> Tensor:
-    """The first token (images, 1, width) after a block of a model that `reads_first_token`."""
+    """The first token (images, 1, width) after a block, in a model for which `reads_first_token` is true."""
     parts = cast(Any, block)
     mixed = parts.attn(parts.norm1(tokens), first=True)
     first = tokens[:, :1] + parts.drop_path1(parts.ls1(mixed))

@@ -10,7 +10,16 @@ from fedra_ray.config.schema import LoraConfig
 class LoraLinear(nn.Module):
     """A frozen linear layer plus a trained product of rank r: y = W x + b + (alpha / r) B A dropout(x).
 
-    LoRA, arXiv 2106.09685, equation 3, with PEFT's dropout. The factors are float32 whatever the frozen layer is.
+    LoRA (Hu et al., arXiv 2106.09685, equation 3) with PEFT's dropout. The factors stay float32 when the frozen layer
+    is bfloat16.
+
+    Args:
+        base: The frozen layer.
+        config: Rank r, alpha and dropout.
+
+    Attributes:
+        lora_A: The factor A (r, in_features).
+        lora_B: The factor B (out_features, r).
     """
 
     def __init__(self, base: nn.Linear, config: LoraConfig) -> None:
@@ -30,7 +39,16 @@ class LoraLinear(nn.Module):
 
 
 class LoraConv2d(nn.Module):
-    """The same around a frozen convolution: A takes its place with r outputs, B is a 1 x 1 convolution (PEFT's way)."""
+    """`LoraLinear` around a frozen convolution, as PEFT does it.
+
+    Args:
+        base: The frozen convolution.
+        config: Rank r, alpha and dropout.
+
+    Attributes:
+        lora_A: The factor A (r, in_channels, height, width), a convolution like the frozen one with r outputs.
+        lora_B: The factor B (out_channels, r, 1, 1), a 1 x 1 convolution.
+    """
 
     def __init__(self, base: nn.Conv2d, config: LoraConfig) -> None:
         super().__init__()

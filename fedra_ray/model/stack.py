@@ -1,4 +1,4 @@
-"""The backbone's own forward as stem and blocks: what every block is given, and whether the blocks are exchangeable."""
+"""A backbone's forward pass as a stem and blocks: what the blocks are given, and whether they are exchangeable."""
 
 import copy
 from typing import Any, NamedTuple, cast
@@ -10,10 +10,10 @@ from fedra_ray.config.errors import SettingError
 
 
 class BlockInputs(NamedTuple):
-    """What a backbone's own forward hands to a block.
+    """What a backbone's forward pass hands to a block.
 
     Attributes:
-        tokens: (images, tokens, width).
+        tokens: Tokens (images, tokens, width).
         args: Further positional arguments, the same for every block.
         kwargs: Further keyword arguments, the same for every block, such as EVA's rotary embedding.
     """
@@ -23,16 +23,21 @@ class BlockInputs(NamedTuple):
     kwargs: dict[str, Any]
 
     def after(self, block: nn.Module) -> "BlockInputs":
-        """What the block after this one gets."""
+        """What the next block is given if `block` takes this."""
         return self._replace(tokens=block(self.tokens, *self.args, **self.kwargs))
 
 
 def check_stack(backbone: nn.Module, name: str, image_size: int) -> None:
-    """Refuse a model of which not every choice of blocks is a model, or whose only trained head is not `head`.
+    """Refuse a model in which some choice of blocks is not a model, or whose one head is not called `head`.
+
+    Args:
+        backbone: The model; it is left as it is.
+        name: Its name, for the message.
+        image_size: Side in pixels of the square images that it takes.
 
     Raises:
-        SettingError: if a block changes the tokens' shape, or if stem, blocks in a row, norm, pooling and `head`
-            together are not what the model computes (further stages or heads, arguments that differ by block).
+        SettingError: if a block changes the tokens' shape, or if a stem, the blocks in a row, a norm, a pooling and
+            `head` are not all that the model computes: it has further stages or heads, or arguments differ by block.
     """
     try:
         same = _is_stack(backbone, image_size)
@@ -49,7 +54,8 @@ def _is_stack(backbone: nn.Module, image_size: int) -> bool:
     with torch.no_grad():
         whole.reset_classifier(2)  # type: ignore[operator]
         end, (inputs, *others) = Stem(backbone)(images)
-        # Equal means the very same tensors here: others have no truth value, and the error refuses the model as well.
+        # Arguments are equal only if their tensors are the same objects: others have no truth value, and the error
+        # refuses the model as well.
         if end is not inputs.tokens or any(other != inputs for other in others):
             return False
         shape = inputs.tokens.shape
@@ -62,7 +68,7 @@ def _is_stack(backbone: nn.Module, image_size: int) -> bool:
 
 
 class Stem(nn.Module):
-    """The backbone's own forward with a tap in place of each block and no norm. It shares every weight."""
+    """A backbone's forward pass with a tap in place of every block, and without its norm. It shares all weights."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -72,7 +78,11 @@ class Stem(nn.Module):
         self._view.norm = nn.Identity()
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[BlockInputs]]:
-        """What comes out, the tokens if only blocks and norm follow, and what each block was given."""
+        """What comes out (the tokens, if nothing but blocks and norm follows the stem), and what every block is given.
+
+        Args:
+            images: Normalised images (images, 3, H, W).
+        """
         end = self._view.forward_features(images)  # type: ignore[operator]
         seen = [*self._seen]
         self._seen.clear()
@@ -80,7 +90,7 @@ class Stem(nn.Module):
 
 
 class _Tap(nn.Module):
-    """A block that does nothing but note what it is given."""
+    """Stands for a block: notes what it is given, and passes the tokens on."""
 
     def __init__(self, seen: list[BlockInputs]) -> None:
         super().__init__()
@@ -92,7 +102,7 @@ class _Tap(nn.Module):
 
 
 def _view(model: nn.Module) -> nn.Module:
-    """A copy whose own modules can be exchanged; it shares them, and every weight, until then."""
+    """A copy that shares all modules and weights, but whose direct submodules can be replaced."""
     view = copy.copy(model)
     view._modules = dict(model._modules)
     return view

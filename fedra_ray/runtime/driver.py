@@ -11,8 +11,8 @@ from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.methods.draw import allocate
-from fedra_ray.model.backbone import FrozenWeights
 from fedra_ray.model.kernels import unavailable
+from fedra_ray.model.weights import FrozenWeights
 from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import claim, prepare
 from fedra_ray.run_dir.folder import Folder

@@ -15,7 +15,7 @@ from fedra_ray.federation.shards import Shard
 from fedra_ray.federation.state import Arrays, ServerState, Vector
 
 if TYPE_CHECKING:
-    from fedra_ray.model.backbone import FrozenWeights
+    from fedra_ray.model.weights import FrozenWeights
 
 
 class ClientSlot:

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig
-from fedra_ray.model.backbone import load_weights, normalisation
+from fedra_ray.model.backbone import normalisation
+from fedra_ray.model.weights import load_weights
 
 State = dict[str, torch.Tensor]
 WEIGHT = "blocks.1.mlp.fc2.weight"

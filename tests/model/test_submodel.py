@@ -1,7 +1,5 @@
-# Long: values and gradients of sub-models against PEFT, case by case.
 """The fast path through chosen blocks does what a plain timm model of those blocks does under PEFT."""
 
-import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +12,6 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, LoraConfig
 from fedra_ray.model.backbone import build, find_targets
 from fedra_ray.model.lora import LoraLinear
-from fedra_ray.model.stack import check_stack
 from fedra_ray.model.submodel import SubModel
 
 LORA = LoraConfig(rank=2, alpha=3.0)
@@ -294,21 +291,3 @@ def test_dropout_acts_in_training_alone(
     assert torch.equal(model.eval().logits(images, (0, 1)), without.eval().logits(images, (0, 1)))
     torch.manual_seed(0)
     assert not torch.equal(model.train().logits(images, (0, 1)), without.train().logits(images, (0, 1)))
-
-
-def test_a_plain_stack_is_accepted(backbone_config: BackboneConfig, plain_model: Plain) -> None:
-    check_stack(plain_model(backbone_config, range(4), num_classes=0), backbone_config.model, 16)
-
-
-def test_a_model_that_treats_its_blocks_otherwise_is_refused(vit_config: BackboneConfig, plain_model: Plain) -> None:
-    class Backwards(type(plain_model(vit_config, range(4)))):
-        def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.norm_pre(self._pos_embed(self.patch_embed(x)))
-            for block in reversed(self.blocks):
-                x = block(x)
-            return self.norm(x)
-
-    model = copy.deepcopy(plain_model(vit_config, range(4), num_classes=0))
-    model.__class__ = Backwards
-    with pytest.raises(SettingError, match="backwards: must be a stem, exchangeable residual blocks in a row"):
-        check_stack(model, "backwards", 16)
