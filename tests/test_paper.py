@@ -21,8 +21,10 @@ from fedra_ray.client.host import ClientHost
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig, ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
-from fedra_ray.data.prepare.shards import PrepareConfig, begin, plan, write_shard
-from fedra_ray.data.prepare.shards import finish as finish_preparation
+from fedra_ray.data.prepare.progress import begin, plan
+from fedra_ray.data.prepare.progress import finish as finish_preparation
+from fedra_ray.data.prepare.settings import PrepareConfig
+from fedra_ray.data.prepare.writing import write_shard
 from fedra_ray.experiment import run
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.model.backbone import build

@@ -25,7 +25,9 @@ from rich.table import Table
 from fedra_ray.config.paths import filesystem
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig, LoraConfig
 from fedra_ray.data.dataset import open_dataset
-from fedra_ray.data.prepare.shards import PrepareConfig, begin, finish, plan, write_shard
+from fedra_ray.data.prepare.progress import begin, finish, plan
+from fedra_ray.data.prepare.settings import PrepareConfig
+from fedra_ray.data.prepare.writing import write_shard
 from fedra_ray.data.source import ImageSource
 from fedra_ray.model.backbone import build, find_targets
 from fedra_ray.model.submodel import SubModel

@@ -25,7 +25,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def carry_out(settings: list[str], options: Namespace) -> None:
     """Write the shards that are missing, and the manifest."""
-    from fedra_ray.data.prepare.shards import PrepareConfig
+    from fedra_ray.data.prepare.settings import PrepareConfig
 
     config = compose_named("prepare", PrepareConfig, settings)
     declare(config.address)

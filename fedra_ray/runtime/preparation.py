@@ -16,7 +16,9 @@ from fedra_ray.config.paths import filesystem
 from fedra_ray.config.schema import DatasetConfig, RuntimeConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.prepare.manifest import read_manifest
-from fedra_ray.data.prepare.shards import PrepareConfig, Shard, begin, check, finish, is_done, plan, write_shard
+from fedra_ray.data.prepare.progress import PreparedShard, begin, finish, is_done, plan
+from fedra_ray.data.prepare.settings import PrepareConfig, check
+from fedra_ray.data.prepare.writing import write_shard
 from fedra_ray.runtime.connection import connected
 
 
@@ -48,7 +50,7 @@ def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
     return manifest
 
 
-def _write_all(config: PrepareConfig, shards: list[Shard], console: Console) -> None:
+def _write_all(config: PrepareConfig, shards: list[PreparedShard], console: Console) -> None:
     write: Any = ray.remote(num_cpus=1)(_write_one)
     waiting = {write.remote(config, shard): shard for shard in shards}
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
@@ -74,7 +76,7 @@ def _write_all(config: PrepareConfig, shards: list[Shard], console: Console) -> 
                 console.print(f"prepared {images}/{total} images  {rate:.0f} images/s  {shard.file}", markup=False)
 
 
-def _write_one(config: PrepareConfig, shard: Shard) -> int:
+def _write_one(config: PrepareConfig, shard: PreparedShard) -> int:
     system, path = filesystem("out", config.out)
     dataset = _opened(json.dumps(dataclasses.asdict(config.dataset)), config.image_size)
     return write_shard(config, dataset, shard, system, path)

@@ -13,7 +13,9 @@ from support import write_parquet
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.parquet import ParquetDataset
-from fedra_ray.data.prepare.shards import PrepareConfig, begin, finish, is_done, plan, write_shard
+from fedra_ray.data.prepare.progress import begin, finish, is_done, plan
+from fedra_ray.data.prepare.settings import PrepareConfig
+from fedra_ray.data.prepare.writing import write_shard
 
 LOCAL = LocalFileSystem()
 

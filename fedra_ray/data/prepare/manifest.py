@@ -8,11 +8,11 @@ from pyarrow import fs
 from fedra_ray.config.errors import SettingError
 
 MANIFEST = "manifest.json"
-#: Column of a prepared image's index within its domain and split: runs see images in the order that they had before.
+#: Column with an image's index within its domain and split before, so that runs see the images in the same order.
 POSITION = "fedra_ray_position"
-#: What an unfinished preparation has instead: its settings and the shards to come.
+#: The settings and shards of a preparation, written before the first shard.
 PLAN = "plan.json"
-#: What reading a damaged JSON file raises, or looking for something in what it holds.
+#: Errors of reading a damaged JSON file, or of looking for something in what it holds.
 DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
@@ -48,6 +48,11 @@ def read_manifest(system: fs.FileSystem, path: str) -> dict[str, Any]:
 
 
 def read(system: fs.FileSystem, path: str) -> Any:
-    """A JSON file."""
+    """What a JSON file holds."""
     with system.open_input_stream(path) as stream:
         return json.loads(stream.read())
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """The content of a JSON file, for people to read too."""
+    return (json.dumps(content, indent=1) + "\n").encode()

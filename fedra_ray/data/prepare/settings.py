@@ -1,0 +1,48 @@
+"""The settings of `fedra-ray prepare`."""
+
+from dataclasses import dataclass, field
+
+from fedra_ray.config.bounds import setting
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.config.validation import check_bounds, check_sizes, check_types
+
+FORMATS = ("jpeg", "png")
+
+
+@dataclass
+class PrepareConfig:
+    """What to prepare, and how.
+
+    Attributes:
+        dataset: The data set to read.
+        out: Folder for the shards: a path or a pyarrow.fs URI.
+        image_size: Side of the stored images in pixels; with the backbone's input size, runs resize nothing.
+        format: jpeg, or png to keep every bit.
+        quality: Quality of jpeg, from 1 to 100.
+        shard_images: Images per shard.
+        group_images: Images per row group, the least that a run reads at once.
+        address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
+    """
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    out: str = ""
+    image_size: int = setting(224, minimum=1, maximum=4096)
+    format: str = setting("jpeg", choices=FORMATS)
+    quality: int = setting(95, minimum=1, maximum=100)
+    shard_images: int = setting(2048, minimum=1)
+    group_images: int = setting(64, minimum=1)
+    address: str | None = None
+
+
+def check(config: PrepareConfig) -> None:
+    """Refuse values that cannot work.
+
+    Raises:
+        SettingError: for the first such value.
+    """
+    if not config.out:
+        raise SettingError("out", config.out, "name a folder or a pyarrow.fs URI for the shards")
+    check_types(config)
+    check_bounds(config)
+    check_sizes(config)
