@@ -1,4 +1,4 @@
-"""Decoded images kept for the next time: in a process's memory, or in a folder that all processes of a node share."""
+"""Decoded images, kept for later use in a process's memory or in a folder that all processes of a node share."""
 
 import hashlib
 import math
@@ -21,10 +21,10 @@ _CHECK_BYTES = 8
 
 
 class Cache(Protocol):
-    """Where decoded images are kept; each has shape (3, size, size)."""
+    """Where decoded images of shape (3, size, size) are kept, by domain, split and index."""
 
     def get(self, key: Key, index: int) -> Pixels | None:
-        """The image, if it is there."""
+        """The image, or None if it is not kept."""
 
     def put(self, key: Key, index: int, pixels: Pixels) -> None:
         """Keep the image, if there is room."""
@@ -33,10 +33,11 @@ class Cache(Protocol):
 class MemoryCache:
     """Keeps the first images that it is given, up to a bound.
 
-    Replacing the oldest would help nobody: training goes through all of a client's images again and again.
+    It replaces none: training goes through all of a client's images again and again, so an older image is as likely to
+    be needed as a newer one.
 
     Args:
-        megabytes: The bound, in 10^6 bytes.
+        megabytes: The bound, in units of 10^6 bytes.
     """
 
     def __init__(self, megabytes: int) -> None:
@@ -53,17 +54,20 @@ class MemoryCache:
 
 
 class NodeCache:
-    """Two sparse files for every domain and split: pixels, and a checksum an image that says whether it is there.
+    """Two sparse files per domain and split: the pixels, and one checksum per image, which says whether it is there.
 
-    Any number of processes read and write at once: they would write the same bytes, and a checksum that does not fit
-    means that the image is decoded again. The files are not mapped into memory: where the disk is full, touching a
-    mapped hole kills the process.
+    Any number of processes may read and write at once: they write the same bytes, and an image whose checksum does not
+    fit is decoded again. The files are not mapped into memory, because touching a mapped hole kills the process if the
+    disk is full.
 
     Args:
-        folder: Where; made if absent. Files of other data sets or sizes may lie there too.
-        dataset: Where the images come from.
-        identity: What tells this data set and image size from others.
+        folder: The folder; made if absent. Files of other data sets or sizes may lie there too.
+        dataset: The data set whose images are kept.
+        identity: What tells this data set from others.
         image_size: Side of an image in pixels.
+
+    Raises:
+        SettingError: if the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path, dataset: Dataset, identity: str, image_size: int) -> None:
@@ -97,21 +101,30 @@ class NodeCache:
         try:
             os.pwrite(image_file, content, index * len(content))
             os.pwrite(check_file, _check(content), index * _CHECK_BYTES)
-        except OSError:  # no space left: what is here stays useful, the rest is decoded each time
+        except OSError:  # no space left: what is here stays useful, the rest is decoded whenever it is needed
             self._full = True
 
     def _files(self, key: Key) -> tuple[int, int]:
         """Descriptors of the pixels and of the checksums."""
         if key not in self._open:
-            text = repr((self._identity, self._shape, key)).encode() + self._dataset.labels(*key).tobytes()
-            base = self._folder / hashlib.sha256(text).hexdigest()[:24]
+            described = repr((self._identity, self._shape, key)).encode() + self._dataset.labels(*key).tobytes()
+            base = self._folder / hashlib.sha256(described).hexdigest()[:24]
             flags = os.O_RDWR | os.O_CREAT
             self._open[key] = os.open(f"{base}.pixels", flags, 0o644), os.open(f"{base}.checks", flags, 0o644)
         return self._open[key]
 
 
 def open_cache(config: DatasetConfig, dataset: Dataset, image_size: int) -> Cache:
-    """The configured cache."""
+    """The cache that `dataset.cache` and `dataset.memory_mb` ask for.
+
+    Args:
+        config: The settings of the data set.
+        dataset: The data set whose images are kept.
+        image_size: Side of an image in pixels.
+
+    Raises:
+        SettingError: if its folder cannot be made or written.
+    """
     if config.cache is None:
         return MemoryCache(config.memory_mb)
     root = config.root if "://" in config.root else str(Path(config.root).expanduser().absolute())
@@ -120,5 +133,5 @@ def open_cache(config: DatasetConfig, dataset: Dataset, image_size: int) -> Cach
 
 
 def _check(content: bytes) -> bytes:
-    """A checksum that is never zero, as the files are where nothing was written."""
+    """A checksum. It is never zero, because files are zero where nothing was written."""
     return (zlib.crc32(content) << 1 | 1).to_bytes(_CHECK_BYTES, "little")

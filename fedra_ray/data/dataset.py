@@ -13,7 +13,9 @@ SPLITS = ("train", "validation", "test")
 
 
 class Dataset(ABC):
-    """A domain data set. A subclass takes `root`, `image_size` and its own options as keyword arguments.
+    """Labelled images of the same classes in several domains.
+
+    A subclass takes `root`, `image_size` and its own options as keyword arguments.
 
     Attributes:
         domains: Names of the domains, in alphabetical order.
@@ -25,13 +27,26 @@ class Dataset(ABC):
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        """Labels (images,) of one domain and split, without decoding an image."""
+        """Labels (images,) of a domain and split; decodes no image.
+
+        Args:
+            domain: One of `domains`.
+            split: train, validation or test.
+        """
 
     @abstractmethod
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decoded images (len(indices), 3, image_size, image_size); indices count within the domain and split.
+        """Decode images of a domain and split.
 
-        Called with the images that are needed next and no others; what is decoded is kept by the caller.
+        It is called for the images that are needed next and for no others, and the caller keeps what is decoded.
+
+        Args:
+            domain: One of `domains`.
+            split: train, validation or test.
+            indices: Indices (n,) within the domain and split, in any order.
+
+        Returns:
+            RGB images (n, 3, image_size, image_size).
 
         Raises:
             ImageError: if one of them is missing or cannot be decoded.
@@ -39,7 +54,11 @@ class Dataset(ABC):
 
 
 def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
-    """The configured data set, at the backbone's input size in pixels.
+    """The configured data set.
+
+    Args:
+        config: Its class, root and options.
+        image_size: Side in pixels of the images that it returns.
 
     Raises:
         SettingError: if the target is no data set, its options do not fit, or its root cannot be read.

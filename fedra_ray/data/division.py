@@ -13,7 +13,7 @@ from fedra_ray.data.dataset import Dataset
 from fedra_ray.federation.seeding import Purpose, generator
 
 Indices = NDArray[np.int64]
-#: A client's images: domains, and for each the indices within its training split.
+#: A client's images: pairs of a domain and indices within its training split.
 Share = list[tuple[str, Indices]]
 
 #: Columns of the table of a partition.
@@ -30,13 +30,13 @@ _TABLED = 200  # clients of a lazy partition in its table; to draw all of a larg
 
 
 class Division:
-    """Divides a data set by the configured partition, a domain at a time and only when asked for.
+    """Divides the training images of a data set by the configured partition, domain by domain, when they are needed.
 
-    With the lazy scheme, a client's images are drawn when it is asked for, from (seed, client) alone: neither time nor
-    memory depends on the number of clients, and different clients may have the same images.
+    With the lazy scheme, a client's images are drawn when they are asked for, from (seed, client) alone: neither time
+    nor memory depends on the number of clients, and different clients may have the same images.
 
     Args:
-        config: Its partition, number of clients and seed.
+        config: The experiment, of which the partition, the number of clients and the seed are used.
         dataset: The data set.
     """
 
@@ -48,20 +48,20 @@ class Division:
         self._domain_parts = lru_cache(maxsize=64)(self._divide_domain)
 
     def share(self, client: int) -> Share:
-        """The client's training images."""
+        """A client's training images: pairs of a domain and ascending indices within its training split."""
         domains = self._dataset.domains
         if self._config.scheme == "iid":
             mine, starts = self._pooled_parts[client], self._starts
             parts = np.split(mine, np.searchsorted(mine, starts[1:-1]))
-            found = zip(domains, parts, starts, strict=False)
-            return [(domain, part - start) for domain, part, start in found if len(part)]
+            by_domain = zip(domains, parts, starts, strict=False)  # the last of `starts` is the end
+            return [(domain, part - start) for domain, part, start in by_domain if len(part)]
         position, domain = divmod(client, len(domains))
         if self._config.scheme == "lazy":
             return [(domains[domain], self._draw(client))]
         return [(domains[domain], self._domain_parts(domain)[position])]
 
     def sizes(self) -> Indices:
-        """How many training images each client (clients,) has."""
+        """Numbers of training images (clients,) of all clients."""
         if self._config.scheme == "lazy":
             available = np.diff(self._starts)
             return np.resize(np.minimum(self._config.examples_per_client, available), self._clients)
@@ -69,9 +69,9 @@ class Division:
         return np.bincount(owners, minlength=self._clients)
 
     def table(self) -> pa.Table:
-        """Images of every client, domain and class that has any; schema `TABLE`.
+        """One row per client, domain and class that has images, with their number; its schema is `TABLE`.
 
-        Of a lazy partition only the first 200 clients, drawn as every other one would be.
+        Of a lazy partition it holds the first 200 clients alone, who stand for the others.
         """
         domains, classes = self._dataset.domains, self._dataset.classes
         labels = np.concatenate([self._dataset.labels(domain, "train") for domain in domains])
@@ -85,10 +85,10 @@ class Division:
         return pa.table(dict(zip(TABLE.names, columns, strict=True)), schema=TABLE)
 
     def check(self) -> None:
-        """Refuse a partition in which some client would have too few images.
+        """Refuse a partition in which some client would have fewer images than `partition.min_size`.
 
         Raises:
-            SettingError: naming the domain and its images.
+            SettingError: naming the domain and how many images it has.
         """
         domains, least = self._dataset.domains, self._config.min_size
         if self._config.scheme == "lazy":
@@ -115,7 +115,7 @@ class Division:
                 raise SettingError("partition.examples_per_client", wanted, allowed)
 
     def _owned(self) -> tuple[Indices, Indices]:
-        """The clients (n,) and images (n,) that belong together; images are counted on from domain to domain."""
+        """Pairs of a client and one of its images: clients (n,) and images (n,), numbered through all domains."""
         number, starts = len(self._dataset.domains), self._starts
         if self._config.scheme == "iid":
             clients, parts = list(range(self._clients)), self._pooled_parts
@@ -130,7 +130,7 @@ class Division:
 
     @cached_property
     def _starts(self) -> Indices:
-        """Where each domain's training images begin when all are put in a row, and the end."""
+        """The number of the first training image of every domain, when all images are numbered through, and the end."""
         return np.cumsum([0] + [len(self._dataset.labels(domain, "train")) for domain in self._dataset.domains])
 
     @cached_property

@@ -10,14 +10,19 @@ EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif",
 
 
 class DomainFolder(TreeDataset):
-    """Classes are the union of the class folders of all domains, in alphabetical order.
+    """Images in one folder per domain and class.
+
+    Classes are the union of the class folders of all domains, in alphabetical order.
 
     Args:
         root: The folder.
         image_size: Side in pixels of the returned images.
-        domains: Names of the folders that are domains; null takes all.
-        test: Share of every domain and class held out for testing.
+        domains: Names of the folders that are domains; None takes all.
+        test: Share in [0, 1) of every domain and class that is held out for testing.
         validation: The same for validation.
+
+    Raises:
+        SettingError: if there is no such folder or image, or an option does not fit.
     """
 
     def __init__(
@@ -38,30 +43,30 @@ class DomainFolder(TreeDataset):
                 raise SettingError("dataset.options.domains", name, f"there is no such folder in {root}")
             if names.count(name) > 1:
                 raise SettingError("dataset.options.domains", names, f"names {name} more than once")
-        found = [
+        files = [
             (domain, path.name, file) for domain in names for path in _folders(top / domain) for file in _images(path)
         ]
-        classes = sorted({name for _, name, _ in found})
-        numbers = {name: number for number, name in enumerate(classes)}
-        items = [Item(f"{domain}/{name}/{file}", numbers[name], domain, "train") for domain, name, file in found]
+        classes = sorted({name for _, name, _ in files})
+        labels = {name: label for label, name in enumerate(classes)}
+        items = [Item(f"{domain}/{name}/{file}", labels[name], domain, "train") for domain, name, file in files]
         if not items:
             raise SettingError("dataset.root", root, "has no images at {domain}/{class}/image.jpg")
         super().__init__(top, image_size, held_out(items, test, validation), classes)
 
 
 def _folders(path: Path) -> list[Path]:
-    """Folders in a folder, without hidden ones; a link to a folder counts, unless it leads back up."""
-    found = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    for entry in found:
+    """Folders in a folder, without hidden ones. A link to a folder counts, but one that leads back up is refused."""
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for entry in folders:
         if entry.resolve() in (path.resolve(), *path.resolve().parents):
             raise SettingError("dataset.root", entry, "is a link to a folder above it")
         if not entry.name.isprintable():
             raise SettingError("dataset.root", repr(entry.name), "names of domains and classes must be printable UTF-8")
-    return found
+    return folders
 
 
 def _images(path: Path) -> list[str]:
-    """Image files below a folder, without hidden ones: archives made on a Mac have a `._name.jpg` for every image."""
+    """Image files below a folder, without hidden ones: archives of a Mac have a `._name.jpg` beside every image."""
     try:
         walked = list(os.walk(path, onerror=_refuse))
     except RecursionError as error:

@@ -9,13 +9,16 @@ DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 
 
 class DomainNet(TreeDataset):
-    """Moment matching for multi-source domain adaptation, arXiv 1812.01754.
+    """Six domains of 345 classes. Peng et al., Moment matching for multi-source domain adaptation, arXiv 1812.01754.
 
     Args:
         root: The folder that holds the domains and splits/.
         image_size: Side in pixels of the returned images.
-        num_classes: Take the classes with smaller labels alone; FedRA takes 100 of the 345; null takes all.
-        validation: Share of every domain and class of the training images held out for validation.
+        num_classes: Take only the classes whose labels are smaller; FedRA takes 100. None takes all.
+        validation: Share in [0, 1) of the training images of every domain and class that is held out for validation.
+
+    Raises:
+        SettingError: if the folder is not laid out like that, or an option does not fit.
     """
 
     def __init__(self, root: str, image_size: int, num_classes: int | None = 100, validation: float = 0.0) -> None:

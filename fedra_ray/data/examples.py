@@ -1,4 +1,4 @@
-"""Labelled images as training and evaluation take them: normalised batches, decoded one batch ahead."""
+"""Labelled images as training and evaluation take them: in normalised batches, decoded one batch ahead."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +21,12 @@ class Examples:
     """Labelled images of one client, or of one domain's evaluation.
 
     Attributes:
-        source: Where images come from.
+        source: The source of the images.
         split: train, validation or test.
-        parts: Domains, and for each the indices of its images within the split.
-        mean: Per-channel mean (3, 1, 1) of the normalisation, on the device to compute on.
-        std: Per-channel standard deviation of the same.
-        skipped: Images that could not be read and were left out, so far.
+        parts: Pairs of a domain and indices of images within its split.
+        mean: Mean (3, 1, 1) by channel of pixel values in [0, 1], on the device to compute on.
+        std: Standard deviation (3, 1, 1) of the same.
+        skipped: Images that have been left out so far because they cannot be read.
     """
 
     source: ImageSource
@@ -64,12 +64,12 @@ class Examples:
                     yield Batch(normalised, self._copied(torch.from_numpy(labels)))
 
     def _copied(self, values: Tensor) -> Tensor:
-        """The values on the device: for a GPU from pinned memory, so that the copy runs beside computation."""
+        """The values on the device. They go to a GPU from pinned memory, so that it computes meanwhile."""
         device = self.mean.device
         return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
     def _batch(self, positions: Indices) -> tuple[Pixels, Indices]:
-        """Pixels and labels, from one domain after another, in the order of positions."""
+        """Pixels (n, 3, H, W) and labels (n,) of the readable images, in the order of positions."""
         owners = self._part[positions]
         images = np.empty(0, dtype=np.uint8)
         good = np.ones(len(positions), dtype=bool)
@@ -85,5 +85,5 @@ class Examples:
 
 
 def in_turn(count: int, batch_size: int) -> list[Indices]:
-    """Positions of batches that go once through `count` images in their order."""
+    """Positions of batches that go through `count` images once, in their order."""
     return np.split(np.arange(count), range(batch_size, count, batch_size))

@@ -1,4 +1,4 @@
-"""One encoded image to pixels."""
+"""Decoding an image."""
 
 import io
 from pathlib import Path
@@ -9,14 +9,22 @@ from PIL import Image, UnidentifiedImageError
 
 from fedra_ray.config.errors import ImageError, error_text
 
-#: Kinds of files that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
+#: Formats that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-#: More pixels than any photograph has: an image whose header claims more is refused before memory is taken for it.
+#: More pixels than a photograph has: an image whose header states more is refused before memory is taken for it.
 MAX_PIXELS = 2**27
 
 
 def decode(content: bytes | Path, size: int, name: str) -> NDArray[np.uint8]:
-    """Pixels (3, size, size) of an encoded image or image file, resized bicubically without keeping its proportions.
+    """Decode an image as RGB and resize it (bicubic) to a square, whatever its proportions.
+
+    Args:
+        content: An image file, or what it holds.
+        size: Side of the square in pixels.
+        name: Name of the image, for the message.
+
+    Returns:
+        Pixels (3, size, size).
 
     Raises:
         ImageError: naming the image, if it is missing, truncated, no image, or larger than `MAX_PIXELS`.
@@ -28,7 +36,7 @@ def decode(content: bytes | Path, size: int, name: str) -> NDArray[np.uint8]:
             if opened.width * opened.height > MAX_PIXELS:
                 raise ValueError(f"{opened.width} x {opened.height} pixels are more than {MAX_PIXELS}")
             image = _rgb(opened)
-    except Exception as error:  # of damaged files Pillow's many decoders raise all kinds
+    except Exception as error:  # Pillow's decoders raise errors of all kinds for damaged files
         raise ImageError(name, _reason(error)) from error
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)

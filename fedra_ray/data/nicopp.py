@@ -9,15 +9,18 @@ DOMAINS = ("autumn", "dim", "grass", "outdoor", "rock", "water")
 
 
 class NicoPlusPlus(TreeDataset):
-    """NICO++: towards better benchmarking for domain generalization, arXiv 2204.08040; 60 classes, names with spaces.
+    """Six domains of 60 classes, whose names have spaces. Zhang et al., NICO++, arXiv 2204.08040.
 
     Labels are those of the lists. Paths in the lists may begin at ROOT or at ROOT/NICO_DG.
 
     Args:
         root: The folder that holds NICO_DG and NICO_DG_official.
         image_size: Side in pixels of the returned images.
-        num_classes: Take the classes with smaller labels alone; null takes all.
-        validation: Share of every domain and class of the training images held out for validation.
+        num_classes: Take only the classes whose labels are smaller; None takes all.
+        validation: Share in [0, 1) of the training images of every domain and class that is held out for validation.
+
+    Raises:
+        SettingError: if the folder is not laid out like that, or an option does not fit.
     """
 
     def __init__(self, root: str, image_size: int, num_classes: int | None = None, validation: float = 0.0) -> None:

@@ -1,7 +1,7 @@
 """Domain data sets in Parquet: one row per image, with its encoded bytes, a label and a domain.
 
-Reads one file or a folder of them, on any pyarrow.fs file system: the embedded set, exports of the Hugging Face Hub,
-and the shards that `fedra-ray prepare` writes.
+One file or a folder of them is read, from any file system of pyarrow.fs: the embedded data set, exports of the Hugging
+Face Hub, and the shards that `fedra-ray prepare` writes.
 """
 
 import json
@@ -26,12 +26,12 @@ from fedra_ray.data.tree import Item, held_out
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"} | {name: name for name in SPLITS}
 _FILE_SPLIT = re.compile(rf"(?:^|/)({'|'.join(_SPLIT_NAMES)})[-_./]")
 _SHOWN = 40  # characters of an unknown word in a message
-_ENCODED_BYTES = 256_000_000  # of row groups that a process keeps
+_ENCODED_BYTES = 256_000_000  # of the row groups that a process keeps in memory
 
 
 @dataclass
 class _Index:
-    """What is known of every row without its image; rows count over all files in order."""
+    """What is known of all rows (rows,) but their images; rows are numbered through all files."""
 
     label: NDArray[np.int64]
     domain: NDArray[np.object_]
@@ -40,17 +40,20 @@ class _Index:
 
 
 class ParquetDataset(Dataset):
-    """Reads labels at once, and of images only the row groups that hold those asked for.
+    """Reads all labels when it is opened, and later the row groups that hold the images that are asked for.
 
     Splits come from a column, else from file names (train-00000.parquet), else shares are held out. Names of classes
-    and domains come from a column, else from the schema's metadata of Hugging Face, else they are the numbers.
+    and domains come from a column, else from Hugging Face's metadata of the schema, else they are the numbers.
 
     Args:
         root: A Parquet file or a folder of them: a path or a pyarrow.fs URI.
         image_size: Side in pixels of the returned images; stored images of another size are resized (bicubic).
-        columns: Names of the columns that are not called `image`, `label`, `label_name`, `domain`, `split`.
-        test: Share of every domain and class held out for testing, if nothing else tells the splits.
+        columns: The columns that have other names than `image`, `label`, `label_name`, `domain` and `split`, by these.
+        test: Share in [0, 1) of every domain and class that is held out for testing, if nothing else tells the splits.
         validation: The same for validation.
+
+    Raises:
+        SettingError: if a file is missing or damaged, lacks a column, or holds something that does not fit.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class ParquetDataset(Dataset):
             column = self._readers[file].read_row_group(number, columns=[self._columns.image]).column(0)
             if len(column) != self._starts[group + 1] - self._starts[group]:
                 raise ValueError(f"has {len(column)} rows, another number than the file says")
-        except Exception as error:  # of damaged files pyarrow raises all kinds
+        except Exception as error:  # pyarrow raises errors of all kinds for damaged files
             raise ImageError(f"{self._files[file]}, row group {number}", error_text(error)) from error
         return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
 
@@ -151,14 +154,14 @@ def _in_order(rows: NDArray[np.int64], index: _Index) -> NDArray[np.int64]:
 
 
 def _file_split(file: str, path: str) -> str | None:
-    """The split that the name of a file tells, or of a folder below the root's path."""
+    """The split that the name of a file tells, or that of a folder between it and the root's path."""
     inside = file.removeprefix(path) or file.rpartition("/")[2]
-    found = _FILE_SPLIT.findall(inside)
-    return _SPLIT_NAMES[found[-1]] if found else None
+    named = _FILE_SPLIT.findall(inside)
+    return _SPLIT_NAMES[named[-1]] if named else None
 
 
 def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
-    """Names behind the numbers of a column, from the metadata that Hugging Face's exports carry."""
+    """Names for the numbers of a column, from the metadata of Hugging Face's exports; None without usable ones."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
@@ -168,6 +171,7 @@ def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
 
 
 def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels (rows,) and the names of the classes."""
     column = table[names.label]
     if not pa.types.is_integer(column.type):
         classes = sorted(pc.unique(column).to_pylist())
@@ -186,6 +190,7 @@ def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tu
 
 
 def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> NDArray[np.object_]:
+    """Names of domains (rows,); `known` are names for numbers."""
     values: list[Any] = column.to_pylist()
     if pa.types.is_integer(column.type) and known:
         if not all(0 <= value < len(known) for value in set(values)):
@@ -195,6 +200,7 @@ def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> NDA
 
 
 def _named_splits(values: list[Any], root: str) -> NDArray[np.object_]:
+    """Splits (rows,) of their usual names."""
     unknown = sorted({str(value)[:_SHOWN] for value in values} - _SPLIT_NAMES.keys())
     if unknown:
         allowed = f"splits must be train, validation or test; there is {', '.join(unknown[:3])}"

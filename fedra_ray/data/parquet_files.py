@@ -1,4 +1,4 @@
-"""The Parquet files of a data set: which they are, and whether they have what a data set needs. None is trusted."""
+"""The Parquet files of a data set: finding them, and checking what they hold. None of them is trusted."""
 
 import os
 from collections.abc import Iterator
@@ -30,10 +30,13 @@ class Columns:
 
     @classmethod
     def renamed(cls, names: dict[str, str]) -> "Columns":
-        """The usual names but for some.
+        """The usual names, but for some columns.
+
+        Args:
+            names: Other names, by the usual ones.
 
         Raises:
-            SettingError: if there is no such column.
+            SettingError: if there is no such usual name.
         """
         allowed = [item.name for item in fields(cls)]
         for name, value in names.items():
@@ -43,7 +46,16 @@ class Columns:
 
 
 def list_files(system: fs.FileSystem, path: str, root: str) -> list[str]:
-    """The Parquet files below a path, in the order of their names; those of its manifest if it has one."""
+    """Paths of the Parquet files below a path, in the order of their names; those of its manifest if it has one.
+
+    Args:
+        system: Where the files are.
+        path: A file or folder.
+        root: The setting, for messages.
+
+    Raises:
+        SettingError: if there is none, or a file that the manifest names is missing.
+    """
     info = system.get_file_info(path)
     if info.type == fs.FileType.File:
         return [path]
@@ -68,10 +80,16 @@ def _below(system: fs.FileSystem, path: str) -> Iterator[str]:
 
 
 def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> pq.ParquetFile:
-    """A file that has the columns that are needed, each of a type that is understood.
+    """Open a file, and check that it has the columns that are needed and that their types are understood.
+
+    Args:
+        system: Where the file is.
+        file: Its path.
+        columns: Names of the columns.
+        root: The setting, for messages.
 
     Raises:
-        SettingError: naming the file, and the column if it is one.
+        SettingError: naming the file, and the column that does not fit.
     """
     with _naming(file, root):
         reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
@@ -79,31 +97,36 @@ def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> 
         present = schema.names
     missing = [name for name in (columns.image, columns.label, columns.domain) if name not in present]
     if missing:
-        found = f"its columns are {', '.join(present)}"
-        message = f"{file} lacks the columns {', '.join(missing)}; {found}; dataset.options.columns renames them"
-        raise SettingError("dataset.root", root, message)
-    allowed = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
-    allowed |= {name: (_is_word, "text or integers") for name in columns.words}
-    allowed[manifest.POSITION] = (pa.types.is_integer, "integers")
-    for name, (fits, expected) in allowed.items():
+        lacking = f"{file} lacks the columns {', '.join(missing)}; its columns are {', '.join(present)}"
+        raise SettingError("dataset.root", root, f"{lacking}; dataset.options.columns renames them")
+    kinds = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
+    kinds |= {name: (_is_word, "text or integers") for name in columns.words}
+    kinds[manifest.POSITION] = (pa.types.is_integer, "integers")
+    for name, (fits, expected) in kinds.items():
         if present.count(name) > 1:
             raise SettingError("dataset.root", root, f"{file} has more than one column {name}")
         if name in present and not fits(schema.field(name).type):
-            found = f"{file}: column {name} must have {expected}; it has {schema.field(name).type}"
-            raise SettingError("dataset.root", root, found)
+            allowed = f"{file}: column {name} must have {expected}; it has {schema.field(name).type}"
+            raise SettingError("dataset.root", root, allowed)
     return reader
 
 
 def read_columns(reader: pq.ParquetFile, names: list[str], file: str, root: str) -> pa.Table:
-    """These columns of all rows, as many as the file says that it has.
+    """Read some columns of all rows.
+
+    Args:
+        reader: The file.
+        names: Names of the columns.
+        file: Path of the file, for messages.
+        root: The setting, for messages.
 
     Raises:
-        SettingError: naming the file, if it is damaged.
+        SettingError: naming the file, if it is damaged or has another number of rows than it states.
     """
     with _naming(file, root):
-        said = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
+        stated = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
         table = reader.read(columns=names)
-        if not len(table) == said == reader.metadata.num_rows:
+        if not len(table) == stated == reader.metadata.num_rows:
             raise ValueError(f"it says that it has {reader.metadata.num_rows} rows and has {len(table)}")
         table.validate(full=True)  # text that is no UTF-8, and offsets that lead elsewhere
     return table
@@ -111,9 +134,10 @@ def read_columns(reader: pq.ParquetFile, names: list[str], file: str, root: str)
 
 @contextmanager
 def _naming(file: str, root: str) -> Iterator[None]:
+    """Turns any error of reading a file into a SettingError that names it."""
     try:
         yield
-    except Exception as error:  # of damaged files pyarrow raises all kinds, of text that is no UTF-8 Python does
+    except Exception as error:  # pyarrow raises errors of all kinds for damaged files, Python for text not in UTF-8
         raise SettingError("dataset.root", root, f"{file} is not readable as Parquet: {error_text(error)}") from error
 
 

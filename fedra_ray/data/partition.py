@@ -1,7 +1,7 @@
-"""How training images are divided among clients. Pure functions of labels and a random generator.
+"""Ways to divide training images among clients: pure functions of labels and a random generator.
 
-`dirichlet`, `shards` and `iid` return ascending image indices of every client; together they are all images, each
-once. `lazy` returns those of one client, whatever others have.
+`dirichlet`, `shards` and `iid` return ascending indices of every client's images; every image belongs to exactly one
+client. `lazy` returns those of one client, whatever the others have.
 """
 
 import heapq
@@ -17,14 +17,19 @@ _LEAST_PROPORTION = np.finfo(np.float64).tiny  # classes whose proportions round
 def dirichlet(
     labels: NDArray[np.int64], num_clients: int, alpha: float, min_size: int, rng: np.random.Generator
 ) -> list[Indices]:
-    """Divide images so that each class falls on the clients in Dirichlet(alpha) shares. arXiv 1909.06335, section 3.
+    """Divide every class among the clients in shares drawn from Dirichlet(alpha).
+
+    Hsu et al., arXiv 1909.06335, section 3.
 
     Args:
         labels: Labels (images,) of the domain.
-        num_clients: How many clients share it.
+        num_clients: Number of clients that share the domain.
         alpha: Concentration: large means equal shares of every class, small means label skew.
         min_size: Least number of images of a client.
-        rng: Source of the draw.
+        rng: Generator of the draw.
+
+    Returns:
+        Ascending image indices of every client.
 
     Raises:
         ValueError: if there are too few images.
@@ -45,6 +50,16 @@ def shards(
 
     McMahan et al., arXiv 1602.05629, section 3 (their pathological partition).
 
+    Args:
+        labels: Labels (images,) of the domain.
+        num_clients: Number of clients that share the domain.
+        per_client: Number of shards of a client.
+        min_size: Least number of images of a client.
+        rng: Generator of the draw.
+
+    Returns:
+        Ascending image indices of every client.
+
     Raises:
         ValueError: if there are too few images.
     """
@@ -58,7 +73,16 @@ def shards(
 
 
 def iid(count: int, num_clients: int, min_size: int, rng: np.random.Generator) -> list[Indices]:
-    """Divide images uniformly into parts of equal size, but for one.
+    """Divide images at random into parts whose sizes differ by one at most.
+
+    Args:
+        count: Number of images.
+        num_clients: Number of clients.
+        min_size: Least number of images of a client.
+        rng: Generator of the draw.
+
+    Returns:
+        Ascending image indices of every client.
 
     Raises:
         ValueError: if there are too few images.
@@ -69,7 +93,7 @@ def iid(count: int, num_clients: int, min_size: int, rng: np.random.Generator) -
 
 
 def lazy(labels: NDArray[np.int64], count: int, alpha: float, rng: np.random.Generator) -> Indices:
-    """Draw one client's images without replacement, by class proportions of its own; all if there are no more.
+    """Draw one client's images without replacement, in class proportions of its own.
 
     The proportions are a draw of Dirichlet(alpha C p), with the shares p of the domain's C classes: Hsu et al., arXiv
     1909.06335, section 3, whose concentration is alpha C here, so that equally large classes get Dirichlet(alpha).
@@ -77,9 +101,12 @@ def lazy(labels: NDArray[np.int64], count: int, alpha: float, rng: np.random.Gen
 
     Args:
         labels: Labels (images,) of the client's domain; at least one.
-        count: How many images the client gets.
+        count: Number of images of the client; it gets all if the domain has fewer.
         alpha: Concentration: large means the domain's own proportions, small means label skew.
-        rng: Source of the draw.
+        rng: Generator of the draw.
+
+    Returns:
+        Ascending image indices.
     """
     sizes = np.bincount(labels)
     classes = np.flatnonzero(sizes)
@@ -97,7 +124,13 @@ def lazy(labels: NDArray[np.int64], count: int, alpha: float, rng: np.random.Gen
 
 
 def _with_minimum(owner: NDArray[np.int64], num_clients: int, min_size: int) -> list[Indices]:
-    """The clients' images, after the richest have given their first ones to those that have too few."""
+    """The images of every client, once those with most have given some to those with fewer than `min_size`.
+
+    Args:
+        owner: The client (images,) that every image was given to.
+        num_clients: Number of clients.
+        min_size: Least number of images of a client.
+    """
     if num_clients * min_size > len(owner):
         raise ValueError(f"{len(owner)} images are too few for {num_clients} clients with at least {min_size} each")
     parts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner, minlength=num_clients))[:-1])

@@ -1,4 +1,4 @@
-"""Images by domain, split and index: from the cache, else decoded, or left out if they cannot be."""
+"""Images by domain, split and index, taken from the cache or decoded; those that cannot be read may be left out."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,20 @@ from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.cache import Key, Pixels, open_cache
 from fedra_ray.data.dataset import Dataset
 
-#: An image that was left out: its name and why.
+#: An image that was left out: its name and the reason.
 Skipped = tuple[str, str]
 
 
 class ImageSource:
-    """Decoded images of a data set, each decoded once as far as the cache holds them.
+    """Decoded images of a data set. An image is decoded once, as long as the cache has room.
 
     Args:
         dataset: The data set.
-        config: What to keep, and what to do with an image that cannot be decoded.
+        config: Its settings: the cache, and what to do with an image that cannot be decoded.
         image_size: Side of an image in pixels.
+
+    Raises:
+        SettingError: if the folder of the cache cannot be made or written.
     """
 
     def __init__(self, dataset: Dataset, config: DatasetConfig, image_size: int) -> None:
@@ -31,7 +34,14 @@ class ImageSource:
         self._shape = (3, image_size, image_size)
 
     def fetch(self, key: Key, indices: NDArray[np.int64]) -> tuple[Pixels, NDArray[np.bool_], list[Skipped]]:
-        """Images (n, 3, size, size) of a domain and split, which of them could be read, and which were left out.
+        """Take or decode images.
+
+        Args:
+            key: Domain and split.
+            indices: Indices (n,) within them.
+
+        Returns:
+            The images (n, 3, size, size), whether they could be read (n,), and those that could not.
 
         Raises:
             ImageError: for the first image that cannot be read, unless the configuration says to skip it.
@@ -62,7 +72,8 @@ class ImageSource:
         except ImageError:
             if not self._skip:
                 raise
-        return [self._decode_one(key, index) for index in indices.tolist()]  # a batch ends at its first bad image
+        # decoding several at once ends at the first that is unreadable, so they are decoded one by one
+        return [self._decode_one(key, index) for index in indices.tolist()]
 
     def _decode_one(self, key: Key, index: int) -> Pixels | None:
         try:

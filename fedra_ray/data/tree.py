@@ -1,4 +1,4 @@
-"""Data sets that lie on disk as image files, and the two ways of splitting them: by lists, and by held-out shares."""
+"""Data sets of image files in folders, and two ways to split them: by lists, and by shares that are held out."""
 
 import hashlib
 import os
@@ -21,7 +21,14 @@ _SHOWN = 200  # characters of a malformed line in a message
 
 @dataclass(frozen=True)
 class Item:
-    """An image of a tree: its path relative to the root, with forward slashes, and what the tree says of it."""
+    """An image file of a data set.
+
+    Attributes:
+        path: Its path relative to the root, with forward slashes.
+        label: Index of its class.
+        domain: Name of its domain.
+        split: train, validation or test.
+    """
 
     path: str
     label: int
@@ -30,13 +37,13 @@ class Item:
 
 
 class TreeDataset(Dataset):
-    """Image files below a root. A subclass lists them; nothing is decoded before it is asked for.
+    """Image files below a root, which a subclass lists. An image is decoded when it is asked for.
 
     Args:
         root: The folder.
         image_size: Side in pixels of the returned images.
-        items: Every image.
-        classes: Names of the classes.
+        items: All images.
+        classes: Names of the classes, by label.
     """
 
     def __init__(self, root: Path, image_size: int, items: Iterable[Item], classes: Iterable[str]) -> None:
@@ -64,15 +71,19 @@ class TreeDataset(Dataset):
 
 
 def _readable(file: Path) -> str:
-    """A path as text that can be written anywhere; on disk a name may have bytes that are no UTF-8."""
+    """A path as text in UTF-8, although the name of a file may have other bytes."""
     return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def folder(root: str, expected: str) -> Path:
-    """The data set's folder.
+    """The folder of a data set.
+
+    Args:
+        root: The setting.
+        expected: What the folder should contain, for the message.
 
     Raises:
-        SettingError: if it does not exist, saying what it should contain.
+        SettingError: if there is no such folder.
     """
     path = resolve(root)
     if not os.path.isdir(path):  # false for any name, where Path.is_dir raises if it is too long
@@ -81,10 +92,10 @@ def folder(root: str, expected: str) -> Path:
 
 
 def read_list(file: Path) -> Iterator[tuple[str, int]]:
-    """Path and label of every line `path label` of a split file; a path may contain spaces.
+    """Paths and labels of a split file, whose lines are `path label`; a path may contain spaces.
 
     Raises:
-        SettingError: naming the file and line that is missing, malformed, or leaves the root.
+        SettingError: if the file is missing, or naming the line that is malformed or leaves the root.
     """
     try:
         if file.exists() and not file.is_file():
@@ -112,7 +123,11 @@ def _path_and_label(line: str, place: str) -> tuple[str, int]:
 
 
 def class_names(pairs: Iterable[tuple[int, str]], source: Path) -> tuple[str, ...]:
-    """Names of the classes by label.
+    """Names of the classes, by label.
+
+    Args:
+        pairs: Label and class name of every image.
+        source: What they come from, for the message.
 
     Raises:
         SettingError: if a label has two names, a name two labels, or labels are not 0, 1, 2, ... without a gap.
@@ -131,14 +146,20 @@ def class_names(pairs: Iterable[tuple[int, str]], source: Path) -> tuple[str, ..
 
 
 def held_out(items: list[Item], test: float, validation: float) -> list[Item]:
-    """The same images, shares of every domain and class of them moved to the test and validation splits.
+    """Move shares of the images of every domain and class to the test and validation splits.
 
-    Which ones follows from their paths alone, so it is the same on every machine and for every seed.
+    Paths alone decide which images are moved: the same ones on every machine and for every seed.
 
     Args:
         items: Images, all of split train.
-        test: Share in [0, 1) for the test split; 0 for none.
-        validation: The same for the validation split.
+        test: Share in [0, 1) for the test split.
+        validation: Share in [0, 1) for the validation split.
+
+    Returns:
+        The same images in the same order.
+
+    Raises:
+        SettingError: if the shares are not in [0, 1), or leave nothing to train on.
     """
     if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1):
         shares = [test, validation]
@@ -149,7 +170,8 @@ def held_out(items: list[Item], test: float, validation: float) -> list[Item]:
     moved: dict[str, str] = {}
     for group in members.values():
         ranked = sorted(group, key=lambda item: hashlib.sha256(item.path.encode("utf-8", "surrogateescape")).digest())
-        first, second = round(test * len(group)), round((test + validation) * len(group))
-        moved |= {item.path: "test" for item in ranked[:first]}
-        moved |= {item.path: "validation" for item in ranked[first:second]}
+        tested = round(test * len(group))
+        held = round((test + validation) * len(group))
+        moved |= {item.path: "test" for item in ranked[:tested]}
+        moved |= {item.path: "validation" for item in ranked[tested:held]}
     return [Item(item.path, item.label, item.domain, moved.get(item.path, item.split)) for item in items]
