@@ -15,10 +15,10 @@ Matrix = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DrawnRound:
-    """A round as it is drawn, from the seed and its number alone.
+    """What is drawn for a round, from the seed and the round's number alone.
 
     Attributes:
-        number: Of the round, from 1.
+        number: Number of the round, from 1.
         cohort: Its clients, ascending.
         depths: How many blocks each client of the cohort can hold.
         matrix: The allocation matrix, bool (cohort, layers).

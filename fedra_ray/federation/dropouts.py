@@ -1,4 +1,4 @@
-"""Who of a cohort does not answer in a round, or too late. Pure functions."""
+"""Which clients of a cohort do not answer in a round, or answer too late. Pure functions."""
 
 import math
 from collections.abc import Collection
@@ -61,10 +61,10 @@ def respond(
     of the devices' times in this cohort.
 
     Args:
-        config: Its dropout, straggler_spread and round_deadline.
+        config: The settings dropout, straggler_spread and round_deadline.
         cohort: The clients of the round.
-        seed: Of the experiment.
-        round_number: From 1.
+        seed: Seed of the experiment.
+        round_number: Number of the round, from 1.
         seconds: What the round takes on each client's device, in the order of the cohort; None without devices.
     """
     rng = generator(seed, Purpose.RELIABILITY, round_number)

@@ -24,7 +24,7 @@ def shards(images: dict[str, int], batch_size: int) -> list[Shard]:
 
     Args:
         images: How many images each domain has.
-        batch_size: Images a forward pass.
+        batch_size: Images per forward pass.
     """
     size = _BATCHES * batch_size
     return [
@@ -59,7 +59,8 @@ def mean_accuracy(scores: Sequence[Score]) -> float:
 
 
 def _total(parts: list[Score]) -> Score:
-    first, examples = parts[0], sum(part.examples for part in parts)
+    first = parts[0]
+    examples = sum(part.examples for part in parts)
     skipped = tuple(sorted(image for part in parts for image in part.skipped))
     if not examples:
         raise RunFailedError(f"domain {first.domain}: none of its {len(skipped)} {first.split} images can be read")

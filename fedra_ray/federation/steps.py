@@ -31,8 +31,8 @@ def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[in
     With `step_cap`, nobody goes on when the smallest client of the cohort, or of the whole fleet, has seen its images.
 
     Args:
-        config: Its max_steps, step_cap and extra_step.
-        sizes: How many images each client (clients,) of the fleet has; not looked at without a step_cap.
+        config: The settings max_steps, step_cap and extra_step.
+        sizes: How many images each client (clients,) of the fleet has; not used without a step_cap.
         cohort: The clients of the round; possibly none, who need no step_cap.
     """
     if config.step_cap == "none" or not cohort:
