@@ -82,7 +82,7 @@ class FusedLinear(LoraLinear):
         return self.forward(functional.gelu(inputs))
 
     def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
-        """What `_Lora` takes besides the inputs: the frozen layer, the factors, and the dropout of this call."""
+        """The arguments of `_Lora` besides the inputs: the frozen layer, the factors, and the dropout of this call."""
         probability = self.dropout if self.training else 0.0
         kept = self.noise.kept(inputs, probability) if probability else None
         scaling = self.scaling / (1 - probability)
@@ -151,7 +151,8 @@ class FusedMlp(nn.Module):
 
     def __init__(self, fc1: nn.Linear, fc2: FusedLinear) -> None:
         super().__init__()
-        self.fc1, self.fc2 = fc1, fc2
+        self.fc1 = fc1
+        self.fc2 = fc2
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
@@ -177,7 +178,7 @@ class FusedAttention(nn.Module):
 
 
 def fuse(block: nn.Module, noise: Noise) -> None:
-    """Replace layers of a block by ones that compute the same in less time, wherever there are such.
+    """Replace layers of a block by layers that compute the same in less time, wherever there are such.
 
     Parameters keep their names.
 

@@ -10,7 +10,7 @@ from fedra_ray.config.errors import SettingError
 
 
 class BlockInputs(NamedTuple):
-    """What a backbone's forward pass hands to a block.
+    """The arguments that a backbone's forward pass hands to a block.
 
     Attributes:
         tokens: Tokens (images, tokens, width).
@@ -23,7 +23,7 @@ class BlockInputs(NamedTuple):
     kwargs: dict[str, Any]
 
     def after(self, block: nn.Module) -> "BlockInputs":
-        """What the next block is given if `block` takes this."""
+        """The arguments of the next block, if `block` is called with these."""
         return self._replace(tokens=block(self.tokens, *self.args, **self.kwargs))
 
 
@@ -90,7 +90,7 @@ class Stem(nn.Module):
 
 
 class _Tap(nn.Module):
-    """Stands for a block: notes what it is given, and passes the tokens on."""
+    """Stands in for a block: notes its arguments, and passes the tokens on."""
 
     def __init__(self, seen: list[BlockInputs]) -> None:
         super().__init__()
