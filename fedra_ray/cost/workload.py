@@ -69,10 +69,10 @@ def simulated_seconds(
 
     Args:
         config: The experiment.
-        layout: Says how much the clients send and get.
+        layout: Says how much the clients send and receive.
         cost: What sub-models cost; None without devices.
         fleet: Says which device a client has.
-        tasks: Of a round.
+        tasks: Tasks of a round.
         sizes: How many images each client (clients,) of the fleet has.
     """
     if config.fleet.devices is None or cost is None:
@@ -90,7 +90,7 @@ def simulated_seconds(
 
 @dataclass(frozen=True)
 class Duration:
-    """Seconds of a client's round on its device."""
+    """Seconds of a client's round on its device, by phase."""
 
     download: float
     training: float
@@ -106,8 +106,8 @@ def duration(device: DeviceConfig, traffic: int, flops: int) -> Duration:
     """How long a client's round takes on a device.
 
     Args:
-        device: Its profile.
-        traffic: Bytes that the client gets, and that it sends back.
+        device: Profile of the device.
+        traffic: Bytes that the client receives, and that it sends back.
         flops: FLOPs of its local training.
     """
     bits = 8 * traffic
