@@ -37,10 +37,10 @@ class Curve:
         label: Its name in the legend; empty for none.
         x: Numbers of rounds.
         y: Values.
-        colour: Of the line and its markers.
+        colour: Colour of the line and its markers.
         line: Style of the line.
-        marker: Of its points, if they are few.
-        width: Of the line, in points.
+        marker: Marker of its points, if they are few.
+        width: Width of the line, in points.
     """
 
     label: str
@@ -63,8 +63,8 @@ def binned(values: Values, span: int) -> Values:
     known = np.isfinite(values)
     counts = np.add.reduceat(known.astype(np.float64), starts)
     sums = np.add.reduceat(np.where(known, values, 0.0), starts)
-    found: Values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return found
+    means: Values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means
 
 
 def accuracy(facts: Facts) -> str:
@@ -115,17 +115,17 @@ def shares(holdings: Holdings) -> str:
 
 
 def coverage(groups: Sequence[Group]) -> str:
-    """Runs x layers, coloured by the mean number of clients a round that held the layer."""
+    """Runs x layers, coloured by the mean number of clients per round that held the layer."""
     depth = max(run.holders.shape[1] for group in groups for run in group.runs)
     values = np.full((len(groups), depth), np.nan)
     for row, group in zip(values, groups, strict=True):
-        found = np.stack([run.holders.mean(axis=0) for run in group.runs]).mean(axis=0)
-        row[: len(found)] = found
+        means = np.stack([run.holders.mean(axis=0) for run in group.runs]).mean(axis=0)
+        row[: len(means)] = means
     return _rows(
         [group.label for group in groups],
         values,
         max(1.0, np.nanmax(values)),
-        "clients a round",
+        "clients per round",
         "coverage",
         1.2 + 0.24 * len(groups),
     )
@@ -142,7 +142,7 @@ def _rows(names: Sequence[str], values: Values, highest: float, label: str, salt
 
 
 def _heat(axes: Axes, values: Values, highest: float, label: str, extent: Extent | None = None) -> None:
-    """Draw a matrix, from above or, in the coordinates of an extent, from below; hatching shows where it is nought."""
+    """Draw a matrix from the top or, in the coordinates of an extent, from the bottom; zeros are hatched."""
     shown = np.ma.masked_where(~(values > 0), values)
     if np.ma.is_masked(shown):
         axes.patch.set(hatch="/////", edgecolor=INK, linewidth=0)
@@ -211,7 +211,7 @@ def _manner(index: int) -> tuple[str, str, str]:
 
 
 def _page_ready(drawn: bytes) -> str:
-    """Inline SVG; identifiers to which nothing in it refers are left out, for those of a page must differ."""
+    """Inline SVG without the identifiers that nothing in it refers to, since those of one page must differ."""
     text = _METADATA.sub("", themed(drawn))
     referred = set(re.findall(r"#([\w-]+)", text))
-    return _IDENTIFIER.sub(lambda found: found[0] if found[1] in referred else "", text)
+    return _IDENTIFIER.sub(lambda match: match[0] if match[1] in referred else "", text)

@@ -1,4 +1,4 @@
-"""Figures with what is said about them: a title, a caption, and words for those who do not see them."""
+"""Figures with their texts: a title, a caption, and a description for readers who do not see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """How all figures look: colours that colour-blind people tell apart, one size of type, PNG and SVG.
 
-An SVG is drawn in INK on nothing, and a page may give that colour another value (`themed`): so one figure serves light
-and dark pages. Names from data are plain text: a dollar sign begins no formula.
+An SVG is drawn in INK on a transparent ground, and a page may give that colour another value (`themed`): so one figure
+serves light and dark pages. Names from data are plain text: a dollar sign begins no formula.
 """
 
 import io
@@ -44,15 +44,21 @@ _STYLE: Any = {
 
 def colour(index: int) -> str:
     """The colour of the series with this number; black is drawn as ink, which dark pages turn light."""
-    found = COLOURS[index % len(COLOURS)]
-    return INK if found == "#000000" else found
+    chosen = COLOURS[index % len(COLOURS)]
+    return INK if chosen == "#000000" else chosen
 
 
 @contextmanager
 def drawing(width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure of so many inches and its axes, row by row, all in the house style.
+    """A figure and its axes, row by row, all in the style of this module.
 
     Whatever is drawn inside has that style; `png` and `svg` may be called after it.
+
+    Args:
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
+        rows: Rows of axes.
+        columns: Columns of axes.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -60,12 +66,12 @@ def drawing(width: float, height: float, rows: int = 1, columns: int = 1) -> Ite
 
 
 def png(figure: Figure) -> bytes:
-    """The figure on white paper, 150 dots an inch."""
+    """The figure on white, at 150 dots per inch."""
     return _saved(figure, "png", dpi=150, facecolor="white")
 
 
 def svg(figure: Figure, salt: str = "figure") -> bytes:
-    """The figure on nothing; the same bytes every time. Figures of one page need salts of their own."""
+    """The figure on a transparent ground; the same bytes every time. Figures of one page need different salts."""
     return _saved(figure, "svg", salt=salt, metadata={"Date": None, "Creator": None})
 
 
