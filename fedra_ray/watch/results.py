@@ -33,7 +33,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
     Args:
         folder: The run directory, which has the tables of the run already.
         blueprint: The experiment.
-        outcome: Its end.
+        outcome: Its final adapter and scores.
 
     Returns:
         The summary.
@@ -79,7 +79,7 @@ def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
 
     try:
         page = render([read(folder, summary)])
-    except Exception as error:  # nothing that a picture meets is worth the results
+    except Exception as error:  # a page that cannot be drawn must not cost the results
         reason = one_line(f"{type(error).__name__}: {error}")
         again = f"try again with: fedra-ray report {shlex.quote(str(folder))}"
         print(f"warning: {FILE} was not written ({reason}); the results are complete; {again}", file=sys.stderr)
