@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from analysis.glyphs.pretrain import load_images, only_blocks
 from fedra_ray.config.schema import LoraConfig
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.model.backbone import create_model, find_targets
 from fedra_ray.model.lora import LoraLinear
 
@@ -94,7 +95,7 @@ def mean_accuracy(logits: Tensor, split: Split) -> float:
 
 def _mean_over_domains(predicted: Tensor, split: Split) -> float:
     hits = (predicted == split.labels).float()
-    return float(np.mean([hits[split.domains == domain].mean().item() for domain in split.domains.unique()]))
+    return mean_over_domains([hits[split.domains == domain].mean().item() for domain in split.domains.unique()])
 
 
 @torch.inference_mode()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.federation.messages import Score
 
 _BATCHES = 4  # of a shard: enough to decode one while another is computed with, few enough to share out evenly
@@ -54,8 +55,7 @@ def mean_accuracy(scores: Sequence[Score]) -> float:
     Args:
         scores: One per domain, at least one.
     """
-    by_domain = accuracies(scores)
-    return sum(by_domain.values()) / len(by_domain)
+    return mean_over_domains(accuracies(scores).values())
 
 
 def _total(parts: list[Score]) -> Score:
