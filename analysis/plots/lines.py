@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from analysis.runs.groups import GROUP
-from fedra_ray.report.style import COLOURS, INK, LINES, MARKERS, colour, drawing
+from fedra_ray.report.style import INK, Look, drawing, look
 
 WIDTH = 6.8  # inches of a figure as wide as the text of a page
 _HANDLE = 46.0  # points of a legend's handle with the space around it
@@ -21,22 +20,8 @@ _ROW = 0.19  # inches of a legend's row
 _MARKERS = 12  # more on a curve than about this hide it
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a series looks: its colour, its marker and its line, as Matplotlib names them."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-def look(index: int) -> Look:
-    """The look of the series with this number: told apart by colour, marker and, beyond seven, by the line."""
-    return Look(colour(index), MARKERS[index % len(MARKERS)], LINES[index // len(COLOURS) % len(LINES)])
-
-
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for every name."""
+    """A look for every name, in the order in which the names appear."""
     return {name: look(index) for index, name in enumerate(dict.fromkeys(names))}
 
 

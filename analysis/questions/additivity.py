@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.plots import output
-from analysis.plots.lines import curve, legend, look, panels
+from analysis.plots.lines import curve, legend, panels
 from analysis.runs.factors import AGGREGATIONS
 from analysis.runs.gaps import layer_gaps, score_gaps
 from analysis.runs.images import batches
@@ -45,6 +45,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.report.style import look
 
 IMAGES = 10
 SITUATIONS = ("all layers", "same layers", "FedRA draw", "disjoint layers")

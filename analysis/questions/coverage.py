@@ -16,7 +16,7 @@ from analysis.plots.lines import WIDTH, legend
 from analysis.runs.groups import CONFIDENCE, GROUP, collect
 from analysis.runs.reading import Run
 from fedra_ray.federation.allocation import expected_uncovered
-from fedra_ray.report.style import INK, colour, drawing
+from fedra_ray.report.style import INK, drawing, look
 
 _expected = cache(expected_uncovered)
 
@@ -94,7 +94,7 @@ def _dots(axes: Axes, table: pd.DataFrame, columns: tuple[str, str, str, str]) -
     observed, low, high, expected = (table[name] for name in columns)
     places = range(len(table))
     whiskers = [observed - low, high - observed]
-    axes.errorbar(observed, places, xerr=whiskers, fmt="o", capsize=3, color=colour(0), label="observed, 95 %")
+    axes.errorbar(observed, places, xerr=whiskers, fmt="o", capsize=3, color=look(0).colour, label="observed, 95 %")
     axes.plot(expected, places, "|", color=INK, markersize=14, markeredgewidth=2, label="expected of uniform draws")
     axes.set(ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="x", linewidth=0.4, alpha=0.5)

@@ -25,7 +25,7 @@ from analysis.runs.reading import Run, parser, read_runs
 from analysis.runs.replay import Replay
 from analysis.runs.selection import every_round, key
 from fedra_ray.config.errors import SettingError
-from fedra_ray.report.style import MARKERS, colour, drawing
+from fedra_ray.report.style import MARKERS, drawing, look
 
 IMAGES = 600
 SHOWN_CLASSES = 10
@@ -105,7 +105,7 @@ def _points(axes: Axes, rows: pd.DataFrame, by: str, values: Sequence[str]) -> N
     axes.scatter(rest["x"], rest["y"], s=2, color="0.85", linewidth=0)
     for index, value in enumerate(values):
         chosen, marker = rows[rows[by] == value], MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
-        axes.scatter(chosen["x"], chosen["y"], s=7, color=colour(index), marker=marker, linewidth=0, label=value)
+        axes.scatter(chosen["x"], chosen["y"], s=7, color=look(index).colour, marker=marker, linewidth=0, label=value)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,12 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.plots import output
-from analysis.plots.lines import Look, legend, looks, panels
+from analysis.plots.lines import legend, looks, panels
 from analysis.questions import coverage, fairness
 from analysis.runs.groups import GROUP, collect, over_seeds
 from analysis.runs.reading import Run, parser, read_runs
 from fedra_ray.config.errors import SettingError
-from fedra_ray.report.style import INK, LINES
+from fedra_ray.report.style import INK, LINES, Look
 
 WORST, EXPECTED = "worst domain", "expected of uniform draws"
 _WITHOUT_DEPTH = "Head only"

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from analysis.plots import output
-from analysis.plots.lines import Look, band, legend, looks, panels, percent, series
+from analysis.plots.lines import band, legend, looks, panels, percent, series
 from analysis.runs.accuracy import by_round
 from analysis.runs.groups import collect, over_seeds
 from analysis.runs.reading import Run, parser, read_runs
@@ -26,6 +26,7 @@ from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.model.backbone import build
+from fedra_ray.report.style import Look
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
 PANELS = {

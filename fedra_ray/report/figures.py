@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.report.comparison import Group
 from fedra_ray.report.facts import Facts, Holdings
 from fedra_ray.report.names import short
-from fedra_ray.report.style import COLOURS, INK, LINES, MARKERS, SEQUENTIAL, drawing, svg, themed
+from fedra_ray.report.style import COLOURS, INK, SEQUENTIAL, Look, drawing, look, svg, themed
 
 Values = NDArray[np.float64]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
@@ -37,18 +39,14 @@ class Curve:
         label: Its name in the legend; empty for none.
         x: Numbers of rounds.
         y: Values.
-        colour: Colour of the line and its markers.
-        line: Style of the line.
-        marker: Marker of its points, if they are few.
+        look: How it is drawn; markers only if its points are few.
         width: Width of the line, in points.
     """
 
     label: str
     x: Values
     y: Values
-    colour: str
-    line: str = "-"
-    marker: str = "o"
+    look: Look
     width: float = 1.6
 
 
@@ -73,14 +71,14 @@ def accuracy(facts: Facts) -> str:
     for index, domain in enumerate(facts.accuracy):
         rows = [row for row in facts.scores if row["domain"] == domain]
         x, y = (np.array([row[name] for row in rows], dtype=float) for name in ("round", "top1"))
-        curves.append(Curve(domain, x, y, *_manner(index)))
-    curves.append(Curve("mean", *mean_accuracy(facts), INK, width=2.4))
+        curves.append(Curve(domain, x, y, look(index, COLOURS)))
+    curves.append(Curve("mean", *mean_accuracy(facts), Look(INK), width=2.4))
     return _curves(curves, "top-1 accuracy", "accuracy", percent=True)
 
 
 def loss(facts: Facts) -> str:
     """Training loss over rounds."""
-    curve = Curve("", facts.numbers.astype(float), facts.losses, COLOURS[0])
+    curve = Curve("", facts.numbers.astype(float), facts.losses, look(0, COLOURS))
     return _curves([curve], "training loss", "loss")
 
 
@@ -176,9 +174,10 @@ def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = Fals
         for curve in drawn:
             span = spans(len(curve.x), MOST_POINTS)
             x, y = (binned(values, span) for values in (curve.x, curve.y)) if span > 1 else (curve.x, curve.y)
-            marker = curve.marker if len(x) <= 25 else ""
+            colour, line = curve.look.colour, curve.look.line
+            marker = curve.look.marker if len(x) <= 25 else ""
             name = short(curve.label) if curve.label else "_"
-            axes.plot(x, y, curve.line, color=curve.colour, marker=marker, linewidth=curve.width, label=name)
+            axes.plot(x, y, line, color=colour, marker=marker, linewidth=curve.width, label=name)
         axes.set(xlabel="round", ylabel=label)
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -191,23 +190,18 @@ def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = Fals
 
 def _of_groups(groups: Sequence[Group], points: Callable[[Facts], tuple[Values, Values]]) -> Iterable[Curve]:
     for index, group in enumerate(groups):
-        colour, line, marker = _manner(index)
         for number, run in enumerate(group.runs):
-            yield Curve("" if number else group.label, *points(run), colour, line, marker)
+            yield Curve("" if number else group.label, *points(run), look(index, COLOURS))
 
 
 def mean_accuracy(facts: Facts) -> tuple[Values, Values]:
-    """Evaluated rounds, and the mean accuracy over domains after each."""
-    numbers = np.array([row["round"] for row in facts.scores], dtype=float)
-    values = np.array([row["top1"] for row in facts.scores], dtype=float)
-    rounds, place = np.unique(numbers, return_inverse=True)
-    return rounds, np.bincount(place, values) / np.bincount(place)
-
-
-def _manner(index: int) -> tuple[str, str, str]:
-    """Colour, line and marker of the series with this number; ink is left to means."""
-    turn, place = divmod(index, len(COLOURS) - 1)
-    return COLOURS[place], LINES[turn % len(LINES)], MARKERS[index % len(MARKERS)]
+    """Evaluated rounds (rounds,), and the mean accuracy over domains after each (rounds,), from 0 to 1."""
+    by_round: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in facts.scores:
+        by_round[row["round"]][row["domain"]] = row["top1"]
+    rounds = sorted(by_round)
+    means = [mean_over_domains(by_round[number].values()) for number in rounds]
+    return np.array(rounds, dtype=float), np.array(means, dtype=float)
 
 
 def _page_ready(drawn: bytes) -> str:

@@ -7,14 +7,15 @@ serves light and dark pages. Names from data are plain text: a dollar sign begin
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Okabe and Ito, Color Universal Design (2008), without the yellow, which white paper swallows; black comes last.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+#: Okabe and Ito, Color Universal Design (2008), without the yellow, which white paper swallows; their black is `INK`.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 SEQUENTIAL = "cividis"  # made for people with and without colour vision deficiency (Nuñez et al., 2018)
@@ -42,10 +43,26 @@ _STYLE: Any = {
 }
 
 
-def colour(index: int) -> str:
-    """The colour of the series with this number; black is drawn as ink, which dark pages turn light."""
-    chosen = COLOURS[index % len(COLOURS)]
-    return INK if chosen == "#000000" else chosen
+@dataclass(frozen=True)
+class Look:
+    """How a series looks: its colour, its marker and its line, as Matplotlib names them."""
+
+    colour: str
+    marker: str = "o"
+    line: str = "-"
+
+
+def look(index: int, colours: Sequence[str] = (*COLOURS, INK)) -> Look:
+    """The look of the series with this number (from 0), as distinct as possible from those before it.
+
+    Series differ in colour and marker, and in the line from when the colours repeat.
+
+    Args:
+        index: Number of the series.
+        colours: The colours in turn; `COLOURS` leaves ink to other marks, such as means.
+    """
+    turn, place = divmod(index, len(colours))
+    return Look(colours[place], MARKERS[index % len(MARKERS)], LINES[turn % len(LINES)])
 
 
 @contextmanager
