@@ -32,10 +32,10 @@ def series(table: pd.DataFrame) -> "pd.Series[str]":
     return table["label"] + fleet + ", n = " + seeds
 
 
-def by_method(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
-    """Number, name and rows of every method, in the order in which the methods appear."""
-    for index, method in enumerate(table["method"].unique()):
-        yield index, method, table[table["method"] == method]
+def by_label(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Number (from 0), label and rows of the runs of every label, in the order in which the labels appear."""
+    for index, label in enumerate(table["label"].unique()):
+        yield index, label, table[table["label"] == label]
 
 
 def last_rounds(table: pd.DataFrame) -> pd.DataFrame:
@@ -43,25 +43,25 @@ def last_rounds(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["round"] == table.groupby("run")["round"].transform("max")]
 
 
-def percent(found: pd.DataFrame) -> pd.DataFrame:
-    """A table of `over_seeds` of fractions in percent, intervals cut off where no fraction can be."""
-    parts = found[["mean", "low", "high"]]
-    return found.assign(**100 * parts.clip(0, 1))
+def percent(means: pd.DataFrame) -> pd.DataFrame:
+    """A table of `over_seeds` of fractions in percent; intervals end at 0 and 100."""
+    parts = means[["mean", "low", "high"]]
+    return means.assign(**100 * parts.clip(0, 1))
 
 
-def band(axes: Axes, x: "pd.Series[float]", found: pd.DataFrame, look: Look, name: str | None = None) -> None:
+def band(axes: Axes, x: "pd.Series[float]", means: pd.DataFrame, look: Look, name: str | None = None) -> None:
     """Draw a curve with a band around it, where the band is known.
 
     Args:
         axes: Where to draw.
-        x: Place of each row of `found` on the horizontal axis.
-        found: Columns mean, low and high.
+        x: Place of each row of `means` on the horizontal axis.
+        means: Columns mean, low and high.
         look: The look of the series.
         name: The name of the series in the legend; None leaves it out.
     """
     style = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
-    axes.plot(x, found["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
-    axes.fill_between(x.astype(float), found["low"], found["high"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.plot(x, means["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
+    axes.fill_between(x.astype(float), means["low"], means["high"], color=look.colour, alpha=0.15, linewidth=0)
 
 
 def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str | None = None) -> None:
@@ -76,8 +76,8 @@ def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str
         label: Its name in the legend; None leaves it out.
     """
     runs = rows.groupby(["run", x])[y].mean().groupby(x)
-    found = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
-    band(axes, found[x], found, look(index), label)
+    means = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
+    band(axes, means[x], means, look(index), label)
 
 
 def reference(axes: Axes, rows: pd.DataFrame, x: str, y: str, label: str) -> None:

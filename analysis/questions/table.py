@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from analysis import command
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
 from fedra_ray.config.errors import SettingError
@@ -212,18 +213,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
+    command.add_runs(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
     parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
     parser.add_argument("--backbone", choices=sorted({c.backbone for c in cells if c.backbone}), help="the same")
     given = parser.parse_args(arguments)
-    try:
+
+    def show() -> None:
         tables = tabulate(runs.finished(given.runs, read_run), given.dataset, given.backbone)
-    except SettingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(FORMATS[given.format](tables), end="")
-    return 0
+        print(FORMATS[given.format](tables), end="")
+
+    return command.exit_code(show)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Runs as the analyses read them: from run directories, local or URIs, without touching them."""
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -169,20 +168,3 @@ def finished(places: Sequence[str], read: Callable[[str], R]) -> list[R]:
 def read_runs(places: Sequence[str]) -> list[Run]:
     """The finished ones among the runs in these directories, as `finished` reads them."""
     return finished(places, read_run)
-
-
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Arguments that every analysis of runs has; `name` is its module in `analysis.questions`."""
-    arguments = argparse.ArgumentParser(
-        prog=f"python -m analysis.questions.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    arguments.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="directory of a finished run, local or a URI; unfinished ones are left out",
-    )
-    arguments.add_argument("--out", default="figures", metavar="FOLDER", help="where to write (default: %(default)s)")
-    return arguments

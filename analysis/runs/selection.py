@@ -1,22 +1,10 @@
-"""Which rounds of a run are looked at, and how its rows are told from those of other runs."""
+"""Which rounds of a run are analysed."""
 
-import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.run_dir.claim import SETTING
-
-
-def key(run: Run) -> dict[str, Any]:
-    """The columns that every row of a run begins with."""
-    return {"run": str(run.folder), "method": run.label, "seed": run.config.seed}
-
-
-def add_rounds(parser: argparse.ArgumentParser, default: str) -> None:
-    """Let a command's user choose rounds; `default` says which are taken otherwise."""
-    parser.add_argument("--rounds", type=int, nargs="+", metavar="ROUND", help=f"of those kept (default: {default})")
 
 
 def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
