@@ -32,7 +32,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from analysis.glyphs.pretrain import load_images, only_blocks
+from analysis.glyphs.images import load_images
+from analysis.glyphs.pretrain import only_blocks
 from fedra_ray.config.schema import LoraConfig
 from fedra_ray.config.units import mean_over_domains
 from fedra_ray.model.backbone import create_model, find_targets
