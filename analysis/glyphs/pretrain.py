@@ -1,7 +1,7 @@
 """Pretrains a small backbone whose blocks also work in part.
 
-Each step leaves out every block with a fixed probability (block drop, as LayerDrop of arXiv 1909.11556), for FedRA
-gives clients sub-models of arbitrary blocks and a backbone trained as a whole breaks when blocks are missing.
+Each step leaves out every block with a fixed probability (block drop, as LayerDrop of arXiv 1909.11556): FedRA gives
+clients sub-models of arbitrary blocks, and a backbone trained as a whole breaks when blocks are missing.
 
     python -m analysis.glyphs.pretrain data=DIR/pretrain.parquet [pretrain=glyph_mixer] [steps=...]
 """
@@ -49,7 +49,7 @@ def only_blocks(model: nn.Module, kept: Sequence[int]) -> Iterator[nn.Module]:
 
 
 def _mark_positions(model: nn.Module) -> None:
-    """Starts learned positions from the sine-cosine code (arXiv 2205.01580), as large as patches; timm's are tiny."""
+    """Start learned positions at the sine-cosine code (arXiv 2205.01580), as large as patches; timm's are tiny."""
     positions = getattr(model, "pos_embed", None)
     if isinstance(positions, nn.Parameter):
         grid = model.patch_embed.grid_size  # type: ignore[union-attr]
@@ -150,7 +150,7 @@ class _Run:
         return buffer.getvalue()
 
     def resume(self, content: bytes) -> None:
-        """Continues from a state of the same configuration.
+        """Continue from a state of the same configuration.
 
         Raises:
             SettingError: if it is of another configuration.
@@ -171,7 +171,7 @@ class _Run:
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Trains a backbone to name glyphs and writes it; continues where an interrupted run left off.
+    """Train a backbone to name glyphs and write it; continues where an interrupted run left off.
 
     Returns:
         The safetensors file, `config.out`: the backbone's state dict in half precision.
