@@ -1,4 +1,4 @@
-"""How the analyses draw: one look for a series in every panel, curves with bands, and one legend below."""
+"""How the analyses draw: a series looks the same in every panel, curves have bands, and one legend is below."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str
         x: Name of the column on the horizontal axis.
         y: Name of the column on the vertical axis.
         index: Number of the series, which gives its look.
-        label: Its name in the legend; None leaves it out.
+        label: The name of the series in the legend; None leaves it out.
     """
     runs = rows.groupby(["run", x])[y].mean().groupby(x)
     means = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
@@ -107,12 +107,12 @@ def legend_height(names: Iterable[str]) -> float:
 def panels(
     count: int, height: float, most: int = 3, names: Iterable[str] = ("",)
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure in the house style, with room for a legend.
+    """A figure of equal panels, with room for a legend below.
 
     Args:
         count: Number of its panels.
         height: Height of each, in inches.
-        most: The most panels beside each other.
+        most: The most panels side by side.
         names: Names of the series in the legend.
     """
     columns = min(most, count)

@@ -1,4 +1,4 @@
-"""What an analysis leaves: a table (Parquet and CSV) and a figure (PNG and SVG) of the same name."""
+"""The output of an analysis: a table (Parquet and CSV) and a figure (PNG and SVG) of the same name."""
 
 import io
 
@@ -10,7 +10,12 @@ from fedra_ray.run_dir.folder import Folder
 
 
 def write(out: str, name: str, table: pd.DataFrame, figure: Figure | None = None) -> None:
-    """Write NAME.parquet and NAME.csv, and of the figure NAME.png and NAME.svg, into a folder or URI."""
+    """Write a table as NAME.parquet and NAME.csv, and a figure as NAME.png and NAME.svg, into a folder or URI.
+
+    Raises:
+        SettingError: if `out` is on no file system that pyarrow knows.
+        RunFailedError: if a file cannot be written.
+    """
     folder = Folder(out, "--out")
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)

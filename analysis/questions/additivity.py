@@ -101,10 +101,10 @@ def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
     """The tasks of a round's cohort with the layers that clients hold in each of `SITUATIONS`."""
     tasks, layers = replay.tasks(number), replay.method.evaluated_layers
     depths = replay.blueprint.fleet().depths(number)
-    mine = [min(int(depths[task.client]), len(layers)) for task in tasks]
+    own = [min(int(depths[task.client]), len(layers)) for task in tasks]
     rng = generator(replay.run.config.seed, Purpose.ALLOCATION, number)  # FedRA's own draw, if the run is FedRA's
-    drawn = allocation.uniform(mine, len(layers), rng)
-    same = allocation.uniform([round(np.mean(mine))], len(layers), rng).repeat(len(tasks), axis=0)
+    drawn = allocation.uniform(own, len(layers), rng)
+    same = allocation.uniform([round(np.mean(own))], len(layers), rng).repeat(len(tasks), axis=0)
     disjoint = allocation.balanced([max(1, len(layers) // len(tasks))] * len(tasks), len(layers), rng)
     matrices = (np.ones_like(drawn), same, drawn, disjoint)
     return {

@@ -72,7 +72,7 @@ class Run:
 
 
 def read_published() -> tuple[list[Cell], dict[str, list[int]]]:
-    """Every published cell, and the depths of the fleets that they name."""
+    """Every published cell, and the depths of the fleets that cells name."""
     cells: list[Cell] = []
     fleets: dict[str, list[int]] = {}
     for path in sorted(PUBLISHED.glob("*.yaml")):
@@ -107,8 +107,8 @@ def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str 
 
     Args:
         measured: The runs.
-        dataset: Whose published cells to print beside it; None is the runs' own.
-        backbone: The same.
+        dataset: Name of the data set whose published cells stand beside the runs; None takes the runs' own.
+        backbone: Name of their backbone; None takes the runs' own.
 
     Raises:
         SettingError: if two of the runs are the same, seed included.
@@ -121,7 +121,8 @@ def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str 
     tables = []
     for (own_dataset, own_backbone, split), by_settings in panels.items():
         wanted = (dataset or own_dataset, backbone or own_backbone)
-        beside = [c for c in cells if c.dataset == wanted[0] and c.backbone in (None, wanted[1]) and split == "test"]
+        comparable = [cell for cell in cells if cell.dataset == wanted[0] and cell.backbone in (None, wanted[1])]
+        beside = comparable if split == "test" else []
         groups = list(by_settings.values())
         rows = [row for group in groups for row in _rows(group, groups, beside, fleets)]
         columns = dict.fromkeys(domain for group in groups for domain in group[0].summary["accuracy"])
@@ -148,11 +149,11 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
         partition=_partition(settings),
         rounds=summary["rounds"],
         runs=len(group),
-        accuracy={name: statistics.mean(found) for name, found in percent.items()},
-        deviation={name: statistics.stdev(found) for name, found in percent.items() if len(found) > 1},
+        accuracy={name: statistics.mean(of_runs) for name, of_runs in percent.items()},
+        deviation={name: statistics.stdev(of_runs) for name, of_runs in percent.items() if len(of_runs) > 1},
     )
-    same = [c for c in cells if c.method == summary["method"] and c.fleet in (None, fleet)]
-    same = [c for c in same if c.setting in (None, settings.get("partition.name"))]
+    same = [cell for cell in cells if cell.method == summary["method"] and cell.fleet in (None, fleet)]
+    same = [cell for cell in same if cell.setting in (None, settings.get("partition.name"))]
     return [measured, *(_published(cell, measured.accuracy[MEAN]) for cell in same)]
 
 
@@ -215,8 +216,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     command.add_runs(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
-    parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
-    parser.add_argument("--backbone", choices=sorted({c.backbone for c in cells if c.backbone}), help="the same")
+    datasets = sorted({cell.dataset for cell in cells})
+    backbones = sorted({cell.backbone for cell in cells if cell.backbone})
+    parser.add_argument("--dataset", choices=datasets, help="whose published figures to add")
+    parser.add_argument("--backbone", choices=backbones, help="whose published figures to add")
     given = parser.parse_args(arguments)
 
     def show() -> None:

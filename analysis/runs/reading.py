@@ -26,7 +26,7 @@ from fedra_ray.run_dir.reading import FinishedRun, UnfinishedError, read_finishe
 
 R = TypeVar("R")
 
-#: What a summary.json must state.
+#: Names that a summary.json must have.
 NEEDED = ("method", "dataset", "backbone", "seed", "rounds", "split", "accuracy", "mean_accuracy")
 
 
@@ -36,8 +36,8 @@ class Run:
 
     Attributes:
         files: What it has written into its folder.
-        config: What it was configured with.
-        summary: What its summary.json states.
+        config: Its configuration.
+        summary: The content of its summary.json.
     """
 
     files: FinishedRun
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was configured with, by dotted name."""
+        """Its configuration by dotted name."""
         return dict(flat(dataclasses.asdict(self.config)))
 
     @property
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def fleet(self) -> str:
-        """Depths of the clients, the largest first, in the smallest numbers of the same proportions."""
+        """Depths of the clients, the largest first, in the same proportions and as few as possible."""
         depths, dynamic = self.config.fleet.depths, self.config.fleet.dynamic
         if dynamic:
             return f"{' '.join(map(str, depths))}, dynamic"
@@ -95,7 +95,7 @@ class Run:
 
     @cached_property
     def saved_rounds(self) -> list[int]:
-        """The rounds whose global adapter is kept."""
+        """Numbers of the rounds whose global adapter is kept, ascending."""
         return checkpoint.saved_rounds(self.folder)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -121,7 +121,7 @@ def read_run(where: str) -> Run:
 
 
 def measured(where: str | Path) -> FinishedRun:
-    """The finished run in a directory, a path or a URI, if its summary states what an analysis needs.
+    """The finished run in a directory, a path or a URI, whose summary states what an analysis needs.
 
     Raises:
         UnfinishedError: if the run has no summary.json yet.

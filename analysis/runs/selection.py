@@ -8,7 +8,7 @@ from fedra_ray.run_dir.claim import SETTING
 
 
 def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
-    """The wanted rounds, ascending; without a wish round 0, with which the run began, and all that it keeps.
+    """The wanted rounds, ascending; None takes round 0, with which the run began, and all that it keeps.
 
     Raises:
         SettingError: for a round whose adapter the run does not keep, or if it keeps none at all.
@@ -24,6 +24,6 @@ def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
 
 
 def few_rounds(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
-    """Round 0, to compare with, and the wanted rounds; without a wish the first, the middle and the last kept."""
+    """Round 0, to compare with, and the wanted rounds; None takes the first, the middle and the last kept."""
     rounds = every_round(run, wanted)
     return sorted({0, *(wanted or (rounds[1], rounds[len(rounds) // 2], rounds[-1]))})
