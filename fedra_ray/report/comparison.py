@@ -30,7 +30,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but their seed, and which domain gets which of the depths.
+    """Runs that differ only in their seed, and in which domain has which of the depths.
 
     Attributes:
         label: Method, with what tells it from groups of the same method.

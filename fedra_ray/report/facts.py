@@ -145,7 +145,7 @@ def read(folder: Folder, summary: dict[str, Any] | None = None) -> Facts:
 
 
 def _told(summary: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json tells, in the types of `Facts`."""
+    """The content of summary.json, in the types of `Facts`."""
     missing = {reason: {str(client): int(times) for client, times in summary[reason].items()} for reason in REASONS}
     hours = summary["simulated_hours"]
     return {

@@ -51,12 +51,12 @@ class Curve:
 
 
 def spans(rounds: int, most: int) -> int:
-    """How many rounds are drawn as one, so that at most so many columns or points are left."""
+    """How many rounds are drawn as one, so that at most `most` columns or points are left."""
     return max(1, math.ceil(rounds / most))
 
 
 def binned(values: Values, span: int) -> Values:
-    """Means over spans of so many rows; numbers that are not finite do not count, and the last span may be shorter."""
+    """Means over spans of `span` rows; numbers that are not finite do not count, and the last span may be shorter."""
     starts = np.arange(0, len(values), span)
     known = np.isfinite(values)
     counts = np.add.reduceat(known.astype(np.float64), starts)
@@ -88,13 +88,13 @@ def accuracies(groups: Sequence[Group]) -> str:
 
 
 def losses(groups: Sequence[Group]) -> str:
-    """Training loss over rounds, in the same manner."""
+    """Training loss over rounds, a line for every run; those that differ in their seed look alike."""
     curves = _of_groups(groups, lambda run: (run.numbers.astype(float), run.losses))
     return _curves(curves, "training loss", "losses")
 
 
 def holders(facts: Facts) -> str:
-    """Layers x rounds, coloured by the number of clients that held the layer; hatched where nobody did."""
+    """Layers x rounds, coloured by the number of clients that held the layer; hatched where there is none."""
     values = binned(facts.holders.astype(np.float64), spans(len(facts.numbers), MOST_SPANS)).T
     first, last = float(facts.numbers[0]), float(facts.numbers[-1])
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):

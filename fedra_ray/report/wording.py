@@ -34,7 +34,8 @@ def result(groups: Sequence[Group]) -> str:
 
 def _standing(board: Sequence[Group]) -> str:
     """How one group did, or which of several is ahead."""
-    best, first = board[0], board[0].runs[0]
+    best = board[0]
+    first = board[0].runs[0]
     domains = count(len(first.accuracy), "domain")
     reached = f"{percent(best.mean)} mean {first.split} accuracy over {domains} of {first.dataset}"
     if len(board) == 1:
@@ -49,7 +50,7 @@ def gaps(facts: Facts) -> str:
     """Which layers of the evaluated model had no holder, and how often."""
     held = facts.holders[:, facts.evaluated] > 0
     if not held.any():
-        return "No client held a layer: what was trained is the classification head alone."
+        return "No client held a layer: only the classification head was trained."
     told = []
     outside = sorted(set(range(facts.holders.shape[1])) - set(facts.evaluated))
     if outside:
@@ -61,7 +62,8 @@ def gaps(facts: Facts) -> str:
     missed = {layer: int(times) for layer, times in zip(facts.evaluated, (~held).sum(axis=0), strict=True) if times}
     sometimes = {layer: times for layer, times in missed.items() if layer not in never}
     if sometimes:
-        affected, total = int((~held[:, ever]).any(axis=1).sum()), count(len(held), "round")
+        affected = int((~held[:, ever]).any(axis=1).sum())
+        total = count(len(held), "round")
         told.append(f"In {affected:,} of {total} some layer had no holder and kept its value: {_often(sometimes)}.")
     if not missed:
         told.append("Every layer had a holder in every round.")

@@ -75,7 +75,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
 
 
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
-    from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, which only a run's end spends
+    from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, only at a run's end
 
     try:
         page = render([read(folder, summary)])
