@@ -94,7 +94,8 @@ def client_tasks(blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes:
         drawn: The cohort and its allocation matrix.
         sizes: How many images each client (clients,) of the fleet has.
     """
-    config, cohort = blueprint.config, drawn.cohort
+    config = blueprint.config
+    cohort = drawn.cohort
     bound = step_bound(config.training, sizes, cohort)
     weights = sizes[cohort] if config.aggregation.weighting == "examples" else np.ones(len(cohort), dtype=np.int64)
     unsent = method.unsent(cohort)

@@ -124,9 +124,10 @@ def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> C
     Args:
         backbone: In the precision of training; it gets LoRA.
         config: The experiment.
-        classes: Classes that the head tells apart.
+        classes: Number of classes of the head.
     """
-    image_size, targets = input_size(backbone), find_targets(backbone, config.lora.targets)
+    image_size = input_size(backbone)
+    targets = find_targets(backbone, config.lora.targets)
     model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
     return measure(model, image_size, config)
 

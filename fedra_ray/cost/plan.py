@@ -43,7 +43,7 @@ class PlanConfig:
         gpu_memory_gb: Memory of a GPU in 10^9 bytes.
         devices: Number of devices that compute.
         examples: Images of an average client; null counts those of the data set.
-        classes: Classes that the head tells apart; null takes those of the data set.
+        classes: Number of classes of the head; null takes that of the data set.
     """
 
     tflops: float = setting(10.0, above=0)

@@ -1,4 +1,4 @@
-"""What a client of a round has to do, and how long that takes on a simulated device."""
+"""The work of a client in a round, and how long it takes on a simulated device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,15 @@ class Workload:
 def describe(
     method: Method, layers: Sequence[int], images: int, max_steps: int | None, training: TrainingConfig
 ) -> Workload:
-    """What a client with these layers and so many images does in a round of at most `max_steps` local steps."""
+    """The work of a client in a round.
+
+    Args:
+        method: Says which heads the client trains, and which further blocks it runs.
+        layers: Layers that it trains.
+        images: How many images it has.
+        max_steps: The most local steps; None for no bound.
+        training: Batch size and epochs.
+    """
     heads = [name for name in method.named(layers) if name in method.head_names]
     idle = len(method.blocks(layers)) - len(layers)
     return _workload(len(layers), len(heads), idle, images, max_steps, training)
