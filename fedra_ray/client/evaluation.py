@@ -1,4 +1,4 @@
-"""Accuracy of a global model, a shard of a domain's images at a time. No Ray."""
+"""Accuracy of a global model on one shard of a domain's images at a time, without Ray."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""One client's local training. No Ray: a sub-model, the client's images, and a task go in, an update comes out."""
+"""One client's local training, without Ray: from a sub-model, the client's images and a task to an update."""
 
 import time
 

@@ -98,7 +98,7 @@ def _check_probabilities(fleet: FleetConfig) -> None:
         return
     setting, value = "fleet.probabilities", fleet.probabilities
     if not fleet.dynamic:
-        raise SettingError(setting, value, "are for fleet.dynamic=true, in which depths are drawn")
+        raise SettingError(setting, value, "apply only to depths that are drawn: set fleet.dynamic=true")
     wanted = len(fleet.memory_mb or fleet.depths)
     if len(value) != wanted or not (min(value) >= 0 and abs(sum(value) - 1) <= 1e-6):
         raise SettingError(setting, value, f"must be {wanted} numbers of at least 0, one per depth, that sum to 1")

@@ -16,7 +16,9 @@ def resolve(path: str) -> Path:
     """The local path of a file or folder that a setting names; `asset://NAME` lies inside the package."""
     if path.startswith(_ASSET):
         return _PACKAGE / "assets" / path.removeprefix(_ASSET)
-    return Path(os.path.expanduser(path))  # Path's own raises where a user is unknown; such a file just is not there
+    return Path(
+        os.path.expanduser(path)
+    )  # Path.expanduser raises for an unknown user, whose file merely does not exist
 
 
 def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:

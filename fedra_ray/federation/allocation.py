@@ -52,7 +52,7 @@ def uniform(depths: list[int], num_layers: int, rng: np.random.Generator) -> Mat
 
 
 def prefix(depths: list[int], num_layers: int) -> Matrix:
-    """Each client holds the first of the layers, as many as its depth (depth-wise methods)."""
+    """Each client of depth d holds the first d layers (depth-wise methods)."""
     return np.arange(num_layers) < np.asarray(depths)[:, None]
 
 

@@ -22,7 +22,7 @@ class Responses:
         dropped: Those that do not answer.
         late: Those of the others that answer after the deadline.
         seconds: Simulated time until each client's answer; empty if no devices are simulated.
-        deadline: Simulated time after which the server waits for nobody; may be infinite.
+        deadline: Simulated time at which the server stops waiting; may be infinite.
     """
 
     dropped: list[int]
@@ -39,7 +39,7 @@ class Responses:
         return frozenset([*self.dropped, *self.late])
 
     def duration(self, missing: Collection[int]) -> float | None:
-        """Simulated seconds of the round; None if no devices are simulated, or nobody was asked.
+        """Simulated seconds of the round; None if no devices are simulated, or the cohort is empty.
 
         It lasts until the slowest answer, and until the deadline if there is one and an answer is missing. Without a
         deadline the server learns at once that a client has dropped out.

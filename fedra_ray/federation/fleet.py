@@ -10,7 +10,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.seeding import Purpose, generator
 
-#: What records call the domain of a client that has images of all domains.
+#: The domain, in the records, of a client that has images of all domains.
 MIXED = "mixed"
 
 _EVERY_ROUND = 0  # stands for all rounds where depths are the same in each
@@ -79,8 +79,8 @@ class Fleet:
     def possible_depths(self) -> list[int]:
         """The depths of the first clients, enough of them for every cohort that there can be.
 
-        Of each depth there are as many as the fleet has, or as a cohort has room for. If depths are drawn anew each
-        round, all that may be drawn, equally often.
+        Each depth is there as often as in the fleet, or as a cohort has room for it. If depths are drawn anew each
+        round, all that may be drawn are there, equally often.
         """
         given = self.config.depths
         size = self.size

@@ -90,7 +90,7 @@ class FusedLinear(LoraLinear):
 
 
 class _Lora(torch.autograd.Function):
-    """y = W x + b + scaling B A (kept * x), or the same of gelu(x)."""
+    """y = W x + b + scaling B A (kept * x), or the same with gelu(x) in place of x."""
 
     @staticmethod
     def forward(
@@ -111,7 +111,8 @@ class _Lora(torch.autograd.Function):
         low = dropped @ factor_a.t()
         outputs = functional.linear(active, weight, bias).addmm_(low, factor_b.t())
         ctx.save_for_backward(rows if gelu else None, dropped, low, weight, factor_a, factor_b, kept)
-        ctx.scaling, ctx.types = scaling, (lora_a.dtype, lora_b.dtype)
+        ctx.scaling = scaling
+        ctx.types = (lora_a.dtype, lora_b.dtype)
         return outputs.view(*inputs.shape[:-1], -1)
 
     @staticmethod
@@ -210,7 +211,7 @@ def _is_plain_attention(module: Attention) -> bool:
 
 
 def reads_first_token(backbone: nn.Module) -> bool:
-    """Whether heads read nothing but the first token, so that `first_token` can be a model's last block."""
+    """Whether heads read only the first token, so that `first_token` can replace a model's last block."""
     pooled = type(backbone) is VisionTransformer and backbone.global_pool == "token" and backbone.attn_pool is None
     return pooled and all(
         type(block) is Block and type(block.attn) is FusedAttention for block in cast(Iterable[Any], backbone.blocks)

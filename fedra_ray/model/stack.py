@@ -78,10 +78,13 @@ class Stem(nn.Module):
         self._view.norm = nn.Identity()
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[BlockInputs]]:
-        """What comes out (the tokens, if nothing but blocks and norm follows the stem), and what every block is given.
+        """Run the taps in place of the blocks.
 
         Args:
             images: Normalised images (images, 3, H, W).
+
+        Returns:
+            The output, which is the tokens if only blocks and a norm follow the stem; and the arguments of every block.
         """
         end = self._view.forward_features(images)  # type: ignore[operator]
         seen = [*self._seen]

@@ -160,7 +160,8 @@ class SubModel(nn.Module):
         for index, (segment, entries) in enumerate(zip(self.layout.segments, self.layout.entries, strict=True)):
             start = segment.start
             for entry in entries:
-                parameter, stop = self._parameters_by_name[entry.name], start + entry.size
+                parameter = self._parameters_by_name[entry.name]
+                stop = start + entry.size
                 parameter.grad = None
                 parameter.requires_grad_(index in chosen)
                 parameter.data = self._values[start:stop].view(entry.shape)
