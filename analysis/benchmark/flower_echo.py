@@ -9,7 +9,7 @@ called by `run_simulation`, which keeps the server in this process: `flwr run`, 
 starts the same engine behind services of its own.
 
 Prints one line of JSON:
-    clients, rounds: As asked for; so many rounds are timed, after two that are not.
+    clients, rounds: As on the command line; ROUNDS rounds are timed, after two that are not.
     seconds: Per round, from the end of one aggregation to the end of the next; median.
     cpu_seconds: Per round, user and system time of this process and all below it; mean over those rounds.
     memory_mib: Peak of the same processes' proportional set sizes (PSS), which count shared pages once; sampled in
@@ -29,7 +29,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-# read when Flower and Ray are imported: tell nobody, and let Ray listen on the loopback address alone, with a token
+# read when Flower and Ray are imported: no telemetry, and Ray listens on the loopback address alone, with a token
 os.environ.update(
     FLWR_TELEMETRY_ENABLED="0",
     RAY_AUTH_MODE="token",
@@ -44,7 +44,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-ARRAYS, SHAPE = 48, (8, 400)
+ARRAYS = 48
+SHAPE = (8, 400)
 CPUS = 2
 WARM_UP_ROUNDS = 2
 MEMORY_ROUNDS = 3

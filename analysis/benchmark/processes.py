@@ -41,7 +41,7 @@ class Peak:
 
 @contextmanager
 def peak_memory(every: float = 0.5) -> Iterator[Peak]:
-    """Watch the tree's memory from another thread, `every` so many seconds."""
+    """Watch the tree's memory from another thread, at intervals of `every` seconds."""
     peak = Peak()
     stop = threading.Event()
 

@@ -36,7 +36,9 @@ from fedra_ray.model.backbone import build
 DEPTHS = [12, 10, 8, 6, 4, 3]
 MODEL = BackboneConfig("vit_tiny", "vit_tiny_patch16_224", {"img_size": 64, "patch_size": 8})
 LORA = LoraConfig(rank=8, alpha=8.0, dropout=0.1)
-CLASSES, BATCH, STEPS = 36, 32, 2
+CLASSES = 36
+BATCH = 32
+STEPS = 2
 
 
 def layers(number: int) -> list[list[int]]:
@@ -60,7 +62,8 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
 def one_after_another() -> Iterator[None]:
     """Rounds of the plain loop."""
     torch.set_num_threads(2)
-    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    model = plain.adapted(MODEL, CLASSES, LORA)
+    data = batches()
     for number in range(10**9):
         updates = []
         for chosen, (images, labels) in zip(layers(number), data, strict=True):
@@ -74,7 +77,8 @@ def one_after_another() -> Iterator[None]:
 def all_resident() -> Iterator[None]:
     """Rounds in the way of the authors' code."""
     torch.set_num_threads(2)
-    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    model = plain.adapted(MODEL, CLASSES, LORA)
+    data = batches()
     clients = [plain.sub_model(model, range(depth)) for depth in DEPTHS]
     for number in range(10**9):
         updates = []
@@ -136,7 +140,8 @@ def serve(name: str, caller: Connection) -> None:
     """Carry out a round for every message, and answer with its seconds, CPU seconds and memory after it."""
     rounds = RIVALS[name]()
     while caller.recv():
-        start, cpu = time.perf_counter(), cpu_seconds()
+        start = time.perf_counter()
+        cpu = cpu_seconds()
         next(rounds)
         caller.send((time.perf_counter() - start, cpu_seconds() - cpu, memory_mb()))
     rounds.close()

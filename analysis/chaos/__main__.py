@@ -3,8 +3,8 @@
     python -m analysis.chaos [--only "node lost" ...] [--set SETTING=VALUE ...]
     python -m analysis.chaos --soak 200
 
-Prints a table: fault, outcome, identical bits. With --soak, one run of so many rounds whose actors, and at times whose
-driver, are killed at random every few seconds. Exits 1 if any bit differs. All processes are this command's own.
+Prints a table: fault, outcome, identical bits. With --soak ROUNDS, one run whose actors, and at times whose driver, are
+killed at random every few seconds. Exits 1 if any bit differs. All processes are this command's own.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SMALL = [
 ]
 LONG = ["evaluation.every=10", "runtime.max_attempts=20"]
 LAYERS = 6  # how many the client with the fault holds
-DRIVER_DEATHS = 25  # every so many kills in a soak hit the driver
+DRIVER_DEATHS = 25  # kills in a soak, of which the last hits the driver
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="further settings of the runs")
     parser.add_argument("--layers", type=int, default=LAYERS, help="depth of the client that meets a fault")
-    parser.add_argument("--soak", type=int, metavar="ROUNDS", help="kill at random through a run of so many rounds")
+    parser.add_argument("--soak", type=int, metavar="ROUNDS", help="kill at random during one run of this length")
     arguments = parser.parse_args()
     # what a shell runs in the background ignores SIGINT, and so does what that starts
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -134,7 +134,7 @@ def kill_node(worker: psutil.Process) -> None:
     """Kill a worker's node at once: its raylet with all that it has started."""
     raylet = worker.parent()
     if raylet is None or raylet.name() != "raylet":
-        raise RuntimeError(f"{worker} is no child of a raylet")
+        raise RuntimeError(f"{worker} is not a child of a raylet")
     raylet.suspend()  # or it would start new workers while they are killed
     for process in [*raylet.children(recursive=True), raylet]:
         with suppress(psutil.NoSuchProcess):

@@ -52,7 +52,8 @@ def draw_all(fonts: Iterable[Font], labels: dict[str, int]) -> list[Glyph]:
             continue
         for character in wanted:
             ink = draw(face, character)
-            lineage, label = font.package.lineage, labels[character]
+            lineage = font.package.lineage
+            label = labels[character]
             if ink is None or (key := (lineage, label, ink.tobytes())) in seen:
                 continue
             seen.add(key)

@@ -99,7 +99,8 @@ def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[
 
 def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
     """The tasks of a round's cohort with the layers that clients hold in each of `SITUATIONS`."""
-    tasks, layers = replay.tasks(number), replay.method.evaluated_layers
+    tasks = replay.tasks(number)
+    layers = replay.method.evaluated_layers
     depths = replay.blueprint.fleet().depths(number)
     own = [min(int(depths[task.client]), len(layers)) for task in tasks]
     rng = generator(replay.run.config.seed, Purpose.ALLOCATION, number)  # FedRA's own draw, if the run is FedRA's

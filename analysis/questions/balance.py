@@ -81,7 +81,7 @@ def layers(table: pd.DataFrame) -> pd.DataFrame:
         The columns of `KEY`, layer; held: averaged updates that held it; clients: how many different ones;
         entropy_clients and entropy_domains: entropy of the distribution of `held` over all clients, and all domains,
         that were ever averaged, divided by its largest value, the logarithm of their number: 1 is balanced, 0 is all by
-        one; empty for a layer that nobody held, and where there is but one client or domain.
+        one; empty for a layer without a holder, and where there is only one client or domain.
     """
     by = [*KEY, "layer"]
     clients = table.groupby(by, sort=False)["held"]
@@ -91,7 +91,7 @@ def layers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def entropy(counts: Sequence[int]) -> float:
-    """Entropy of a distribution, as a share of the largest that so many places can have; not a number if undefined."""
+    """Entropy of counts (n,) as a share of the largest possible, log n; not a number if n < 2 or all are 0."""
     if len(counts) < 2 or not np.any(counts):
         return float("nan")
     return float(stats.entropy(counts) / np.log(len(counts)))

@@ -112,7 +112,8 @@ def _points(axes: Axes, rows: pd.DataFrame, by: str, values: Sequence[str]) -> N
     rest = rows[~rows[by].isin(values)]
     axes.scatter(rest["x"], rest["y"], s=2, color="0.85", linewidth=0)
     for index, value in enumerate(values):
-        chosen, marker = rows[rows[by] == value], MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
+        chosen = rows[rows[by] == value]
+        marker = MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
         axes.scatter(chosen["x"], chosen["y"], s=7, color=look(index).colour, marker=marker, linewidth=0, label=value)
 
 

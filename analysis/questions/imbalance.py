@@ -47,7 +47,7 @@ TOPS = {"accuracy": 100, "cka": 1}
 def gini(shares: ArrayLike) -> float:
     """Gini coefficient of non-negative shares (n,): half the mean absolute difference of two, over the mean.
 
-    0 if all are equal, (n - 1) / n if one has everything; not a number if nobody has anything.
+    0 if all are equal, (n - 1) / n if one has everything; not a number if all are 0.
     """
     values = np.asarray(shares, dtype=np.float64)
     if not values.sum():
@@ -76,7 +76,8 @@ def analyse(runs: Sequence[Run], images: int = probes.IMAGES) -> pd.DataFrame:
 def _rows(run: Run, images: int) -> Iterator[dict[str, Any]]:
     replay = Replay(run)
     number = every_round(run)[-1]
-    values, domains = replay.values(number), replay.blueprint.domains
+    values = replay.values(number)
+    domains = replay.blueprint.domains
     test = features(replay, values, run.config.evaluation.split, images)
     measured: list[tuple[int, str, str, float]] = []
     accuracies = probes.accuracies(features(replay, values, "train", images), test)

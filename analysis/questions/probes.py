@@ -87,7 +87,8 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Accuracy over layers, mean over domains; and in one panel per domain the gain since round 0, in points."""
     table = table.assign(accuracy=100 * table["accuracy"])
-    last, domains = gains(table), table["domain"].unique()
+    last = gains(table)
+    domains = table["domain"].unique()
     names = ["round 0", *last["label"]]
     with panels(1 + len(domains), 1.9, most=4, names=names) as (figure, (whole, *others)):
         for axes in others[1:]:

@@ -158,7 +158,7 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
 
 
 def _published(cell: Cell, measured: float) -> Row:
-    """A cell as a row; without a difference where it may be of another backbone than the run."""
+    """A cell as a row; without a difference if its backbone is not stated, and so may not be the run's."""
     return Row(
         dataset=cell.dataset,
         backbone=cell.backbone or "",

@@ -44,7 +44,8 @@ class Aggregate:
         # alpha grows with the rank: what scales the products stays as it is
         lora = replace(config.lora, rank=room * config.lora.rank, alpha=room * config.lora.alpha)
         backbone = from_weights(config.backbone, replay.weights.evaluation)
-        heads, classes = blueprint.layout.head_names, len(blueprint.classes)
+        heads = blueprint.layout.head_names
+        classes = len(blueprint.classes)
         # not fused: a fused block does not call its LoRA layers as modules, and hooks would see nothing
         self._model = SubModel(backbone, blueprint.targets, lora, heads, classes, fused=False).eval()
         self._replay = replay

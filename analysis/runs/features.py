@@ -40,7 +40,8 @@ def features(replay: Replay, values: Vector, split: str, per_domain: int) -> Fea
         split: train, validation or test.
         per_domain: The most images of a domain, drawn as `analysis.runs.images.batches` does.
     """
-    model, layers = replay.model, replay.method.evaluated_layers
+    model = replay.model
+    layers = replay.method.evaluated_layers
     model.load(values, [])
     parts, labels, domains = [], [], []
     with torch.inference_mode():

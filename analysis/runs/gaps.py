@@ -46,7 +46,8 @@ def _flat(outputs: Mapping[str, Array]) -> Array:
 
 def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
     """The gap of every evaluated layer's own output, by aggregation; 0 where nobody holds the layer."""
-    replay, layers = tuned.replay, tuned.replay.method.evaluated_layers
+    replay = tuned.replay
+    layers = tuned.replay.method.evaluated_layers
     model = Aggregate(replay, 1)
     model.load(tuned.values)
     inputs = model.inputs(images, layers, _ROWS)

@@ -83,7 +83,7 @@ class Run:
 
     @cached_property
     def num_classes(self) -> int:
-        """Classes that the head tells apart, as the saved adapter has it.
+        """Number of classes of the head in the saved adapter.
 
         Raises:
             SettingError: if there is none.
