@@ -1,4 +1,4 @@
-"""What all parts of an experiment share. Holds neither model nor data, so that every process can have it."""
+"""What all parts of an experiment share. Loads neither model nor data, so that every process can have it."""
 
 from dataclasses import dataclass
 from functools import cached_property

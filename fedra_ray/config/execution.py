@@ -11,7 +11,7 @@ class RuntimeConfig:
 
     Attributes:
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
-        max_actors: The most client actors. As many are requested, so that an autoscaler starts nodes for those without
+        max_actors: The most client actors. All are requested, so that an autoscaler starts nodes for those without
             room. Null fills the CPUs and GPUs that are there, also those that join during the run.
         clients_per_actor: Clients that one actor trains per round; 1 is an actor per client. Null: any number.
         num_cpus: CPUs an actor reserves.

@@ -10,7 +10,7 @@ def method_label(settings: Mapping[str, Any]) -> str:
     """The label of a run's method, with those of the optimisers around it: FedRA + FedAdam.
 
     Args:
-        settings: Those of the run, by dotted name. A method without a label is called by its name.
+        settings: Settings of the run by dotted name. A method without a label is called by its name.
     """
     labels = [settings.get("method.label") or settings["method.name"]]
     labels += [settings.get(f"{side}_optimizer.label") for side in ("client", "server")]

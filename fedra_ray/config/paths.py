@@ -16,9 +16,8 @@ def resolve(path: str) -> Path:
     """The local path of a file or folder that a setting names; `asset://NAME` lies inside the package."""
     if path.startswith(_ASSET):
         return _PACKAGE / "assets" / path.removeprefix(_ASSET)
-    return Path(
-        os.path.expanduser(path)
-    )  # Path.expanduser raises for an unknown user, whose file merely does not exist
+    # not Path.expanduser, which raises for an unknown user: such a file merely does not exist
+    return Path(os.path.expanduser(path))
 
 
 def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:

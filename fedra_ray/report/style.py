@@ -55,7 +55,7 @@ class Look:
 def look(index: int, colours: Sequence[str] = (*COLOURS, INK)) -> Look:
     """The look of the series with this number (from 0), as distinct as possible from those before it.
 
-    Series differ in colour and marker, and in the line from when the colours repeat.
+    Series differ in colour and marker and, once the colours repeat, in the line.
 
     Args:
         index: Number of the series.
