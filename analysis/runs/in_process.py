@@ -15,16 +15,7 @@ def run_here(overrides: list[str]) -> dict[str, Any]:
 
 
 def run_all(runs: dict[str, list[str]], processes: int, title: str) -> dict[str, dict[str, Any]]:
-    """Run experiments side by side, started in their order.
-
-    Args:
-        runs: The overrides of every experiment, by a key.
-        processes: How many run at once.
-        title: Label of the progress bar.
-
-    Returns:
-        The summary of every experiment, by its key.
-    """
+    """Run experiments side by side, begun in their order; returns the summary of each, by its key."""
     context = multiprocessing.get_context("spawn")
     with Progress() as progress, ProcessPoolExecutor(processes, mp_context=context) as pool:
         bar = progress.add_task(title, total=len(runs))

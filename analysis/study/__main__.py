@@ -101,7 +101,7 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
 
 
 def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
-    """Fleets of shallow clients alone, with every seed."""
+    """Fleets in which nobody is deep, with every seed."""
     return {
         f"{draw} {depth}/{seed}": [
             *best["FedRA"],

@@ -75,11 +75,11 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
 
 
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
-    from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, only at a run's end
+    from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, which only a run's end spends
 
     try:
         page = render([read(folder, summary)])
-    except Exception as error:  # a page that cannot be drawn must not cost the results
+    except Exception as error:  # nothing that a picture meets is worth the results
         reason = one_line(f"{type(error).__name__}: {error}")
         again = f"try again with: fedra-ray report {shlex.quote(str(folder))}"
         print(f"warning: {FILE} was not written ({reason}); the results are complete; {again}", file=sys.stderr)
