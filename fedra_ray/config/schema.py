@@ -78,8 +78,7 @@ class DatasetConfig:
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
             keeps them in each actor's own memory. Empty it when images change under the same root.
-        memory_mb: Bound on an actor's own decoded images without `cache`, in 10^6 bytes; what does not fit is decoded
-            each time.
+        memory_mb: Bound on an actor's own decoded images without `cache`; what does not fit is decoded each time.
     """
 
     name: str = "glyphs"
