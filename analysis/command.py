@@ -1,11 +1,10 @@
-"""What the commands of the analyses have in common: their runs, their options and their exit codes."""
+"""What the commands of the analyses have in common: the runs that they name, and their options."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from analysis.runs.reading import read_runs
-from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.cli.ending import exit_code
 
 #: Adds one option to a command.
 Option = Callable[[argparse.ArgumentParser], object]
@@ -38,7 +37,7 @@ def answer(
         options: Further options of the command.
 
     Returns:
-        The exit code of `exit_code`.
+        The exit code, as of the commands of `fedra_ray`.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m analysis.questions.{name}",
@@ -58,13 +57,3 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     """Let the user of a command name runs."""
     text = "directory of a finished run, local or a URI; unfinished ones are left out"
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help=text)
-
-
-def exit_code(work: Callable[[], object]) -> int:
-    """Do some work; returns 0 if it is done, 1 for a failure, 2 for a setting that cannot work, which stderr names."""
-    try:
-        work()
-    except (SettingError, RunFailedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, SettingError) else 1
-    return 0

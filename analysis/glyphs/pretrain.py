@@ -25,11 +25,11 @@ from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
 
 from timm.layers import build_sincos2d_pos_embed  # isort: skip
 
-from analysis.command import exit_code
 from analysis.glyphs.augment import Random, augment
 from analysis.glyphs.images import load_images
 from analysis.glyphs.settings import PretrainConfig, check
 from fedra_ray.cli.compose import compose_named
+from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
 from fedra_ray.model.backbone import create_model
 from fedra_ray.run_dir.folder import Folder
@@ -216,7 +216,7 @@ def _report(run: _Run, loss: float, held: tuple[Tensor, Tensor]) -> str:
 
 
 def main(overrides: list[str]) -> int:
-    """Pretrain as the command line asks for; returns the exit code of `analysis.command.exit_code`."""
+    """Pretrain as the command line asks for; returns the exit code of `fedra_ray.cli.ending.exit_code`."""
     return exit_code(lambda: pretrain(compose_named("pretrain", PretrainConfig, overrides, CONF)))
 
 

@@ -27,6 +27,7 @@ import yaml
 from analysis import command
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
+from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir.claim import SETTING, shaping
@@ -226,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
         tables = tabulate(runs.finished(given.runs, read_run), given.dataset, given.backbone)
         print(FORMATS[given.format](tables), end="")
 
-    return command.exit_code(show)
+    return exit_code(show)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.command import answer, exit_code, images, rounds
+from analysis.command import answer, images, rounds
 from analysis.runs.reading import Run
-from fedra_ray.config.errors import RunFailedError, SettingError
 
 
 def test_runs_and_options_reach_the_question(fedra_run: str, tmp_path: Path) -> None:
@@ -21,13 +20,3 @@ def test_runs_and_options_reach_the_question(fedra_run: str, tmp_path: Path) -> 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer("name", "What?", lambda runs, out: None, [str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"error: RUN_DIR={tmp_path}: holds no finished run")
-
-
-@pytest.mark.parametrize(("error", "code"), [(SettingError("a", 1, "b"), 2), (RunFailedError("no"), 1)])
-def test_a_failure_is_one_line_and_a_code(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> None:
-        raise error
-
-    assert exit_code(work) == code
-    assert capsys.readouterr().err == f"error: {error}\n"
-    assert exit_code(lambda: None) == 0
