@@ -22,8 +22,8 @@ class Result:
 
     Attributes:
         run_dir: Its folder or URI.
-        summary: What summary.json says: accuracy by domain and its mean (fractions between 0 and 1), seconds, bytes,
-            versions.
+        summary: The content of summary.json: accuracy by domain and its mean (fractions between 0 and 1), seconds,
+            bytes, versions.
     """
 
     run_dir: str
@@ -64,7 +64,7 @@ class Result:
 
 
 def run_experiment(config: ExperimentConfig) -> Result:
-    """Run an experiment on Ray, as the command line does, or take up again the one in its run_dir.
+    """Run an experiment on Ray, as the command line does, or resume the one in its run_dir.
 
     Raises:
         SettingError: before any actor starts, for a setting that cannot work.
@@ -82,8 +82,8 @@ def run_local(config: ExperimentConfig, on_round: Callable[[RoundReport], object
     """Run an experiment in this process, without Ray; the result is bit for bit that of `run_experiment`.
 
     Args:
-        config: The experiment; `runtime` is not looked at.
-        on_round: Called with every finished round.
+        config: The experiment; `runtime` is ignored.
+        on_round: Called with the report of every finished round.
 
     Raises:
         SettingError: for a setting that cannot work.

@@ -26,7 +26,7 @@ class Blueprint:
         image_size: Input side in pixels.
         domains: Names of the domains.
         classes: Names of the classes.
-        cost: What sub-models cost, where settings of the fleet ask for it: memory_mb or devices.
+        cost: What sub-models cost; None unless a setting of the fleet needs it: memory_mb or devices.
     """
 
     config: ExperimentConfig
@@ -43,15 +43,15 @@ class Blueprint:
         return len(self.layout.layers)
 
     def method(self) -> Method:
-        """The federated method."""
+        """The federated method, within its optimisers; a new object at every call."""
         return create_method(self.config, self.num_layers, self.fleet())
 
     def fleet(self) -> Fleet:
-        """The clients."""
+        """The fleet: domain, depth and device of every client."""
         return Fleet(self.config, self.domains)
 
     def division(self) -> Division:
-        """Whose images are whose."""
+        """Which training images each client has."""
         return Division(self.config, self.dataset)
 
     @cached_property
@@ -60,10 +60,10 @@ class Blueprint:
         return open_dataset(self.config.dataset, self.image_size)
 
     def shards(self) -> list[Shard]:
-        """The parts of the data that a global model is evaluated on."""
-        settings = self.config.evaluation
-        images = {domain: len(self.dataset.labels(domain, settings.split)) for domain in self.domains}
-        return shards(images, settings.batch_size)
+        """The parts of the evaluation images that are evaluated side by side."""
+        evaluation = self.config.evaluation
+        images = {domain: len(self.dataset.labels(domain, evaluation.split)) for domain in self.domains}
+        return shards(images, evaluation.batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the opened data set: another process opens its own."""

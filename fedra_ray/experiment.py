@@ -1,6 +1,6 @@
 """One experiment, from a blueprint to the final adapter: the round of federated tuning, top to bottom.
 
-Who computes is behind `Workers`: Ray actors (`fedra_ray.runtime`), this process (`fedra_ray.client.host`), or a fake.
+`Workers` do the computing: Ray actors (`fedra_ray.runtime`), this process (`fedra_ray.client.host`), or a fake.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,36 +29,38 @@ class Workers(Protocol):
     """Whoever trains clients and evaluates models."""
 
     def train(self, tasks: list[ClientTask], sent: ServerState, kept: Mapping[int, Arrays]) -> Iterator[PartialRound]:
-        """Begin to train every task; what they add to the round comes in parts, in any order.
+        """Begin to train every task; the parts of the round arrive in any order.
 
-        A failure is one that further attempts did not mend.
+        A failure in a part is final: further attempts have failed too.
 
         Args:
             tasks: One for every client.
             sent: The global adapter, and the arrays that the method sends to every client.
-            kept: What clients kept from earlier rounds, by client.
+            kept: Arrays that clients kept from earlier rounds, by client and name.
         """
 
     def evaluate(self, values: NDArray[np.float32]) -> Callable[[], list[Score]]:
-        """Begin to evaluate the global adapter; the result waits for the scores, one per domain, in their order."""
+        """Begin to evaluate the global adapter; calling the result waits for the scores, one per domain, in order."""
 
 
 def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[RoundReport | Outcome]:
-    """Run, or take up again, an experiment; reports every round, then the outcome.
+    """Run or resume an experiment; yields a report of every round, then the outcome.
 
     Raises:
         ClientLostError: if a client fails on every attempt and the configuration does not say to drop it.
-        RunFailedError: if nothing can be computed or written.
+        RunFailedError: if a result cannot be computed or written.
     """
     config, layout = blueprint.config, blueprint.layout
     fleet, division = blueprint.fleet(), blueprint.division()
-    method, sizes = blueprint.method(), division.sizes()
+    method = blueprint.method()
+    sizes = division.sizes()
     journal.begin(division.table())
     done = journal.restore() or Checkpoint(0, method.init_state(layout, config.seed))
     scores = workers.evaluate(done.state.values) if done.round == config.rounds else None
 
     for number in range(done.round + 1, config.rounds + 1):
-        watch, state = Stopwatch(), done.state
+        watch = Stopwatch()
+        state = done.state
         with watch("allocation"):
             drawn = draw_round(method, fleet, config.seed, number, state)
             tasks = client_tasks(blueprint, method, drawn, sizes)
@@ -87,12 +89,13 @@ def client_tasks(blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes:
     """One task for every client of a drawn round: its row of the allocation matrix as layer indices, and its share.
 
     Args:
-        blueprint: Of the experiment.
+        blueprint: What defines the experiment.
         method: Says what else a client trains, and which blocks it runs.
         drawn: The cohort and its allocation matrix.
         sizes: How many images each client (clients,) of the fleet has.
     """
-    config, cohort = blueprint.config, drawn.cohort
+    config = blueprint.config
+    cohort = drawn.cohort
     bound = step_bound(config.training, sizes, cohort)
     weights = sizes[cohort] if config.aggregation.weighting == "examples" else np.ones(len(cohort), dtype=np.int64)
     unsent = method.unsent(cohort)

@@ -12,7 +12,7 @@ NAMES = ("steps", "rounds", "coordination", "slots", "scale", "memory", "aggrega
 
 
 def main() -> None:
-    """Run them; the first that fails ends it."""
+    """Run all benchmarks up to the first that fails."""
     for name in NAMES:
         subprocess.run([sys.executable, "-m", f"analysis.benchmark.{name}", *sys.argv[1:]], check=True)
 

@@ -15,17 +15,18 @@ from fedra_ray.runtime.environment import declare
 
 
 def row(clients: int, ours: list[Any], theirs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over the repeats."""
-    seconds = statistics.median(each.seconds for each in ours)
-    flower = statistics.median(each["seconds"] for each in theirs) if theirs else None
+    """A row of the table: medians over the repeats."""
+    seconds = statistics.median(echo.seconds for echo in ours)
+    flower = statistics.median(measured["seconds"] for measured in theirs) if theirs else None
+    memory_mib = statistics.median(measured["memory_mib"] for measured in theirs) if theirs else None
     return {
         "clients": clients,
         "fedra-ray, s": seconds,
-        "CPU s": statistics.median(each.cpu_seconds for each in ours),
-        "memory, MB": statistics.median(each.memory_mb for each in ours),
+        "CPU s": statistics.median(echo.cpu_seconds for echo in ours),
+        "memory, MB": statistics.median(echo.memory_mb for echo in ours),
         "Flower, s": flower,
-        "Flower, CPU s": statistics.median(each["cpu_seconds"] for each in theirs) if theirs else None,
-        "Flower, memory, MB": statistics.median(each["memory_mib"] for each in theirs) * 1.048576 if theirs else None,
+        "Flower, CPU s": statistics.median(measured["cpu_seconds"] for measured in theirs) if theirs else None,
+        "Flower, memory, MB": memory_mib * 1.048576 if memory_mib is not None else None,
         "times as fast": flower / seconds if flower else None,
     }
 
@@ -48,8 +49,8 @@ def main() -> None:
             ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
             ours.append(echo(clients, 50 if clients < 1000 else 10))
             ray.shutdown()
-            found = measure(clients, 10 if clients < 1000 else 3)
-            theirs += [found] if found else []
+            measured = measure(clients, 10 if clients < 1000 else 3)
+            theirs += [measured] if measured else []
         rows.append(row(clients, ours, theirs))
     show("A round without training", rows, settings.out)
 

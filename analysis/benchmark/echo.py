@@ -1,4 +1,4 @@
-"""Rounds of clients that train nothing and send 600 kB back: what is left is the cost of coordination."""
+"""Rounds of clients that train nothing and send 614,400 bytes back: what remains is the cost of coordination."""
 
 import statistics
 import tempfile
@@ -34,10 +34,11 @@ _IGNORED = 5  # rounds before the first that counts: actors start in them
 
 
 class EchoSlot(ClientSlot):
-    """A client actor that sends back what it got."""
+    """A client actor that sends back what it received."""
 
     def __init__(self, number: int, blueprint: Blueprint, weights: object) -> None:
-        self._blueprint, self._method = blueprint, blueprint.method()
+        self._blueprint = blueprint
+        self._method = blueprint.method()
 
     def train(self, tasks: list[tuple[ClientTask, int]], sent: ServerState, kept: Mapping[int, Arrays]) -> PartialRound:
         layout, aggregation = self._blueprint.layout, self._blueprint.config.aggregation
@@ -55,11 +56,11 @@ class EchoSlot(ClientSlot):
 
 @dataclass(frozen=True)
 class Echo:
-    """Medians over rounds.
+    """What rounds cost.
 
     Attributes:
-        seconds: Wall time of a round.
-        cpu_seconds: CPU time a round of the process and all that it started, Ray's own included.
+        seconds: Wall time per round, median.
+        cpu_seconds: CPU time per round of the process and all that it started, Ray's own included; mean.
         memory_mb: Memory of these at the end, in 10^6 bytes.
     """
 
@@ -72,10 +73,10 @@ def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> 
     """Run an experiment of echoing clients on the Ray instance that this process is connected to.
 
     Args:
-        cohort: Clients a round.
-        rounds: How many count.
-        fleet: Clients in all; by default as many as a round has.
-        slots: Client actors.
+        cohort: Clients per round.
+        rounds: How many rounds count.
+        fleet: Clients in all; None for as many as a round has.
+        slots: Number of client actors.
     """
     config = ExperimentConfig(rounds=rounds + _IGNORED)
     config.fleet.depths = [NUM_LAYERS]
@@ -95,7 +96,8 @@ def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> 
 
 def _follow(blueprint: Blueprint, pool: SlotPool, folder: Path) -> tuple[float, float]:
     """Median wall time, and mean CPU time, of the rounds that count."""
-    ends, cpu_start = [], 0.0
+    ends: list[float] = []
+    cpu_start = 0.0
     for event in run(blueprint, pool, Journal(Folder(folder), blueprint.config)):
         if isinstance(event, RoundReport):
             ends.append(time.perf_counter())

@@ -28,8 +28,8 @@ def measure(clients: int, rounds: int, environment: Path = ENVIRONMENT) -> dict[
         environment: Where Flower is installed.
 
     Returns:
-        clients, rounds, seconds (of a round, median), cpu_seconds (of a round, mean) and memory_mib (peak sum of PSS),
-        as flower_echo.py defines them. None, said on stderr, if Flower is not installed.
+        clients, rounds, seconds (per round, median), cpu_seconds (per round, mean) and memory_mib (peak sum of PSS), as
+        flower_echo.py defines them. None, with a line on stderr, if Flower is not installed.
 
     Raises:
         RuntimeError: if Flower fails.

@@ -9,9 +9,9 @@ called by `run_simulation`, which keeps the server in this process: `flwr run`, 
 starts the same engine behind services of its own.
 
 Prints one line of JSON:
-    clients, rounds: As asked for; so many rounds are timed, after two that are not.
-    seconds: Of a round, from the end of one aggregation to the end of the next; median.
-    cpu_seconds: Of a round, mean over those rounds: user and system time of this process and all below it.
+    clients, rounds: As on the command line; ROUNDS rounds are timed, after two that are not.
+    seconds: Per round, from the end of one aggregation to the end of the next; median.
+    cpu_seconds: Per round, user and system time of this process and all below it; mean over those rounds.
     memory_mib: Peak of the same processes' proportional set sizes (PSS), which count shared pages once; sampled in
         further rounds, which are not timed.
 """
@@ -29,7 +29,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-# read when Flower and Ray are imported: tell nobody, and let Ray listen on the loopback address alone, with a token
+# read when Flower and Ray are imported: no telemetry, and Ray listens on the loopback address alone, with a token
 os.environ.update(
     FLWR_TELEMETRY_ENABLED="0",
     RAY_AUTH_MODE="token",
@@ -44,7 +44,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-ARRAYS, SHAPE = 48, (8, 400)
+ARRAYS = 48
+SHAPE = (8, 400)
 CPUS = 2
 WARM_UP_ROUNDS = 2
 MEMORY_ROUNDS = 3
@@ -52,7 +53,7 @@ MEMORY_INTERVAL = 0.1  # seconds
 
 
 def process_state(folder: Path) -> list[str]:
-    """What /proc/PID/stat says after the process's name, from its state on (proc(5), there field 3)."""
+    """The fields of /proc/PID/stat after the process's name, from its state on (field 3 of proc(5))."""
     return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
@@ -62,10 +63,10 @@ def family() -> list[Path]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             children[process_state(folder)[1]].append(folder)
-    found = [Path(f"/proc/{os.getpid()}")]
-    for folder in found:  # which grows meanwhile, generation by generation
-        found += children[folder.name]
-    return found
+    folders = [Path(f"/proc/{os.getpid()}")]
+    for folder in folders:  # which grows meanwhile, generation by generation
+        folders += children[folder.name]
+    return folders
 
 
 def cpu_seconds() -> float:
@@ -99,13 +100,13 @@ class MemorySampler(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Sample."""
+        """Take samples until `stop` is called."""
         while not self._stopped.is_set():
             self.peak = max(self.peak, memory_mib())
             self._stopped.wait(MEMORY_INTERVAL)
 
     def stop(self) -> None:
-        """End, with the last sample taken."""
+        """Stop, once the last sample is taken."""
         self._stopped.set()
         self.join()
 
@@ -114,18 +115,19 @@ class MeasuredFedAvg(FedAvg):
     """FedAvg of all clients, which measures its own rounds.
 
     Args:
-        clients: How many there are.
-        rounds: How many are timed.
+        clients: How many clients there are.
+        rounds: How many rounds are timed.
 
     Attributes:
         ends: When each round's aggregation ended.
-        cpu: Of the family, before the timed rounds and after them.
+        cpu: CPU seconds of the family before the timed rounds and after them.
         sampler: Runs after the timed rounds.
     """
 
     def __init__(self, clients: int, rounds: int) -> None:
         super().__init__(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
-        self.clients, self.last_timed = clients, WARM_UP_ROUNDS + rounds
+        self.clients = clients
+        self.last_timed = WARM_UP_ROUNDS + rounds
         self.ends: list[float] = []
         self.cpu: list[float] = []
         self.sampler = MemorySampler()

@@ -2,8 +2,8 @@
 
     python -m analysis.benchmark.loading
 
-Writes made photographs of about DomainNet's size as JPEG files, prepares them, and reads random batches on one core.
-Every repeat measures each source once, so that a busy moment of the machine falls on all of them.
+Writes artificial photographs of about DomainNet's size as JPEG files, prepares them, and reads random batches on one
+core. Every repeat measures each source once, so that a busy moment of the machine falls on all of them.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def prepare(raw: DatasetConfig, out: Path, form: str) -> DatasetConfig:
 
 
 def reader(config: DatasetConfig) -> Callable[[NDArray[np.int64]], object]:
-    """What fetches a batch as training does."""
+    """A function that fetches the images at these indices as training does."""
     source = ImageSource(open_dataset(config, SIZE), config, SIZE)
     return lambda indices: source.fetch(KEY, indices)
 
@@ -73,26 +73,27 @@ def sources(folder: Path, count: int) -> dict[str, Callable[[NDArray[np.int64]],
     options = {"test": 0.0, "validation": 0.0}
     target = "fedra_ray.data.domain_folder.DomainFolder"
     raw = DatasetConfig("photos", target, str(folder / "raw"), options, memory_mb=0)
-    found = {"raw JPEG files, 640 x 480": reader(raw)}
+    readers = {"raw JPEG files, 640 x 480": reader(raw)}
     for form in ("jpeg", "png"):
         shards = prepare(raw, folder / form, form)
         shards.memory_mb = 0
-        found[f"prepared shards, {form}, 224 x 224"] = reader(shards)
+        readers[f"prepared shards, {form}, 224 x 224"] = reader(shards)
     node = DatasetConfig("photos", target, raw.root, options, cache=str(folder / "cache"))
     memory = DatasetConfig("photos", target, raw.root, options, memory_mb=10**6)
     for name, config in (("the node's cache", node), ("the actor's memory", memory)):
-        found[name] = reader(config)
-        found[name](np.arange(count))
-    return found
+        readers[name] = reader(config)
+        readers[name](np.arange(count))
+    return readers
 
 
 def training_rate(depth: int, batch: int) -> float:
-    """Images a second of local training steps of ViT-B/16's first blocks, random weights, one thread."""
+    """Images per second of a local training step of ViT-B/16's first blocks, random weights, one thread."""
     backbone = build(BackboneConfig("vit_b16", "vit_base_patch16_224"))
     model = SubModel(backbone, find_targets(backbone, None), LoraConfig(dropout=0.1), ("head",), 100)
     model.load(model.layout.initial(0), model.layout.held(range(depth), ("head",)))
     model.train()
-    images, labels = torch.randn(batch, 3, SIZE, SIZE), torch.zeros(batch, dtype=torch.long)
+    images = torch.randn(batch, 3, SIZE, SIZE)
+    labels = torch.zeros(batch, dtype=torch.long)
     optimiser = torch.optim.SGD([p for group in model.trained() for p in group], lr=0.01, momentum=0.9)
     start = time.perf_counter()
     optimiser.zero_grad()
@@ -121,20 +122,20 @@ def main() -> None:
                 start = time.perf_counter()
                 read(batch)
                 rates[name].append(len(batch) / (time.perf_counter() - start))
-            for found, depth in zip(training.values(), (3, 12), strict=True):
-                found.append(training_rate(depth, 8))
+            for measured, depth in zip(training.values(), (3, 12), strict=True):
+                measured.append(training_rate(depth, 8))
     show(rates, training, arguments.out)
 
 
 def show(rates: dict[str, list[float]], training: dict[str, list[float]], out: Path) -> None:
-    """Medians, and each source's share of a training core's time: below 1, loading one batch ahead hides it."""
+    """Print and write medians, and each source's share of training time: below 1, loading a batch ahead hides it."""
     fastest = statistics.median(training[max(training, key=lambda name: statistics.median(training[name]))])
-    table = Table("source", title="Images a second on one core, medians")
+    table = Table("source", title="Images per second on one core, medians")
     table.add_column("images/s", justify="right")
     table.add_column("share of training at 3 blocks", justify="right")
     rows = []
-    for name, found in (rates | training).items():
-        rate = statistics.median(found)
+    for name, measured in (rates | training).items():
+        rate = statistics.median(measured)
         share = fastest / rate if name in rates else None
         table.add_row(name, f"{rate:.0f}" if rate > 20 else f"{rate:.1f}", "" if share is None else f"{share:.1%}")
         rows.append({"source": name, "images_per_second": rate, "share_of_training": share})

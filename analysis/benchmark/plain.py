@@ -10,7 +10,7 @@ from torch.nn import functional
 from fedra_ray.config.schema import BackboneConfig, LoraConfig
 from fedra_ray.model.backbone import build, create_model, find_targets
 
-import peft  # isort: skip  (after timm, which brings what torchvision needs)
+import peft  # isort: skip  (after fedra_ray.model, which prepares torchvision)
 
 Step = Callable[[], float]
 
@@ -39,7 +39,7 @@ def sub_model(model: nn.Module, layers: Sequence[int]) -> nn.Module:
 
 
 def compiled(model: nn.Module) -> nn.Module:
-    """The model with torch.compile for each of its blocks; code is made at the first call, and shared by blocks."""
+    """The model with torch.compile for each of its blocks, which compiles at the first call and shares the code."""
     for block in model.blocks:
         block.compile()
     return model

@@ -1,4 +1,4 @@
-"""What a process and all that it has started take: CPU seconds and memory."""
+"""CPU seconds and memory of a process and all that it has started."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ def cpu_seconds() -> float:
 
 
 def memory_mb() -> float:
-    """Memory of the tree in 10^6 bytes; what processes share counts once (proportional set size)."""
+    """Memory of the tree in 10^6 bytes; pages that processes share count once (proportional set size)."""
     total = 0
     for process in tree():
         with suppress(psutil.Error):
@@ -34,15 +34,16 @@ def memory_mb() -> float:
 
 
 class Peak:
-    """The largest memory that was seen, in 10^6 bytes."""
+    """The largest memory of the tree so far, in 10^6 bytes."""
 
     megabytes = 0.0
 
 
 @contextmanager
 def peak_memory(every: float = 0.5) -> Iterator[Peak]:
-    """Watch the tree's memory from another thread."""
-    peak, stop = Peak(), threading.Event()
+    """Watch the tree's memory from another thread, at intervals of `every` seconds."""
+    peak = Peak()
+    stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(every):

@@ -1,4 +1,4 @@
-"""How benchmarks measure in turns, and show their numbers: a table on the screen, and the same as Parquet."""
+"""How benchmarks take turns, and show their numbers: in a table on the screen, and as Parquet."""
 
 import argparse
 import platform
@@ -20,11 +20,11 @@ _START = psutil.cpu_times()
 
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
-    """Arguments that all benchmarks have."""
-    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--repeats", type=int, default=7)
-    found.add_argument("--out", type=Path, default=Path(f"benchmarks/{name}.parquet"))
-    return found
+    """The command line of a benchmark, with the arguments that all have."""
+    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--repeats", type=int, default=7)
+    arguments.add_argument("--out", type=Path, default=Path(f"benchmarks/{name}.parquet"))
+    return arguments
 
 
 def show(title: str, rows: list[dict[str, Any]], out: Path) -> None:
@@ -42,7 +42,7 @@ def show(title: str, rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def stolen() -> float:
-    """The part of the processors' time since the start that other machines on the same host took; 0 on a bare one."""
+    """The share of processor time since the start that other machines of the host took; 0 without virtualisation."""
     now = psutil.cpu_times()
     spent = sum(now) - sum(_START)
     return (getattr(now, "steal", 0.0) - getattr(_START, "steal", 0.0)) / spent if spent else 0.0
@@ -66,11 +66,11 @@ def _text(value: Any) -> str:
 
 
 def take_turns(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each, after one call that does not count."""
+    """Median seconds of every function, called in turn, after one call of each that does not count."""
     seconds: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats + 1):
-        for function, found in zip(functions, seconds, strict=True):
+        for function, measured in zip(functions, seconds, strict=True):
             start = time.perf_counter()
             function()
-            found.append(time.perf_counter() - start)
-    return [statistics.median(found[1:]) for found in seconds]
+            measured.append(time.perf_counter() - start)
+    return [statistics.median(measured[1:]) for measured in seconds]

@@ -7,8 +7,8 @@ The rivals take turns, each in processes of its own:
 
 - fedra-ray: two client actors on Ray, data set, records and all;
 - plain: timm and PEFT, one client after another on two threads, a sub-model copied for each; no data is read;
-- all resident: in the way of the authors' code, a model for every client stays in memory, and whole blocks are copied
-  to and from it each round.
+- all resident: as in the authors' code, a model for every client stays in memory, and whole blocks are copied to and
+  from it each round.
 """
 
 import copy
@@ -36,11 +36,13 @@ from fedra_ray.model.backbone import build
 DEPTHS = [12, 10, 8, 6, 4, 3]
 MODEL = BackboneConfig("vit_tiny", "vit_tiny_patch16_224", {"img_size": 64, "patch_size": 8})
 LORA = LoraConfig(rank=8, alpha=8.0, dropout=0.1)
-CLASSES, BATCH, STEPS = 36, 32, 2
+CLASSES = 36
+BATCH = 32
+STEPS = 2
 
 
 def layers(number: int) -> list[list[int]]:
-    """Who holds which layers in a round."""
+    """The layers that each client holds in a round."""
     matrix = uniform(DEPTHS, 12, generator(0, Purpose.ALLOCATION, number))
     return [row.nonzero()[0].tolist() for row in matrix]
 
@@ -60,7 +62,8 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
 def one_after_another() -> Iterator[None]:
     """Rounds of the plain loop."""
     torch.set_num_threads(2)
-    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    model = plain.adapted(MODEL, CLASSES, LORA)
+    data = batches()
     for number in range(10**9):
         updates = []
         for chosen, (images, labels) in zip(layers(number), data, strict=True):
@@ -74,7 +77,8 @@ def one_after_another() -> Iterator[None]:
 def all_resident() -> Iterator[None]:
     """Rounds in the way of the authors' code."""
     torch.set_num_threads(2)
-    model, data = plain.adapted(MODEL, CLASSES, LORA), batches()
+    model = plain.adapted(MODEL, CLASSES, LORA)
+    data = batches()
     clients = [plain.sub_model(model, range(depth)) for depth in DEPTHS]
     for number in range(10**9):
         updates = []
@@ -89,12 +93,12 @@ def all_resident() -> Iterator[None]:
 
 
 def average(model: nn.Module, updates: list[dict[int, dict[str, torch.Tensor]]], which: str) -> None:
-    """The mean of each block's values with `which` in their name over the clients that held it."""
+    """Set each block's values that have `which` in their name to their mean over the clients that held the block."""
     for layer, block in enumerate(model.blocks):
         held = [update[layer] for update in updates if layer in update]
         for name, value in block.state_dict().items():
             if held and which in name:
-                value.copy_(torch.stack([each[name] for each in held]).mean(0))
+                value.copy_(torch.stack([values[name] for values in held]).mean(0))
 
 
 def on_ray() -> Iterator[None]:
@@ -121,7 +125,7 @@ def on_ray() -> Iterator[None]:
         blueprint, weights = check_experiment(config)
         ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
         pool = SlotPool(blueprint, ray.put(weights), lambda: [SlotSpec(12, 1.0, 0.0)] * 2)
-        for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), 1)):
+        for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), blueprint.config)):
             yield
 
 
@@ -136,7 +140,8 @@ def serve(name: str, caller: Connection) -> None:
     """Carry out a round for every message, and answer with its seconds, CPU seconds and memory after it."""
     rounds = RIVALS[name]()
     while caller.recv():
-        start, cpu = time.perf_counter(), cpu_seconds()
+        start = time.perf_counter()
+        cpu = cpu_seconds()
         next(rounds)
         caller.send((time.perf_counter() - start, cpu_seconds() - cpu, memory_mb()))
     rounds.close()
@@ -146,7 +151,7 @@ def main() -> None:
     """Measure, print and write."""
     settings = parser(__doc__, "rounds").parse_args()
     context = multiprocessing.get_context("spawn")
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RIVALS}
+    costs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RIVALS}
     lines = {}
     for name in RIVALS:
         lines[name], other = context.Pipe()
@@ -154,11 +159,11 @@ def main() -> None:
     for _ in range(settings.repeats + 2):
         for name, line in lines.items():
             line.send(True)
-            found[name].append(line.recv())
+            costs[name].append(line.recv())
     for line in lines.values():
         line.send(False)
     rows: list[dict[str, Any]] = []
-    for name, measured in found.items():
+    for name, measured in costs.items():
         seconds, cpu, memory = (statistics.median(column) for column in zip(*measured[2:], strict=True))
         rows.append({"simulation": name, "round, s": seconds, "CPU s": cpu, "memory, MB": memory})
     for row in rows:

@@ -26,16 +26,17 @@ def main() -> None:
     cells = [(fleet, 100, 50) for fleet in (100, 1_000, 10_000, 100_000)] + [(10_000, 10_000, 1)]
     rows: list[dict[str, Any]] = []
     for fleet, cohort, rounds in cells:
-        before, start = memory_mb(), time.perf_counter()
+        before = memory_mb()
+        start = time.perf_counter()
         with peak_memory() as peak:
-            found = echo(cohort, rounds, fleet)
+            measured = echo(cohort, rounds, fleet)
         whole = time.perf_counter() - start
         rows.append(
             {
                 "fleet": fleet,
                 "cohort": cohort,
-                "round, s": found.seconds,
-                "CPU s": found.cpu_seconds,
+                "round, s": measured.seconds,
+                "CPU s": measured.cpu_seconds,
                 "whole run, s": whole,
                 "extra memory at its peak, MB": peak.megabytes - before,
             }

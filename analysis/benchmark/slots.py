@@ -1,4 +1,4 @@
-"""How near a round's wall time is to the clients' training time divided by the slots, and what an actor needs.
+"""How close a round's wall time is to the clients' training time divided by the slots, and how soon a run starts.
 
     python -m analysis.benchmark.slots
 
@@ -41,7 +41,8 @@ def measure(clients: int, folder: Path, rounds: int) -> dict[str, Any]:
         f"evaluation.every={rounds}",
         f"run_dir={folder}",
     ]
-    start, first_round = time.perf_counter(), 0.0
+    start = time.perf_counter()
+    first_round = 0.0
     with subprocess.Popen(
         [sys.executable, "-m", "fedra_ray", *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -82,7 +82,8 @@ def measure(case: Case, depth: int, repeats: int, peak: float, compiled: bool = 
     images = torch.randn(case.batch_size, 3, case.pixels, case.pixels)
     labels = torch.randint(0, CLASSES, (case.batch_size,))
     whole = plain.adapted(BackboneConfig(model=case.model, model_args=case.arguments), CLASSES, LORA)
-    theirs, ours = plain.step(plain.sub_model(whole, layers), images, labels), fused_step(case, layers, images, labels)
+    theirs = plain.step(plain.sub_model(whole, layers), images, labels)
+    ours = fused_step(case, layers, images, labels)
     steps = [theirs, ours]
     if compiled:
         steps.append(plain.step(plain.compiled(plain.sub_model(whole, layers)), images, labels))
@@ -105,19 +106,19 @@ def measure(case: Case, depth: int, repeats: int, peak: float, compiled: bool = 
 
 
 def flops(function: Callable[[], object]) -> int:
-    """Of the matrix products and convolutions that a function computes, attention's aside."""
+    """FLOPs of the matrix products and convolutions that a function computes, without those of attention."""
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _added_product}) as counter:
         function()
     return counter.get_total_flops()
 
 
 def _added_product(_: torch.Size, left: torch.Size, right: torch.Size, **__: Any) -> int:
-    """What torch's counter knows no formula for, from the matrices' shapes."""
+    """FLOPs of an addmm_, for which torch's counter has no formula, from the matrices' shapes."""
     return 2 * left.numel() * right[1]
 
 
 def gemm_peak(dtype: torch.dtype, repeats: int) -> float:
-    """FLOPs a second of a product of 2048 x 2048 matrices."""
+    """FLOPs per second of a product of 2048 x 2048 matrices."""
     matrix = torch.randn(2048, 2048).to(dtype)
     (seconds,) = take_turns([lambda: matrix @ matrix], repeats)
     return 2 * 2048**3 / seconds

@@ -1,10 +1,10 @@
-"""Disturb runs in every way that a cluster knows, and compare their results bit by bit with an undisturbed one.
+"""Disturb runs in every way that a cluster can be, and compare their results bit by bit with an undisturbed one.
 
     python -m analysis.chaos [--only "node lost" ...] [--set SETTING=VALUE ...]
     python -m analysis.chaos --soak 200
 
-Prints a table: fault, outcome, identical bits. With --soak, one run of so many rounds whose actors, and at times whose
-driver, are killed at random every few seconds. Exits 1 if any bit differs. All processes are this command's own.
+Prints a table: fault, outcome, identical bits. With --soak ROUNDS, one run whose actors, and at times whose driver, are
+killed at random every few seconds. Exits 1 if any bit differs. All processes are this command's own.
 """
 
 import argparse
@@ -39,16 +39,16 @@ SMALL = [
 ]
 LONG = ["evaluation.every=10", "runtime.max_attempts=20"]
 LAYERS = 6  # how many the client with the fault holds
-DRIVER_DEATHS = 25  # every so many kills in a soak hit the driver
+DRIVER_DEATHS = 25  # kills in a soak, of which the last hits the driver
 
 
 def main() -> int:
-    """Entry point; returns the exit code."""
+    """Disturb runs as the command line asks for; returns the exit code: 0 if all bits are identical, else 1."""
     parser = argparse.ArgumentParser(prog="analysis.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="further settings of the runs")
     parser.add_argument("--layers", type=int, default=LAYERS, help="depth of the client that meets a fault")
-    parser.add_argument("--soak", type=int, metavar="ROUNDS", help="kill at random through a run of so many rounds")
+    parser.add_argument("--soak", type=int, metavar="ROUNDS", help="kill at random during one run of this length")
     arguments = parser.parse_args()
     # what a shell runs in the background ignores SIGINT, and so does what that starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,20 +60,22 @@ def main() -> int:
 
 
 def matrix(folder: Path, names: list[str], settings: list[str], layers: int) -> int:
-    """Run every fault, and print the table."""
+    """Run every named fault, and print the table; returns the exit code."""
     console = Console(soft_wrap=True)
     reference = undisturbed(folder / "undisturbed", settings)
     table = Table("fault", "outcome", "identical bits")
     same = []
     for name in names:
-        fault, run_dir = FAULTS[name], folder / name.replace(" ", "-").replace(",", "")
-        if fault.always:  # what is left of the cohort, from a client that raises and harms no actor
+        fault = FAULTS[name]
+        run_dir = folder / name.replace(" ", "-").replace(",", "")
+        if fault.always:  # the same cohort without a client that raises an error and harms no actor
             method = [*faulty(layers), "method.options.how=raise", "runtime.max_actors=1"]
             compared = undisturbed(run_dir.with_name("dropped"), [*settings, *method])
         else:
             compared = reference
         start = time.monotonic()
-        outcome, bits = fault.outcome, b""
+        outcome = fault.outcome
+        bits = b""
         try:
             bits = disturb(fault, run_dir, settings, layers)
         except (RuntimeError, TimeoutError, AssertionError) as error:
@@ -94,7 +96,7 @@ def faulty(layers: int, marker: Path | None = None) -> list[str]:
 
 
 def undisturbed(run_dir: Path, settings: list[str]) -> bytes:
-    """The result of a run that nobody harms."""
+    """The result of a run that is not disturbed."""
     run = Disturbed(settings, run_dir)
     try:
         if run.end() != 0:
@@ -130,15 +132,15 @@ def disturb(fault: Fault, run_dir: Path, settings: list[str], layers: int) -> by
     if method and not fault.always and not marker.exists():
         raise RuntimeError("no client met the fault")
     if fault.always and not any(line.startswith("dropped clients") for line in run.lines):
-        raise RuntimeError("nobody said which client was dropped")
+        raise RuntimeError("the run did not say which client was dropped")
     return result(run_dir)
 
 
 def result(run_dir: Path) -> bytes:
-    """The final adapter, of a run whose records have every round once.
+    """The bytes of the final adapter of a run whose records have every round once.
 
     Raises:
-        RuntimeError: if they have not.
+        RuntimeError: if a round is missing or there twice.
     """
     folder = Folder(run_dir)
     rounds = read_table(folder, "rounds")["round"].to_pylist()
@@ -149,7 +151,7 @@ def result(run_dir: Path) -> bytes:
 
 @contextmanager
 def worker_nodes(count: int) -> Iterator[Cluster | None]:
-    """A cluster of a head, whose one CPU goes to the server, and so many nodes with room for one client; None for 0."""
+    """A cluster of a head, whose one CPU goes to the server, and `count` nodes for one client each; None for 0."""
     if count == 0:
         yield None
         return
@@ -164,7 +166,7 @@ def worker_nodes(count: int) -> Iterator[Cluster | None]:
 
 
 def soak(folder: Path, settings: list[str]) -> int:
-    """Kill at random until the run is done."""
+    """Kill processes of a run at random until it is done; returns the exit code."""
     console = Console(soft_wrap=True)
     expected = undisturbed(folder / "undisturbed", settings)
     console.print("the undisturbed run is done", markup=False)

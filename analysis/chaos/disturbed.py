@@ -23,7 +23,7 @@ class Disturbed:
 
     Args:
         overrides: Its settings.
-        run_dir: Where it goes.
+        run_dir: Its folder.
         cluster: The cluster that it uses; None for a private Ray of its own.
         environment: Further environment variables.
     """
@@ -36,14 +36,16 @@ class Disturbed:
         environment: dict[str, str] | None = None,
     ) -> None:
         address = "local" if cluster is None else cluster.address
-        self.run_dir, self.cluster, self.lines = run_dir, cluster, list[str]()
+        self.run_dir = run_dir
+        self.cluster = cluster
+        self.lines: list[str] = []
         self.command = [sys.executable, "-m", "fedra_ray", *overrides, f"run_dir={run_dir}"]
         self.command.append(f"runtime.address={address}")
         self._environment = {**os.environ, **(environment or {})}
         self.start()
 
     def start(self) -> None:
-        """Start the command, or start it again to go on."""
+        """Start the command, or start it again to resume the run."""
         self.process = subprocess.Popen(
             self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
         )
@@ -60,7 +62,7 @@ class Disturbed:
         """The next line of the output; None at its end.
 
         Raises:
-            TimeoutError: if none comes.
+            TimeoutError: if none comes in time.
         """
         try:
             line = self._arriving.get(timeout=timeout)
@@ -77,8 +79,8 @@ class Disturbed:
             RuntimeError: if the run ends before it.
         """
         while (line := self.next_line()) is not None:
-            found = re.match(r"round +(\d+)/", line)
-            if found and int(found[1]) >= number:
+            progress = re.match(r"round +(\d+)/", line)
+            if progress and int(progress[1]) >= number:
                 return
         raise RuntimeError(f"ended before round {number}: {self.lines[-3:]}")
 
@@ -94,9 +96,9 @@ class Disturbed:
             family = psutil.Process(self.process.pid).children(recursive=True)
             self.process.kill()
             self.process.wait()
-            for each in family:
+            for process in family:
                 with suppress(psutil.NoSuchProcess):
-                    each.kill()
+                    process.kill()
 
     def interrupt(self, number: signal.Signals) -> None:
         """Send a signal to the driver."""
@@ -104,13 +106,13 @@ class Disturbed:
 
 
 def actors(title: str) -> list[psutil.Process]:
-    """The Ray actors below this process whose title, the class and the method they are in, starts like this."""
-    found = []
-    for each in psutil.Process().children(recursive=True):
+    """The Ray actors below this process whose title, their class and the method that they run, begins with this one."""
+    living = []
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error, IndexError):
-            if each.cmdline()[0].startswith(f"ray::{title}") and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
+            if process.cmdline()[0].startswith(f"ray::{title}") and process.status() != psutil.STATUS_ZOMBIE:
+                living.append(process)
+    return living
 
 
 def wait_for(title: str, matches: Callable[[psutil.Process], bool] = lambda process: True) -> psutil.Process:
@@ -121,9 +123,9 @@ def wait_for(title: str, matches: Callable[[psutil.Process], bool] = lambda proc
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        for each in actors(title):
-            if matches(each):
-                return each
+        for process in actors(title):
+            if matches(process):
+                return process
         time.sleep(0.002)
     raise TimeoutError(f"no actor is in {title}")
 
@@ -132,8 +134,8 @@ def kill_node(worker: psutil.Process) -> None:
     """Kill a worker's node at once: its raylet with all that it has started."""
     raylet = worker.parent()
     if raylet is None or raylet.name() != "raylet":
-        raise RuntimeError(f"{worker} is no child of a raylet")
+        raise RuntimeError(f"{worker} is not a child of a raylet")
     raylet.suspend()  # or it would start new workers while they are killed
-    for each in [*raylet.children(recursive=True), raylet]:
+    for process in [*raylet.children(recursive=True), raylet]:
         with suppress(psutil.NoSuchProcess):
-            each.kill()
+            process.kill()

@@ -1,4 +1,4 @@
-"""The faults, each with what does the harm and what has to come of it."""
+"""The faults, each with what does the harm and what the expected outcome is."""
 
 import signal
 import time
@@ -19,12 +19,12 @@ class Fault:
     """One way to harm a run.
 
     Attributes:
-        harm: Does it, once the run has started.
-        outcome: What has to come of it, in words.
+        harm: Does the harm, once the run has started.
+        outcome: The expected outcome, in words.
         how: Fault of `fedra_ray.testing.faulty` that one client meets; none if the harm comes from outside.
         always: Whether the client meets it on every attempt, and is dropped.
         nodes: Worker nodes of a cluster beside the head; 0 for a run with a private Ray.
-        ends: Whether the run ends by the harm, and is taken up again by the same command.
+        ends: Whether the harm ends the run, which the same command then resumes.
         environment: Makes further environment variables.
         overrides: Further settings.
     """
@@ -60,7 +60,7 @@ def interrupt(number: signal.Signals) -> Callable[[Disturbed], None]:
 
 
 def nothing(run: Disturbed) -> None:
-    """The fault comes from within."""
+    """Do no harm from outside: the fault comes from within the run."""
 
 
 def damage_the_newest_checkpoint(run: Disturbed) -> None:
@@ -93,9 +93,9 @@ def lose_a_result(run: Disturbed) -> None:
     server = wait_for("Server")
     server.suspend()
     try:
-        wait_for("ClientSlot", lambda each: each.pid == client.pid and ".train" not in each.cmdline()[0])
+        wait_for("ClientSlot", lambda actor: actor.pid == client.pid and ".train" not in actor.cmdline()[0])
         kill_node(client)
-        time.sleep(2)  # the news travels
+        time.sleep(2)  # until the cluster has noticed
     finally:
         server.resume()
 
@@ -127,11 +127,11 @@ FAULTS = {
 
 
 def random_harm(choice: float) -> str:
-    """Kill whatever a number in [0, 1) points at, and name it: mostly client actors, at times the server."""
-    found = actors("ClientSlot" if choice < 0.8 else "Server")
-    if not found:
+    """Kill the actor that a number in [0, 1) selects, mostly a client actor, at times the server; returns its title."""
+    candidates = actors("ClientSlot" if choice < 0.8 else "Server")
+    if not candidates:
         return "nothing"
-    victim = found[int(choice * 1000) % len(found)]
+    victim = candidates[int(choice * 1000) % len(candidates)]
     title = victim.cmdline()[0].removeprefix("ray::")
     victim.kill()
     return title

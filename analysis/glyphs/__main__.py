@@ -13,7 +13,7 @@ from analysis.glyphs.fonts import find_fonts, read_packages
 
 
 def main() -> None:
-    """Command line."""
+    """Build both files from the installed fonts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fonts", type=Path, default=Path("/usr/share/fonts"), help="folder of the installed fonts")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two Parquet files")
@@ -24,7 +24,7 @@ def main() -> None:
     fonts = list(find_fonts(arguments.fonts))
     missing = {package.name for package in read_packages()} - {font.package.name for font in fonts}
     if missing:
-        console.print(f"[yellow]no font found of {len(missing)} packages: {', '.join(sorted(missing))}")
+        console.print(f"[yellow]{len(missing)} packages have no font here: {', '.join(sorted(missing))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, rows in (
         ("glyphs", benchmark_rows(fonts, arguments.seed)),

@@ -18,7 +18,8 @@ _LOOKALIKES = frozenset("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοαυνιγρκϲϳАВЕ�
 
 def is_unlike_latin(character: str) -> bool:
     """Whether a character may be used for pretraining."""
-    code, name = ord(character), unicodedata.name(character, "")
+    code = ord(character)
+    name = unicodedata.name(character, "")
     return (
         code > 0x7F
         and not 0x2100 <= code < 0x2150

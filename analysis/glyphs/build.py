@@ -43,7 +43,7 @@ Row = tuple[bytes, int, str, str, str, str]
 
 
 def encode(image: Tensor) -> bytes:
-    """WebP of one image [3, SIDE, SIDE] in [0, 1]."""
+    """WebP of one image (3, SIDE, SIDE) in [0, 1]."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY, method=6)
@@ -51,7 +51,7 @@ def encode(image: Tensor) -> bytes:
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Rows as one Parquet file; images are compressed already, so only the other columns are."""
+    """Write rows as one Parquet file; only the other columns are compressed, since images are already."""
     columns = list(zip(*rows, strict=True))
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
     others = {name: "zstd" for name in SCHEMA.names if name != "image"}
@@ -59,7 +59,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
 
 
 def _stack(glyphs: Sequence[Glyph]) -> Tensor:
-    """Ink [n, 1, 64, 64] in [0, 1]."""
+    """The ink of glyphs as one tensor (n, 1, 64, 64) in [0, 1]."""
     return torch.from_numpy(np.stack([glyph.ink for glyph in glyphs])).float().div(255)[:, None]
 
 
@@ -73,8 +73,10 @@ def _choose(glyphs: Sequence[Glyph], domain: str, count: int, rng: random.Random
 
 
 def benchmark_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
-    """The six-domain benchmark."""
-    rng, noise, names = random.Random(seed), Noise(seed), list(CLASSES)
+    """The rows of the six-domain benchmark, a function of the fonts and the seed."""
+    rng = random.Random(seed)
+    noise = Noise(seed)
+    names = list(CLASSES)
     labels = {c: index for index, name in enumerate(names) for c in CLASSES[name]}
     glyphs = draw_all((font for font in fonts if font.package.style != "other"), labels)
     lineages = split_lineages(glyphs, rng)
@@ -93,7 +95,7 @@ def benchmark_rows(fonts: Sequence[Font], seed: int) -> list[Row]:
 
 
 def pretrain_rows(fonts: Sequence[Font], seed: int, characters: int) -> list[Row]:
-    """Plain dark-on-white glyphs of the most common characters of other scripts; a twentieth is for validation."""
+    """Rows of plain dark-on-white glyphs of the commonest `characters` of other scripts; 5 % are for validation."""
     rng = random.Random(seed)
     names = common_characters(fonts, characters)
     groups: dict[int, list[Glyph]] = defaultdict(list)

@@ -27,8 +27,8 @@ class Glyph:
     """One drawn character.
 
     Attributes:
-        ink: [64, 64], 0 paper, 255 ink.
-        label: its index in CLASSES, or in the pretraining alphabet.
+        ink: (64, 64), 0 paper, 255 ink.
+        label: index of its class in CLASSES, or of its character in the pretraining alphabet.
         style: "text", "hand" or "other".
         lineage: group of packages that must stay in one split.
         source: "lineage/font name|character".
@@ -42,7 +42,7 @@ class Glyph:
 
 
 def draw_all(fonts: Iterable[Font], labels: dict[str, int]) -> list[Glyph]:
-    """Every character of `labels` in every font that has it, the same picture once a lineage and label."""
+    """Every character of `labels` in every font that has it; equal pictures only once per lineage and label."""
     glyphs: list[Glyph] = []
     seen: set[tuple[str, int, bytes]] = set()
     for font in fonts:
@@ -52,7 +52,8 @@ def draw_all(fonts: Iterable[Font], labels: dict[str, int]) -> list[Glyph]:
             continue
         for character in wanted:
             ink = draw(face, character)
-            lineage, label = font.package.lineage, labels[character]
+            lineage = font.package.lineage
+            label = labels[character]
             if ink is None or (key := (lineage, label, ink.tobytes())) in seen:
                 continue
             seen.add(key)
@@ -62,7 +63,7 @@ def draw_all(fonts: Iterable[Font], labels: dict[str, int]) -> list[Glyph]:
 
 
 def split_lineages(glyphs: Sequence[Glyph], rng: random.Random) -> dict[str, str]:
-    """Lineage -> split, drawn within each style."""
+    """The split of every lineage by its name, drawn within each style."""
     split: dict[str, str] = {}
     for style in sorted({glyph.style for glyph in glyphs}):
         names = sorted({glyph.lineage for glyph in glyphs if glyph.style == style})
@@ -74,13 +75,13 @@ def split_lineages(glyphs: Sequence[Glyph], rng: random.Random) -> dict[str, str
 
 
 def _vectors(glyphs: Sequence[Glyph]) -> NDArray[np.float32]:
-    """Ink at half resolution, [n, 1024], in [0, 1]."""
+    """Ink at half resolution, (n, 1024), in [0, 1]."""
     ink = np.stack([glyph.ink for glyph in glyphs]).astype(np.float32) / 255
     return ink.reshape(len(ink), 32, 2, 32, 2).mean((2, 4)).reshape(len(ink), -1)
 
 
 def distances(queries: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean squared difference of each query [n, d] to its nearest reference [m, d], [n]."""
+    """Mean squared difference of each query (n, d) to its nearest reference (m, d), (n,)."""
     squares = (queries**2).sum(1)[:, None] + (references**2).sum(1) - 2 * queries @ references.T
     nearest: NDArray[np.float32] = squares.min(1) / queries.shape[1]
     return nearest
@@ -99,7 +100,11 @@ def drop_near_duplicates(glyphs: Sequence[Glyph], split: dict[str, str]) -> list
 
 
 def pick(glyphs: Sequence[Glyph], count: int, rng: random.Random) -> list[Glyph]:
-    """`count` glyphs, lineages in turn; repeats only when there are too few."""
+    """`count` glyphs, one lineage after another in turn; glyphs repeat only if there are too few.
+
+    Raises:
+        ValueError: if there are none.
+    """
     groups: dict[str, list[Glyph]] = defaultdict(list)
     for glyph in glyphs:
         groups[glyph.lineage].append(glyph)

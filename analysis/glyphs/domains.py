@@ -1,6 +1,6 @@
 """Six ways to render a glyph, the domains of the benchmark.
 
-A renderer takes ink [n, 1, 64, 64] in [0, 1] and returns RGB [n, 3, 32, 32], not yet clipped to [0, 1].
+A renderer takes ink (n, 1, 64, 64) in [0, 1] and returns RGB (n, 3, 32, 32), not yet clipped to [0, 1].
 """
 
 import math
@@ -31,7 +31,7 @@ def _blend(ink: Tensor, colour: Tensor, paper: Tensor) -> Tensor:
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with its own sigma [n] for each image, in pixels."""
+    """Gaussian blur with its own sigma (n,) for each image, in pixels."""
     count, channels, height, width = image.shape
     offsets = torch.arange(-4.0, 5.0)
     kernel = torch.exp(-(offsets**2) / (2 * sigma.view(-1, 1) ** 2 + 1e-6))

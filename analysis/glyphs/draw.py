@@ -15,7 +15,7 @@ INK_RANGE = (0.04, 0.5)
 
 
 def load(path: Path) -> ImageFont.FreeTypeFont | None:
-    """A font ready to draw, or nothing if it cannot be read."""
+    """A font ready to draw, or None if it cannot be read."""
     try:
         return ImageFont.truetype(path, 2 * SIDE, layout_engine=ImageFont.Layout.BASIC)
     except OSError:
@@ -23,7 +23,7 @@ def load(path: Path) -> ImageFont.FreeTypeFont | None:
 
 
 def draw(font: ImageFont.FreeTypeFont, character: str) -> NDArray[np.uint8] | None:
-    """Ink of a character (0 paper, 255 ink), [SIDE, SIDE], scaled to fill it; nothing for an unusable glyph."""
+    """A character (SIDE, SIDE), 0 paper and 255 ink, scaled to fill its picture; None for an unusable glyph."""
     try:
         left, top, right, bottom = font.getbbox(character)
         width, height = round(right - left), round(bottom - top)
@@ -38,7 +38,7 @@ def draw(font: ImageFont.FreeTypeFont, character: str) -> NDArray[np.uint8] | No
 
 
 def _fit(image: Image.Image) -> NDArray[np.uint8] | None:
-    """The image scaled to the canvas, or nothing if its ink is out of range."""
+    """The image scaled to the canvas, or None if its share of ink is out of range."""
     scale = (SIDE - 2 * MARGIN) / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     canvas = Image.new("L", (SIDE, SIDE), 0)

@@ -54,18 +54,20 @@ def read_packages(path: Path = PACKAGES) -> list[Package]:
 
 
 def _files(package: Package, root: Path) -> list[Path]:
-    """Font files that an installed package put below `root`, sorted; none if it is not installed."""
+    """The font files of an installed package below `root`, sorted; none if it is not installed."""
     listing = subprocess.run(
         ["dpkg-query", "--listfiles", package.name], capture_output=True, text=True, check=False
     ).stdout.splitlines()
     paths = (Path(line) for line in listing)
     return sorted(
-        p for p in paths if p.suffix.lower() in (".ttf", ".otf") and p.is_relative_to(root) and not p.is_symlink()
+        path
+        for path in paths
+        if path.suffix.lower() in (".ttf", ".otf") and path.is_relative_to(root) and not path.is_symlink()
     )
 
 
 def _open(path: Path, package: Package) -> Font | None:
-    """Name and characters of a font file, or nothing for a broken one or one without ordinary letters."""
+    """Name and characters of a font file, or None for a broken one or one without ordinary letters."""
     try:
         with TTFont(path, lazy=True) as font:
             table = font["name"]
@@ -79,7 +81,7 @@ def _open(path: Path, package: Package) -> Font | None:
 
 
 def find_fonts(root: Path, packages: list[Package] | None = None) -> Iterator[Font]:
-    """Fonts of the listed packages that are installed below `root`, in a fixed order, each name once a package."""
+    """Fonts of the listed packages that are installed below `root`, in a fixed order; each name once per package."""
     for package in packages or read_packages():
         seen: set[str] = set()
         for path in _files(package, root):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Noise:
-    """Draws from one generator, so a data set is a function of its seed."""
+    """Random numbers of one generator, so that a data set is a function of its seed."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -35,11 +35,11 @@ class Noise:
 def affine_grid(
     noise: Noise, shape: torch.Size, *, degrees: float, scale: float, shift: float, shear: float, perspective: float = 0
 ) -> Tensor:
-    """Sampling grids [n, height, width, 2] of one random affine or perspective map for each image.
+    """Sampling grids (n, height, width, 2) of one random affine or perspective map for each image.
 
     Args:
         noise: source of randomness.
-        shape: shape of the images, [n, c, height, width].
+        shape: shape of the images, (n, c, height, width).
         degrees: largest rotation.
         scale: largest relative change of either axis; images shrink by half of it on average.
         shift: largest translation, where the image spans [-1, 1].

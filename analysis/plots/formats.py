@@ -18,7 +18,7 @@ MEASURED = "measured"
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table; accuracies and their sample standard deviations in percent, by domain and `mean`."""
+    """A row of a table; accuracies and their sample standard deviations in percent, by domain and `mean`."""
 
     dataset: str
     backbone: str
@@ -97,7 +97,7 @@ def comma_separated(tables: Sequence[Table]) -> str:
     for row in (row for table in tables for row in table.rows):
         record = vars(row) | row.accuracy | {f"{name} sd": value for name, value in row.deviation.items()}
         records.append({name: value for name, value in record.items() if name not in ("accuracy", "deviation")})
-    # As objects: integers stay integers in columns where some are missing.
+    # As objects, so that integers stay integers in columns where some are missing.
     return str(pd.DataFrame(records, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 

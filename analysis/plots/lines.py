@@ -1,9 +1,8 @@
-"""How the analyses draw: one look for a series in every panel, curves with bands, and one legend below."""
+"""How the analyses draw: a series looks the same in every panel, curves have bands, and one legend is below."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from analysis.runs.groups import GROUP
-from fedra_ray.report.style import COLOURS, INK, LINES, MARKERS, colour, drawing
+from fedra_ray.report.style import INK, Look, drawing, look
 
 WIDTH = 6.8  # inches of a figure as wide as the text of a page
 _HANDLE = 46.0  # points of a legend's handle with the space around it
@@ -21,22 +20,8 @@ _ROW = 0.19  # inches of a legend's row
 _MARKERS = 12  # more on a curve than about this hide it
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a series looks: its colour, its marker and its line, as Matplotlib names them."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-def look(index: int) -> Look:
-    """The look of the series with this number: told apart by colour, marker and, beyond seven, by the line."""
-    return Look(colour(index), MARKERS[index % len(MARKERS)], LINES[index // len(COLOURS) % len(LINES)])
-
-
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for every name."""
+    """A look for every name, in the order in which the names appear."""
     return {name: look(index) for index, name in enumerate(dict.fromkeys(names))}
 
 
@@ -47,10 +32,10 @@ def series(table: pd.DataFrame) -> "pd.Series[str]":
     return table["label"] + fleet + ", n = " + seeds
 
 
-def by_method(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
-    """Number, name and rows of every method, in the order in which the methods appear."""
-    for index, method in enumerate(table["method"].unique()):
-        yield index, method, table[table["method"] == method]
+def by_label(table: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:
+    """Number (from 0), label and rows of the runs of every label, in the order in which the labels appear."""
+    for index, label in enumerate(table["label"].unique()):
+        yield index, label, table[table["label"] == label]
 
 
 def last_rounds(table: pd.DataFrame) -> pd.DataFrame:
@@ -58,25 +43,25 @@ def last_rounds(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["round"] == table.groupby("run")["round"].transform("max")]
 
 
-def percent(found: pd.DataFrame) -> pd.DataFrame:
-    """A table of `over_seeds` of fractions in percent, intervals cut off where no fraction can be."""
-    parts = found[["mean", "low", "high"]]
-    return found.assign(**100 * parts.clip(0, 1))
+def percent(means: pd.DataFrame) -> pd.DataFrame:
+    """A table of `over_seeds` of fractions in percent; intervals end at 0 and 100."""
+    parts = means[["mean", "low", "high"]]
+    return means.assign(**100 * parts.clip(0, 1))
 
 
-def band(axes: Axes, x: "pd.Series[float]", found: pd.DataFrame, look: Look, name: str | None = None) -> None:
+def band(axes: Axes, x: "pd.Series[float]", means: pd.DataFrame, look: Look, name: str | None = None) -> None:
     """Draw a curve with a band around it, where the band is known.
 
     Args:
         axes: Where to draw.
-        x: Place of each row of `found` on the horizontal axis.
-        found: Columns mean, low and high.
+        x: Place of each row of `means` on the horizontal axis.
+        means: Columns mean, low and high.
         look: The look of the series.
         name: The name of the series in the legend; None leaves it out.
     """
     style = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
-    axes.plot(x, found["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
-    axes.fill_between(x.astype(float), found["low"], found["high"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.plot(x, means["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
+    axes.fill_between(x.astype(float), means["low"], means["high"], color=look.colour, alpha=0.15, linewidth=0)
 
 
 def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str | None = None) -> None:
@@ -88,11 +73,11 @@ def curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str
         x: Name of the column on the horizontal axis.
         y: Name of the column on the vertical axis.
         index: Number of the series, which gives its look.
-        label: Its name in the legend; None leaves it out.
+        label: The name of the series in the legend; None leaves it out.
     """
     runs = rows.groupby(["run", x])[y].mean().groupby(x)
-    found = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
-    band(axes, found[x], found, look(index), label)
+    means = runs.agg(["mean", "min", "max"]).rename(columns={"min": "low", "max": "high"}).reset_index()
+    band(axes, means[x], means, look(index), label)
 
 
 def reference(axes: Axes, rows: pd.DataFrame, x: str, y: str, label: str) -> None:
@@ -122,12 +107,12 @@ def legend_height(names: Iterable[str]) -> float:
 def panels(
     count: int, height: float, most: int = 3, names: Iterable[str] = ("",)
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure in the house style, with room for a legend.
+    """A figure of equal panels, with room for a legend below.
 
     Args:
         count: Number of its panels.
         height: Height of each, in inches.
-        most: The most panels beside each other.
+        most: The most panels side by side.
         names: Names of the series in the legend.
     """
     columns = min(most, count)

@@ -1,19 +1,21 @@
-"""What an analysis leaves: a table (Parquet and CSV) and a figure (PNG and SVG) of the same name."""
+"""The output of an analysis: a table (Parquet and CSV) and a figure (PNG and SVG) of the same name."""
 
 import io
-import sys
-from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.report.style import png, svg
 from fedra_ray.run_dir.folder import Folder
 
 
 def write(out: str, name: str, table: pd.DataFrame, figure: Figure | None = None) -> None:
-    """Write NAME.parquet and NAME.csv, and of the figure NAME.png and NAME.svg, into a folder or URI."""
+    """Write a table as NAME.parquet and NAME.csv, and a figure as NAME.png and NAME.svg, into a folder or URI.
+
+    Raises:
+        SettingError: if `out` is on no file system that pyarrow knows.
+        RunFailedError: if a file cannot be written.
+    """
     folder = Folder(out, "--out")
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
@@ -22,13 +24,3 @@ def write(out: str, name: str, table: pd.DataFrame, figure: Figure | None = None
     if figure is not None:
         folder.write(f"{name}.png", png(figure))
         folder.write(f"{name}.svg", svg(figure, name))
-
-
-def main(analyse: Callable[[], None]) -> int:
-    """Run an analysis as a command; returns the exit code: 0 done, 1 a failure, 2 a setting that cannot work."""
-    try:
-        analyse()
-    except (SettingError, RunFailedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, SettingError) else 1
-    return 0

@@ -32,19 +32,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import curve, legend, look, panels
+from analysis.plots.lines import curve, legend, panels
 from analysis.runs.factors import AGGREGATIONS
 from analysis.runs.gaps import layer_gaps, score_gaps
+from analysis.runs.groups import KEY, collect
 from analysis.runs.images import batches
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay, with_layers
-from analysis.runs.selection import add_rounds, few_rounds, key
+from analysis.runs.selection import few_rounds
 from analysis.runs.tuned import Tuned
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
+from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.seeding import Purpose, generator
+from fedra_ray.methods.create import create_method
+from fedra_ray.report.style import look
+from fedra_ray.run_dir.claim import SETTING
 
 IMAGES = 10
 SITUATIONS = ("all layers", "same layers", "FedRA draw", "disjoint layers")
@@ -58,43 +64,48 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
     Args:
         runs: Finished runs that keep restart points.
         rounds: Kept rounds, besides round 0, from which clients are trained; None takes the first, middle and last.
-        images: Of a domain's evaluation split.
+        images: The most images of a domain's evaluation split.
 
     Returns:
-        Columns run, method, seed, round, situation, aggregation, part (`layer`, `scores` or `sub-models`), layer (from
-        1; none for the other parts), holders, error (norm of aggregated less mean outputs, over the norm of the mean
-        outputs), error_of_change (the same over the norm of what the round changed in the mean outputs).
+        The columns of `analysis.runs.groups.KEY`, round, situation, aggregation, part (`layer`, `scores` or
+        `sub-models`), layer (from 1; none for the other parts), holders, error (norm of aggregated less mean outputs,
+        over the norm of the mean outputs), error_of_change (the same over the norm of what the round changed in the
+        mean outputs).
 
     Raises:
         SettingError: for a round that is not kept, or if no run has a method with one head.
     """
-    table = pd.DataFrame(row for run in runs for row in _rows(run, rounds, images))
-    if table.empty:
-        raise SettingError("RUN_DIR", " ".join(str(run.folder) for run in runs), "name a run whose model has one head")
-    return table.astype({"layer": "Int64"})
+    suitable = [run for run in runs if _has_one_head(run)]
+    if not suitable:
+        raise SettingError(SETTING, " ".join(str(run.folder) for run in runs), "name a run whose model has one head")
+    return collect(suitable, lambda run: _rows(run, rounds, images)).astype({"layer": "Int64"})
+
+
+def _has_one_head(run: Run) -> bool:
+    method = create_method(run.config, run.num_layers, Fleet(run.config, tuple(run.domains)))
+    return len(method.head_names) == 1
 
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
-    replay, numbers = Replay(run), few_rounds(run, rounds)
-    if len(replay.layout.head_names) > 1:
-        return
+    replay = Replay(run)
     sample = torch.cat([batch for _, batch, _ in batches(replay, run.config.evaluation.split, images)])
-    for number in numbers:
+    for number in few_rounds(run, rounds):
         values = replay.values(number)
         for situation, tasks in situations(replay, number + 1).items():
             tuned = Tuned.of(replay, values, replay.train(tasks, number))
             for row in (*layer_gaps(tuned, sample), *score_gaps(tuned, sample)):
-                yield {**key(run), "round": number, "situation": situation, **row}
+                yield {"round": number, "situation": situation, **row}
 
 
 def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
     """The tasks of a round's cohort with the layers that clients hold in each of `SITUATIONS`."""
-    tasks, layers = replay.tasks(number), replay.method.evaluated_layers
+    tasks = replay.tasks(number)
+    layers = replay.method.evaluated_layers
     depths = replay.blueprint.fleet().depths(number)
-    mine = [min(int(depths[task.client]), len(layers)) for task in tasks]
+    own = [min(int(depths[task.client]), len(layers)) for task in tasks]
     rng = generator(replay.run.config.seed, Purpose.ALLOCATION, number)  # FedRA's own draw, if the run is FedRA's
-    drawn = allocation.uniform(mine, len(layers), rng)
-    same = allocation.uniform([round(np.mean(mine))], len(layers), rng).repeat(len(tasks), axis=0)
+    drawn = allocation.uniform(own, len(layers), rng)
+    same = allocation.uniform([round(np.mean(own))], len(layers), rng).repeat(len(tasks), axis=0)
     disjoint = allocation.balanced([max(1, len(layers) // len(tasks))] * len(tasks), len(layers), rng)
     matrices = (np.ones_like(drawn), same, drawn, disjoint)
     return {
@@ -104,7 +115,7 @@ def situations(replay: Replay, number: int) -> dict[str, list[ClientTask]]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One panel per situation: by aggregation, the gap over layers and end to end as a share of the round's change.
+    """One panel per situation: the gap over layers and end to end, as a share of the round's change, by aggregation.
 
     Means over all runs and rounds and, per layer, over the cases with two or more holders; the others have no gap.
     """
@@ -136,8 +147,8 @@ def draw(table: pd.DataFrame) -> Figure:
 def over_rounds(table: pd.DataFrame) -> pd.DataFrame:
     """Mean errors by round, situation, aggregation and part: of layers, over those with two or more holders."""
     shared = table[table["holders"] > 1]
-    places = ["run", "method", "seed", "round", "situation", "aggregation", "part"]
-    return shared.groupby(places, sort=False)[["error", "error_of_change"]].mean().reset_index()
+    by = [*KEY, "round", "situation", "aggregation", "part"]
+    return shared.groupby(by, sort=False)[["error", "error_of_change"]].mean().reset_index()
 
 
 def draw_rounds(table: pd.DataFrame) -> Figure:
@@ -165,19 +176,23 @@ def _line(axes: Axes, rows: pd.DataFrame, ends: list[float], index: int, name: s
     axes.plot(ends, whole[["scores", "sub-models"]], linestyle="", **style)
 
 
+def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None, images: int = IMAGES) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, rounds, images)
+    output.write(out, "additivity", table, draw(table))
+    output.write(out, "additivity_rounds", over_rounds(table), draw_rounds(table))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the gap in the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("additivity", __doc__)
-    add_rounds(command, "the first, middle and last kept")
-    command.add_argument("--images", type=int, default=IMAGES, help="of a domain (default: %(default)s)")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.rounds, given.images)
-        output.write(given.out, "additivity", table, draw(table))
-        output.write(given.out, "additivity_rounds", over_rounds(table), draw_rounds(table))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer(
+        "additivity",
+        __doc__,
+        leave,
+        arguments,
+        command.rounds("the first, middle and last kept"),
+        command.images(IMAGES, "a domain"),
+    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Writes `balance` (a row per run, client and layer), `balance_holders` (per run, round and layer), `balance_domains` (per
 run, layer and domain), `balance_layers` (per run and layer) and `balance_coverage` (per group of runs: observed against
-expected), and a figure of each but the domains'. Updates count that were averaged. Runs of methods that train no layer
-are left out.
+expected), and a figure of each but the domains'. Only averaged updates count. Runs of methods that train no layer are
+left out.
 """
 
 import sys
@@ -17,13 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import band, legend, looks, panels, series
 from analysis.questions import coverage
 from analysis.runs.groups import KEY, collect, over_seeds
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.report.style import SEQUENTIAL
+from fedra_ray.run_dir.claim import SETTING
 
 _MOST_NAMES = 30  # more rows than this cannot be named
 
@@ -34,17 +36,17 @@ def tuning(runs: Sequence[Run]) -> list[Run]:
     Raises:
         SettingError: if there are none.
     """
-    found = [run for run in runs if np.concatenate([*run.table("rounds")["layer_holders"]]).any()]
-    if not found:
-        raise SettingError("RUN_DIR", [str(run.folder) for run in runs], "no layer was trained in any of them")
-    return found
+    trained = [run for run in runs if np.concatenate([*run.table("rounds")["layer_holders"]]).any()]
+    if not trained:
+        raise SettingError(SETTING, [str(run.folder) for run in runs], "no layer was trained in any of them")
+    return trained
 
 
 def analyse(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per run, client and layer.
+    """One row per run, client and layer.
 
     Returns:
-        label, fleet, seed, client, domain; depth: mean over the client's rounds; place: from 0, the deepest client
+        The columns of `KEY`, client, domain; depth: mean over the client's rounds; place: from 0, the deepest client
         first, so that seeds which deal depths to other clients can be compared; rounds: how many had the client's
         update; layer: from 0; held: in how many of these rounds the client held it; share: held / rounds.
     """
@@ -52,34 +54,34 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def holders(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per run, round and layer: label, fleet, seed, round, layer, holders (averaged updates that held it)."""
+    """One row per run, round and layer: the columns of `KEY`, round, layer, holders (averaged updates that held it)."""
 
     def of_run(run: Run) -> pd.DataFrame:
-        found = run.table("rounds")[["round", "layer_holders"]].explode("layer_holders", ignore_index=True)
-        found["layer"] = found.groupby("round").cumcount()
-        return found.rename(columns={"layer_holders": "holders"})[["round", "layer", "holders"]].astype(int)
+        rows = run.table("rounds")[["round", "layer_holders"]].explode("layer_holders", ignore_index=True)
+        rows["layer"] = rows.groupby("round").cumcount()
+        return rows.rename(columns={"layer_holders": "holders"})[["round", "layer", "holders"]].astype(int)
 
     return collect(runs, of_run)
 
 
 def domains(table: pd.DataFrame) -> pd.DataFrame:
-    """By whom each layer was trained, from the table of `analyse`: a row per run, layer and domain.
+    """Whose updates trained each layer, from the table of `analyse`: one row per run, layer and domain.
 
     Returns:
-        label, fleet, seed, layer, domain, held (averaged updates), share (of all that held the layer).
+        The columns of `KEY`, layer, domain, held (averaged updates), share (of all that held the layer).
     """
-    found = table.groupby([*KEY, "layer", "domain"], sort=False)["held"].sum().reset_index()
-    return found.assign(share=found["held"] / found.groupby([*KEY, "layer"])["held"].transform("sum"))
+    held = table.groupby([*KEY, "layer", "domain"], sort=False)["held"].sum().reset_index()
+    return held.assign(share=held["held"] / held.groupby([*KEY, "layer"])["held"].transform("sum"))
 
 
 def layers(table: pd.DataFrame) -> pd.DataFrame:
-    """Balance of each layer, from the table of `analyse`: a row per run and layer.
+    """Balance of each layer, from the table of `analyse`: one row per run and layer.
 
     Returns:
-        label, fleet, seed, layer; held: averaged updates that held it; clients: how many different ones;
+        The columns of `KEY`, layer; held: averaged updates that held it; clients: how many different ones;
         entropy_clients and entropy_domains: entropy of the distribution of `held` over all clients, and all domains,
         that were ever averaged, divided by its largest value, the logarithm of their number: 1 is balanced, 0 is all by
-        one; empty for a layer that nobody held, and where there is but one client or domain.
+        one; empty for a layer without a holder, and where there is only one client or domain.
     """
     by = [*KEY, "layer"]
     clients = table.groupby(by, sort=False)["held"]
@@ -89,7 +91,7 @@ def layers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def entropy(counts: Sequence[int]) -> float:
-    """Entropy of a distribution, as a share of the largest that so many places can have; not a number if undefined."""
+    """Entropy of counts (n,) as a share of the largest possible, log n; not a number if n < 2 or all are 0."""
     if len(counts) < 2 or not np.any(counts):
         return float("nan")
     return float(stats.entropy(counts) / np.log(len(counts)))
@@ -129,14 +131,14 @@ def draw_layers(table: pd.DataFrame) -> Figure:
     }
     styles = looks(table["series"])
     with panels(3, 2.3, names=styles) as (figure, axes):
-        for each, (column, title) in zip(axes, titles.items(), strict=True):
+        for place, (column, title) in zip(axes, titles.items(), strict=True):
             for name, rows in table.groupby("series", sort=False):
-                found = over_seeds(rows, ["layer"], column)
-                found["low"] = found["low"].clip(lower=0)
-                found["high"] = found["high"].clip(upper=None if column == "held" else 1)
-                band(each, found["layer"], found, styles[name], name)
-            each.set(title=title, xlabel="layer", ylim=(0, None) if column == "held" else (-0.05, 1.05))
-            each.locator_params(axis="x", integer=True)
+                means = over_seeds(rows, ["layer"], column)
+                means["low"] = means["low"].clip(lower=0)
+                means["high"] = means["high"].clip(upper=None if column == "held" else 1)
+                band(place, means["layer"], means, styles[name], name)
+            place.set(title=title, xlabel="layer", ylim=(0, None) if column == "held" else (-0.05, 1.05))
+            place.locator_params(axis="x", integer=True)
         legend(figure, axes)
     return figure
 
@@ -145,15 +147,24 @@ Panel = Callable[[Axes, pd.DataFrame], tuple[pd.DataFrame, str]]
 
 
 def _heat(table: pd.DataFrame, panel: Panel, colours: str, xlabel: str, largest: float) -> Figure:
+    """A heat map per group of runs.
+
+    Args:
+        table: The rows of all groups.
+        panel: Called with the axes and the rows of a group; returns its matrix and the label of its vertical axis.
+        colours: What the colours mean.
+        xlabel: Label of the horizontal axes.
+        largest: The value of the brightest colour.
+    """
     groups = table.assign(series=series(table)).groupby("series", sort=False)
     with panels(len(groups), 2.2, most=2) as (figure, axes):
-        for each, (name, rows) in zip(axes, groups, strict=True):
-            values, ylabel = panel(each, rows)
+        for place, (name, rows) in zip(axes, groups, strict=True):
+            values, ylabel = panel(place, rows)
             edges = values.columns.min() - 0.5, values.columns.max() + 0.5, len(values) - 0.5, -0.5
             style = {"aspect": "auto", "cmap": SEQUENTIAL, "interpolation": "nearest"}
-            image = each.imshow(values, vmin=0, vmax=largest, extent=edges, **style)
-            each.set(title=name, xlabel=xlabel, ylabel=ylabel)
-            each.locator_params(axis="x", integer=True)
+            image = place.imshow(values, vmin=0, vmax=largest, extent=edges, **style)
+            place.set(title=name, xlabel=xlabel, ylabel=ylabel)
+            place.locator_params(axis="x", integer=True)
         figure.colorbar(image, ax=axes, label=colours, shrink=0.8)
     return figure
 
@@ -166,15 +177,17 @@ def _clients(run: Run) -> pd.DataFrame:
     grid = known.merge(pd.DataFrame({"layer": range(run.num_layers)}), how="cross")
     pairs = clients[["client", "layers"]].explode("layers").rename(columns={"layers": "layer"}).dropna()
     held = pairs.astype(int).groupby(["client", "layer"]).size().rename("held").reset_index()
-    found = grid.merge(held, how="left", on=["client", "layer"]).fillna({"held": 0}).astype({"held": int})
-    return found.assign(share=found["held"] / found["rounds"])
+    rows = grid.merge(held, how="left", on=["client", "layer"]).fillna({"held": 0}).astype({"held": int})
+    return rows.assign(share=rows["held"] / rows["rounds"])
 
 
 def leave(runs: Sequence[Run], out: str) -> None:
-    """Write the table and the figure of these runs into a folder or URI."""
-    runs = tuning(runs)
-    table, by_round, covered = analyse(runs), holders(runs), coverage.analyse(runs)
+    """Write the tables and the figures of these runs into a folder or URI."""
+    trained = tuning(runs)
+    table = analyse(trained)
+    by_round = holders(trained)
     by_layer = layers(table)
+    covered = coverage.analyse(trained)
     output.write(out, "balance", table, draw(table))
     output.write(out, "balance_holders", by_round, draw_holders(by_round))
     output.write(out, "balance_domains", domains(table))
@@ -183,9 +196,8 @@ def leave(runs: Sequence[Run], out: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
-    given = parser("balance", __doc__).parse_args(arguments)
-    return output.main(lambda: leave(read_runs(given.runs), given.out))
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("balance", __doc__, leave, arguments)
 
 
 if __name__ == "__main__":

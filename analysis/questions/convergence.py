@@ -2,24 +2,26 @@
 
     python -m analysis.questions.convergence RUN_DIR... [--target 0.7] [--out figures]
 
-Writes `convergence_curves` (a row per run and evaluated round), and `convergence`: rows per group of runs and a figure
-with a panel per fleet, means over seeds with bands of 95 % confidence (Student's t). The target, an accuracy between 0
-and 1, is by default 95 % of the best group's final mean, one target for all fleets. A run gets there in the first
-evaluated round that reaches it, so `evaluation.every` is the precision of that number; a run that never does is counted
-as censored.
+Writes `convergence_curves` (one row per run and evaluated round), and `convergence`: rows per group of runs and a
+figure with a panel per fleet, means over seeds with bands of 95 % confidence (Student's t). The target, an accuracy
+between 0 and 1, is by default 95 % of the best group's final mean, one target for all fleets. A run gets there in the
+first evaluated round that reaches it, so `evaluation.every` is the precision of that number; a run that never does is
+counted as censored.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import band, legend, looks, panels, percent
 from analysis.runs.accuracy import of_runs
 from analysis.runs.groups import GROUP, KEY, over_seeds
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.report.style import INK
 
@@ -33,7 +35,7 @@ def default_target(table: pd.DataFrame) -> float:
 
 
 def analyse(runs: Sequence[Run], target: float | None = None) -> pd.DataFrame:
-    """A row per group of runs and part of the rounds.
+    """One row per group of runs and part of the rounds.
 
     Args:
         runs: The runs.
@@ -57,11 +59,11 @@ def analyse(runs: Sequence[Run], target: float | None = None) -> pd.DataFrame:
     for part in PARTS:
         within = table[table["round"] <= part * table.set_index(GROUP).index.map(rounds)]
         last = _final(within)
-        found = over_seeds(last, GROUP, "accuracy").rename(columns={"mean": "accuracy"})
-        found.insert(2, "round", last.groupby(GROUP, sort=False)["round"].max().to_numpy())
-        found = rounds.index.to_frame(index=False).merge(found, how="left", on=GROUP)
-        found.insert(2, "part", part)
-        parts.append(found)
+        means = over_seeds(last, GROUP, "accuracy").rename(columns={"mean": "accuracy"})
+        means.insert(2, "round", last.groupby(GROUP, sort=False)["round"].max().to_numpy())
+        means = rounds.index.to_frame(index=False).merge(means, how="left", on=GROUP)
+        means.insert(2, "part", part)
+        parts.append(means)
     result = pd.concat(parts, ignore_index=True).astype({"round": "Int64", "n": "Int64"})
     return result.merge(_to_target(table, target), on=GROUP).sort_values(GROUP, kind="stable", ignore_index=True)
 
@@ -71,17 +73,16 @@ def draw(table: pd.DataFrame, target: float) -> Figure:
     styles = looks(table["label"])
     fleets = table.groupby("fleet", sort=False)
     with panels(len(fleets), 2.4, names=[*styles, "target"]) as (figure, axes):
-        for each, (fleet, rows) in zip(axes, fleets, strict=True):
+        for place, (fleet, rows) in zip(axes, fleets, strict=True):
             for label, group in rows.groupby("label", sort=False):
-                found = over_seeds(group, ["round"], "accuracy").sort_values("round", ignore_index=True)
-                band(each, found["round"], percent(found), styles[label], label)
-            each.axhline(100 * target, color=INK, linestyle=":", linewidth=1, label="target")
+                means = over_seeds(group, ["round"], "accuracy").sort_values("round", ignore_index=True)
+                band(place, means["round"], percent(means), styles[label], label)
+            place.axhline(100 * target, color=INK, linestyle=":", linewidth=1, label="target")
             seeds = sorted(set(rows.groupby("label")["seed"].nunique()))
-            each.set(title=f"depths: {fleet}\nn = {', '.join(map(str, seeds))}", xlabel="round")
-            each.locator_params(axis="x", integer=True)
-            each.sharey(axes[0])
-        for each in axes:
-            each.set_ylabel("accuracy in %")
+            place.set(title=f"depths: {fleet}\nn = {', '.join(map(str, seeds))}", xlabel="round")
+            place.set_ylabel("accuracy in %")
+            place.locator_params(axis="x", integer=True)
+            place.sharey(axes[0])
         legend(figure, axes)
     return figure
 
@@ -94,26 +95,28 @@ def _final(table: pd.DataFrame) -> pd.DataFrame:
 def _to_target(table: pd.DataFrame, target: float) -> pd.DataFrame:
     there = table[table["accuracy"] >= target].groupby(KEY)["round"].min()
     first = table[KEY].drop_duplicates().merge(there.rename("first").reset_index(), how="left", on=KEY)
-    found = first.assign(first=first["first"].fillna(float("inf"))).groupby(GROUP, sort=False)["first"]
-    result = found.agg(to_target="median", reached=lambda values: int((values < float("inf")).sum()), runs="size")
+    grouped = first.assign(first=first["first"].fillna(float("inf"))).groupby(GROUP, sort=False)["first"]
+    result = grouped.agg(to_target="median", reached=lambda values: int((values < float("inf")).sum()), runs="size")
     result["to_target"] = result["to_target"].replace(float("inf"), float("nan"))
     result["censored"] = result.pop("runs") - result["reached"]
     return result.assign(target=target).reset_index()
 
 
 def leave(runs: Sequence[Run], out: str, target: float | None = None) -> None:
-    """Write the table and the figure of these runs into a folder or URI."""
-    found, table = analyse(runs, target), of_runs(runs)
-    output.write(out, "convergence_curves", table)
-    output.write(out, "convergence", found, draw(table, found["target"].iloc[0]))
+    """Write the tables and the figure of these runs into a folder or URI."""
+    table = analyse(runs, target)
+    curves = of_runs(runs)
+    output.write(out, "convergence_curves", curves)
+    output.write(out, "convergence", table, draw(curves, table["target"].iloc[0]))
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", type=float, metavar="ACCURACY", help="between 0 and 1")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("convergence", __doc__)
-    command.add_argument("--target", type=float, metavar="ACCURACY", help="between 0 and 1")
-    given = command.parse_args(arguments)
-    return output.main(lambda: leave(read_runs(given.runs), given.out, given.target))
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("convergence", __doc__, leave, arguments, _target)
 
 
 if __name__ == "__main__":

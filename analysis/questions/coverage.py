@@ -16,16 +16,16 @@ from analysis.plots.lines import WIDTH, legend
 from analysis.runs.groups import CONFIDENCE, GROUP, collect
 from analysis.runs.reading import Run
 from fedra_ray.federation.allocation import expected_uncovered
-from fedra_ray.report.style import INK, colour, drawing
+from fedra_ray.report.style import INK, drawing, look
 
 _expected = cache(expected_uncovered)
 
 
 def rounds(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per run and round.
+    """One row per run and round.
 
     Returns:
-        label, fleet, seed, round; uncovered: layers of the evaluated model that no averaged update held; expected and
+        The columns of `KEY`, round; uncovered: layers of the evaluated model that no averaged update held; expected and
         probability: the mean number of layers that uniform draws of the same clients' depths leave without a holder,
         and the probability of at least one (`fedra_ray.federation.allocation.expected_uncovered`).
     """
@@ -36,11 +36,11 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
     """Observed and expected coverage of each group of runs, all of whose rounds are taken together.
 
     Returns:
-        label, fleet, rounds; uncovered, the mean number a round, with low and high, its normal interval at 95 %
+        label, fleet, rounds; uncovered, the mean number per round, with low and high, its normal interval at 95 %
         (central limit theorem); expected, the same of uniform draws; any_uncovered, the share of rounds with at least
         one, with any_low and any_high, its exact binomial interval at 95 % (Clopper and Pearson); any_expected.
     """
-    return pd.DataFrame([_summary(key, found) for key, found in rounds(runs).groupby(GROUP, sort=False)])
+    return pd.DataFrame([_summary(group, rows) for group, rows in rounds(runs).groupby(GROUP, sort=False)])
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -49,7 +49,7 @@ def draw(table: pd.DataFrame) -> Figure:
     with drawing(WIDTH, 1.6 + 0.5 * len(table), 1, 2) as (figure, (left, right)):
         _dots(left, table, ("uncovered", "low", "high", "expected"))
         _dots(right, table, ("any_uncovered", "any_low", "any_high", "any_expected"))
-        left.set(xlabel="layers without a holder a round")
+        left.set(xlabel="layers without a holder per round")
         right.set(xlabel="share of rounds with such a layer", xlim=(-0.03, 1.03))
         left.set_yticks(range(len(table)), names)
         right.set_yticks(range(len(table)), [""] * len(table))
@@ -58,35 +58,38 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _rounds(run: Run) -> pd.DataFrame:
-    found, layers = run.table("rounds"), run.summary["evaluated_layers"]
+    table = run.table("rounds")
+    layers = run.summary["evaluated_layers"]
     depths = run.table("clients").groupby("round")["depth"].agg(lambda column: tuple(sorted(column)))
-    theory = [_expected(depths.get(number, ()), run.num_layers) for number in found["round"]]
+    theory = [_expected(depths.get(number, ()), run.num_layers) for number in table["round"]]
     return pd.DataFrame(
         {
-            "round": found["round"],
-            "uncovered": [int(np.count_nonzero(holders[layers] == 0)) for holders in found["layer_holders"]],
+            "round": table["round"],
+            "uncovered": [int(np.count_nonzero(holders[layers] == 0)) for holders in table["layer_holders"]],
             "expected": [expected for expected, _ in theory],
             "probability": [probability for _, probability in theory],
         }
     )
 
 
-def _summary(key: tuple[str, str], found: pd.DataFrame) -> dict[str, object]:
-    uncovered, count = found["uncovered"], len(found)
+def _summary(group: tuple[str, str], rows: pd.DataFrame) -> dict[str, object]:
+    """The row of one group of runs in the table of `analyse`."""
+    uncovered = rows["uncovered"]
+    count = len(rows)
     half = stats.norm.ppf((1 + CONFIDENCE) / 2) * uncovered.std() / np.sqrt(count)
     with_any = int((uncovered > 0).sum())
     interval = stats.binomtest(with_any, count).proportion_ci(CONFIDENCE)
     return {
-        **dict(zip(GROUP, key, strict=True)),
+        **dict(zip(GROUP, group, strict=True)),
         "rounds": count,
         "uncovered": uncovered.mean(),
         "low": max(0.0, uncovered.mean() - half),
         "high": uncovered.mean() + half,
-        "expected": found["expected"].mean(),
+        "expected": rows["expected"].mean(),
         "any_uncovered": with_any / count,
         "any_low": interval.low,
         "any_high": interval.high,
-        "any_expected": found["probability"].mean(),
+        "any_expected": rows["probability"].mean(),
     }
 
 
@@ -94,7 +97,7 @@ def _dots(axes: Axes, table: pd.DataFrame, columns: tuple[str, str, str, str]) -
     observed, low, high, expected = (table[name] for name in columns)
     places = range(len(table))
     whiskers = [observed - low, high - observed]
-    axes.errorbar(observed, places, xerr=whiskers, fmt="o", capsize=3, color=colour(0), label="observed, 95 %")
+    axes.errorbar(observed, places, xerr=whiskers, fmt="o", capsize=3, color=look(0).colour, label="observed, 95 %")
     axes.plot(expected, places, "|", color=INK, markersize=14, markeredgewidth=2, label="expected of uniform draws")
     axes.set(ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="x", linewidth=0.4, alpha=0.5)

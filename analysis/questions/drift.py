@@ -30,13 +30,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch.nn import functional
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import by_method, curve, legend, panels
+from analysis.plots.lines import by_label, curve, legend, panels
 from analysis.runs.factors import Array
+from analysis.runs.groups import collect
 from analysis.runs.images import batches
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay, Vector
-from analysis.runs.selection import add_rounds, every_round, key
+from analysis.runs.selection import every_round
 from analysis.runs.tuned import Tuned
 
 IMAGES = 64
@@ -47,8 +49,8 @@ def drift(changes: Array, shares: Array) -> float:
     """Mean distance of the holders' changes (holders, values) from their mean, relative to the norm of that mean.
 
     Args:
-        changes: Of at least two holders.
-        shares: Of the holders in the mean, with the sum 1.
+        changes: Changes of at least two holders (holders, values).
+        shares: Shares of the holders in the mean (holders,); the sum is 1.
 
     Returns:
         Not a number if the mean is zero.
@@ -69,17 +71,18 @@ def cosine(changes: Array) -> float:
 
 def pulls(tuned: Tuned) -> pd.DataFrame:
     """One row per segment that two or more clients hold: is_head, holders, pairs, drift and cosine."""
-    layout, rows = tuned.replay.layout, []
+    layout = tuned.replay.layout
+    rows = []
     held = [layout.held(update.task.layers, update.task.sent) for update in tuned.updates]
     for index, segment in enumerate(layout.segments):
         holders = [position for position, segments in enumerate(held) if index in segments]
         if len(holders) > 1:
-            changes = np.array([tuned.clients[each][segment] for each in holders], dtype=np.float64)
+            changes = np.array([tuned.clients[position][segment] for position in holders], dtype=np.float64)
             changes -= tuned.values[segment]
             shares = tuned.shares[holders] / tuned.shares[holders].sum()
             count = {"holders": len(holders), "pairs": len(holders) * (len(holders) - 1) // 2}
-            found = {"drift": drift(changes, shares), "cosine": cosine(changes)}
-            rows.append({"is_head": layout.is_head(index), **count, **found})
+            apart = {"drift": drift(changes, shares), "cosine": cosine(changes)}
+            rows.append({"is_head": layout.is_head(index), **count, **apart})
     return pd.DataFrame(rows, columns=["is_head", "holders", "pairs", "drift", "cosine"]).astype({"is_head": bool})
 
 
@@ -89,12 +92,13 @@ def gradient(replay: Replay, values: Vector, images: int) -> dict[str, float]:
     Args:
         replay: The run; its method predicts.
         values: A global adapter, flat.
-        images: Of every domain's training split.
+        images: The most images of every domain's training split.
     """
     model = replay.model
     model.load(values, range(len(replay.layout.segments)))
     sample = list(batches(replay, "train", images))
-    count, total = sum(len(labels) for _, _, labels in sample), 0.0
+    count = sum(len(labels) for _, _, labels in sample)
+    total = 0.0
     for _, batch, labels in sample:
         loss = functional.cross_entropy(replay.method.predict(model, batch), labels, reduction="sum") / count
         loss.backward()
@@ -110,17 +114,17 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
     Args:
         runs: Finished runs that keep restart points.
         rounds: Kept rounds, or 0; None takes all of these.
-        images: Of every domain, for the gradient.
+        images: The most images of every domain, for the gradient.
 
     Returns:
-        Columns run, method, seed, round, loss, gradient_lora, gradient_heads, drift, cosine, drift_heads and
-        cosine_heads; the last four are of the round that would follow, and not a number where no two clients share a
-        layer.
+        The columns of `analysis.runs.groups.KEY`, round, loss, gradient_lora, gradient_heads, drift, cosine,
+        drift_heads and cosine_heads; the last four are of the round that would follow, and not a number where no two
+        clients share a layer.
 
     Raises:
         SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
     """
-    return pd.DataFrame(row for run in runs for row in _rows(run, rounds, images))
+    return collect(runs, lambda run: _rows(run, rounds, images))
 
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
@@ -128,11 +132,12 @@ def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[
     for number in every_round(run, rounds):
         values = replay.values(number)
         tuned = Tuned.of(replay, values, replay.train(replay.tasks(number + 1), number))
-        pulled, found = pulls(tuned), dict[str, float]()
+        pulled = pulls(tuned)
+        means: dict[str, float] = {}
         for suffix, rows in (("", pulled[~pulled["is_head"]]), ("_heads", pulled[pulled["is_head"]])):
-            found[f"drift{suffix}"] = _mean(rows["drift"], rows["holders"])
-            found[f"cosine{suffix}"] = _mean(rows["cosine"], rows["pairs"])
-        yield {**key(run), "round": number, **gradient(replay, values, images), **found}
+            means[f"drift{suffix}"] = _mean(rows["drift"], rows["holders"])
+            means[f"cosine{suffix}"] = _mean(rows["cosine"], rows["pairs"])
+        yield {"round": number, **gradient(replay, values, images), **means}
 
 
 def _mean(values: "pd.Series[float]", weights: "pd.Series[float]") -> float:
@@ -142,12 +147,12 @@ def _mean(values: "pd.Series[float]", weights: "pd.Series[float]") -> float:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Gradient norm, drift and cosine of layers over rounds: mean and range of a method's runs."""
+    """Gradient norm, drift and cosine of layers over rounds: mean and range over the runs of each label."""
     titles = {"gradient_lora": "gradient of LoRA, norm", "drift": "drift of clients", "cosine": "cosine of clients"}
-    with panels(len(titles), 2.5, names=table["method"]) as (figure, places):
+    with panels(len(titles), 2.5, names=table["label"]) as (figure, places):
         for axes, (name, title) in zip(places, titles.items(), strict=True):
-            for index, method, rows in by_method(table.dropna(subset=name)):
-                curve(axes, rows, "round", name, index, method)
+            for index, label, rows in by_label(table.dropna(subset=name)):
+                curve(axes, rows, "round", name, index, label)
             axes.set(title=title, xlabel="round")
             axes.set_ylim(bottom=min(0, 1.1 * table[name].min()))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -155,18 +160,17 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None, images: int = IMAGES) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, rounds, images)
+    output.write(out, "drift", table, draw(table))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("drift", __doc__)
-    add_rounds(command, "0 and all")
-    command.add_argument("--images", type=int, default=IMAGES, help="of a domain (default: %(default)s)")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.rounds, given.images)
-        output.write(given.out, "drift", table, draw(table))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer(
+        "drift", __doc__, leave, arguments, command.rounds("0 and all"), command.images(IMAGES, "a domain")
+    )
 
 
 if __name__ == "__main__":

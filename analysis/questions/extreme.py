@@ -2,8 +2,8 @@
 
     python -m analysis.questions.extreme RUN_DIR... [--out figures]
 
-Writes `extreme`: a row per group of runs and a figure against the depth. Runs of other fleets whose method also ran on
-such a fleet, and those with a head only, whatever their fleet, are its reference lines.
+Writes `extreme`: one row per group of runs and a figure against the depth. Runs of other fleets whose method also ran
+on such a fleet, and runs that train the head alone, whatever their fleet, are its reference lines.
 """
 
 import sys
@@ -14,13 +14,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import Look, legend, looks, panels
+from analysis.plots.lines import legend, looks, panels
 from analysis.questions import coverage, fairness
 from analysis.runs.groups import GROUP, collect, over_seeds
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
-from fedra_ray.report.style import INK, LINES
+from fedra_ray.report.style import INK, LINES, Look
+from fedra_ray.run_dir.claim import SETTING
 
 WORST, EXPECTED = "worst domain", "expected of uniform draws"
 _WITHOUT_DEPTH = "Head only"
@@ -33,7 +35,7 @@ def depth(run: Run) -> int | None:
 
 
 def analyse(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per group of runs.
+    """One row per group of runs.
 
     Returns:
         label, fleet; depth: of every client, empty for a reference; n, accuracy, deviation, low, high: the final mean
@@ -47,7 +49,7 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
     known.loc[known["label"].str.startswith(_WITHOUT_DEPTH), "depth"] = None
     if known["depth"].isna().all():
         allowed = "none of them has clients of one depth, as fleet=extreme3 has"
-        raise SettingError("RUN_DIR", [str(run.folder) for run in runs], allowed)
+        raise SettingError(SETTING, [str(run.folder) for run in runs], allowed)
     result = over_seeds(known, [*GROUP, "depth"], "accuracy").rename(columns={"mean": "accuracy"})
     result = result.astype({"depth": "Int64"})
     worst = fairness.summarise(fairness.analyse(runs))[[*GROUP, "worst", "worst_deviation"]]
@@ -56,7 +58,7 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Accuracy, mean and worst domain, against depth with reference lines; beside it, uncovered layers a round."""
+    """Accuracy, mean and worst domain, against depth with reference lines; beside it, uncovered layers per round."""
     extreme = table[table["depth"].notna()].sort_values("depth")
     styles = looks(extreme["label"])
     references = _references(table)
@@ -71,7 +73,7 @@ def draw(table: pd.DataFrame) -> Figure:
         theory = extreme.drop_duplicates("depth")
         right.plot(theory["depth"], theory["expected"], "x", color=INK, markersize=8, label=EXPECTED)
         left.set(xlabel="depth of every client", ylabel="accuracy in %")
-        right.set(xlabel="depth of every client", ylabel="uncovered layers a round")
+        right.set(xlabel="depth of every client", ylabel="uncovered layers per round")
         for axes in (left, right):
             axes.set_xticks(sorted(set(extreme["depth"])))
         legend(figure, (left, right))
@@ -92,7 +94,7 @@ def _whiskers(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str, str], loo
 
 
 def _references(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of other fleets that have a label of the rows of one depth, or train a head only."""
+    """The rows of other fleets that share a label with rows of one depth, or train the head alone."""
     head = table["label"].str.startswith(_WITHOUT_DEPTH)
     extreme = table["depth"].notna()
     return table[~extreme & (head | table["label"].isin(table.loc[extreme, "label"]))]
@@ -113,9 +115,8 @@ def leave(runs: Sequence[Run], out: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
-    given = parser("extreme", __doc__).parse_args(arguments)
-    return output.main(lambda: leave(read_runs(given.runs), given.out))
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("extreme", __doc__, leave, arguments)
 
 
 if __name__ == "__main__":

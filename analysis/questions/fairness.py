@@ -2,7 +2,7 @@
 
     python -m analysis.questions.fairness RUN_DIR... [--out figures]
 
-Writes `fairness`: final accuracy per run and domain, drawn as dots; and `fairness_summary`: a row per group of runs.
+Writes `fairness`: final accuracy per run and domain, drawn as dots; and `fairness_summary`: one row per group of runs.
 """
 
 import sys
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import legend, looks, panels, series
 from analysis.runs.groups import GROUP, KEY, collect, over_seeds
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from fedra_ray.report.style import INK
 
 #: What a summary states of each group; accuracies and differences of accuracies, fractions.
@@ -22,7 +23,7 @@ MEASURES = ("mean", "worst", "best", "spread", "over_domains")
 
 
 def analyse(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per run and domain: label, fleet, seed, domain, accuracy (final top-1, a fraction)."""
+    """One row per run and domain: the columns of `KEY`, domain, accuracy (final top-1, a fraction)."""
 
     def of_run(run: Run) -> pd.DataFrame:
         accuracy = run.summary["accuracy"]
@@ -44,8 +45,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     of_run = of_run.assign(spread=of_run["best"] - of_run["worst"]).reset_index()
     result = of_run.groupby(GROUP, sort=False).size().rename("n").reset_index()
     for name in MEASURES:
-        found = over_seeds(of_run, GROUP, name)
-        result[[name, f"{name}_deviation"]] = found[["mean", "deviation"]].to_numpy()
+        means = over_seeds(of_run, GROUP, name)
+        result[[name, f"{name}_deviation"]] = means[["mean", "deviation"]].to_numpy()
     domains = table.groupby([*GROUP, "domain"], sort=False)["accuracy"].mean().reset_index()
     lowest = domains.loc[domains.groupby(GROUP, sort=False)["accuracy"].idxmin(), "domain"]
     return result.assign(worst_domain=lowest.to_list())
@@ -70,16 +71,15 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def leave(runs: Sequence[Run], out: str) -> None:
-    """Write the table and the figure of these runs into a folder or URI."""
+    """Write the tables and the figure of these runs into a folder or URI."""
     table = analyse(runs)
     output.write(out, "fairness", table, draw(table))
     output.write(out, "fairness_summary", summarise(table))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
-    given = parser("fairness", __doc__).parse_args(arguments)
-    return output.main(lambda: leave(read_runs(given.runs), given.out))
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("fairness", __doc__, leave, arguments)
 
 
 if __name__ == "__main__":

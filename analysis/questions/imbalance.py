@@ -29,13 +29,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import by_method, curve, legend
+from analysis.plots.lines import by_label, curve, legend
 from analysis.questions import probes, similarity, updates
 from analysis.runs.features import features
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.groups import KEY, collect
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay
-from analysis.runs.selection import every_round, key
+from analysis.runs.selection import every_round
 from fedra_ray.report.style import drawing
 
 ROWS = {"accuracy": "probe, %", "norm": "update norm", "effective_rank": "effective rank", "cka": "CKA of domains"}
@@ -45,7 +47,7 @@ TOPS = {"accuracy": 100, "cka": 1}
 def gini(shares: ArrayLike) -> float:
     """Gini coefficient of non-negative shares (n,): half the mean absolute difference of two, over the mean.
 
-    0 if all are equal, (n - 1) / n if one has everything; not a number if nobody has anything.
+    0 if all are equal, (n - 1) / n if one has everything; not a number if all are 0.
     """
     values = np.asarray(shares, dtype=np.float64)
     if not values.sum():
@@ -61,65 +63,69 @@ def analyse(runs: Sequence[Run], images: int = probes.IMAGES) -> pd.DataFrame:
         images: The most images of a domain and split, drawn uniformly.
 
     Returns:
-        Columns run, method, seed, round, layer, measure (a key of `ROWS`), part and value. Accuracies, in [0, 1], have
-        one part per domain, cka one per pair of domains; norm and effective_rank are those of the layer as a whole.
+        The columns of `analysis.runs.groups.KEY`, round, layer, measure (a key of `ROWS`), part and value. Accuracies,
+        in [0, 1], have one part per domain, cka one per pair of domains; norm and effective_rank are those of the layer
+        as a whole.
 
     Raises:
         SettingError: for a run that keeps no restart point, or whose data or backbone are not where they were.
     """
-    return pd.DataFrame(row for run in runs for row in _rows(run, images))
+    return collect(runs, lambda run: _rows(run, images))
 
 
 def _rows(run: Run, images: int) -> Iterator[dict[str, Any]]:
-    replay, number = Replay(run), every_round(run)[-1]
-    values, domains = replay.values(number), replay.blueprint.domains
+    replay = Replay(run)
+    number = every_round(run)[-1]
+    values = replay.values(number)
+    domains = replay.blueprint.domains
     test = features(replay, values, run.config.evaluation.split, images)
-    found: list[tuple[int, str, str, float]] = []
+    measured: list[tuple[int, str, str, float]] = []
     accuracies = probes.accuracies(features(replay, values, "train", images), test)
-    found += [(layer, "accuracy", domains[domain], value) for (layer, domain), value in np.ndenumerate(accuracies)]
+    measured += [(layer, "accuracy", domains[domain], value) for (layer, domain), value in np.ndenumerate(accuracies)]
     for row in similarity.similarities(test, domains):
-        found.append((row["layer"], "cka", f"{row['first']} and {row['second']}", row["cka"]))
+        measured.append((row["layer"], "cka", f"{row['first']} and {row['second']}", row["cka"]))
     for row in updates.of_layers(updates.analyse([run], [number])).itertuples():
-        found += [(row.layer, "norm", "", row.norm), (row.layer, "effective_rank", "", row.effective_rank)]
-    for layer, measure, part, value in found:
-        yield {**key(run), "round": number, "layer": layer, "measure": measure, "part": part, "value": value}
+        measured += [(row.layer, "norm", "", row.norm), (row.layer, "effective_rank", "", row.effective_rank)]
+    for layer, measure, part, value in measured:
+        yield {"round": number, "layer": layer, "measure": measure, "part": part, "value": value}
 
 
 def of_runs(table: pd.DataFrame) -> pd.DataFrame:
     """One row per run with its `imbalance`: the Gini coefficient over layers of the update norm."""
-    norms = table[table["measure"] == "norm"].groupby(["run", "method", "seed"], sort=False)["value"]
+    norms = table[table["measure"] == "norm"].groupby(KEY, sort=False)["value"]
     return norms.agg(gini).rename("imbalance").reset_index()
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per method: its runs, and mean and sample standard deviation of their imbalance."""
-    grouped = of_runs(table).groupby("method", sort=False)["imbalance"]
+    """One row per label: its runs, and mean and sample standard deviation of their imbalance."""
+    grouped = of_runs(table).groupby("label", sort=False)["imbalance"]
     return grouped.agg(runs="size", imbalance="mean", deviation="std").reset_index()
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """One column per method, one row per measure over layers: accuracy by domain, else mean and range of the runs."""
-    methods, numbers = table["method"].unique(), summary(table).set_index("method")["imbalance"]
-    wide = max(5.0, 1.0 + 1.9 * len(methods))
-    with drawing(wide, 6.4, len(ROWS), len(methods)) as (figure, panels):
+    """One column per label, one row per measure over layers: accuracy by domain, else mean and range of the runs."""
+    labels = table["label"].unique()
+    numbers = summary(table).set_index("label")["imbalance"]
+    width = max(5.0, 1.0 + 1.9 * len(labels))
+    with drawing(width, 6.4, len(ROWS), len(labels)) as (figure, panels):
         for place, (measure, name) in enumerate(ROWS.items()):
-            row = panels[place * len(methods) : (place + 1) * len(methods)]
+            row = panels[place * len(labels) : (place + 1) * len(labels)]
             row[0].set_ylabel(name)
             for axes in row[1:]:
                 axes.sharey(row[0])
-            for index, _, rows in by_method(table[table["measure"] == measure]):
+            for index, _, rows in by_label(table[table["measure"] == measure]):
                 _panel(row[index], rows, index)
                 row[index].sharex(panels[index])
             row[0].set_ylim(0, TOPS.get(measure) or 1.1 * table.loc[table["measure"] == measure, "value"].max())
-        for index, method in enumerate(methods):
-            panels[index].set_title(f"{method}\nimbalance {numbers[method]:.2f}")
-            panels[-len(methods) + index].set_xlabel("layer")
+        for index, label in enumerate(labels):
+            panels[index].set_title(f"{label}\nimbalance {numbers[label]:.2f}")
+            panels[-len(labels) + index].set_xlabel("layer")
         legend(figure, panels[:1])
     return figure
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, index: int) -> None:
-    """One measure of one method."""
+    """One measure of the runs of one label."""
     if rows["measure"].iloc[0] != "accuracy":
         curve(axes, rows, "layer", "value", index)
         return
@@ -127,20 +133,18 @@ def _panel(axes: Axes, rows: pd.DataFrame, index: int) -> None:
         curve(axes, of_domain.assign(value=100 * of_domain["value"]), "layer", "value", number, str(domain))
 
 
+def leave(runs: Sequence[Run], out: str, images: int = probes.IMAGES) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, images)
+    output.write(out, "imbalance", table, draw(table))
+    output.write(out, "imbalance_runs", of_runs(table))
+    output.write(out, "imbalance_methods", summary(table))
+    print(summary(table).to_string(index=False, float_format="{:.3f}".format))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Set the runs that the command line names side by side; returns the exit code of `output.main`."""
-    command = parser("imbalance", __doc__)
-    command.add_argument("--images", type=int, default=probes.IMAGES, help="of a domain and split (%(default)s)")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.images)
-        output.write(given.out, "imbalance", table, draw(table))
-        output.write(given.out, "imbalance_runs", of_runs(table))
-        output.write(given.out, "imbalance_methods", summary(table))
-        print(summary(table).to_string(index=False, float_format="{:.3f}".format))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("imbalance", __doc__, leave, arguments, command.images(probes.IMAGES, "a domain and split"))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import by_method, curve, last_rounds, legend, panels, reference
+from analysis.plots.lines import by_label, curve, last_rounds, legend, panels, reference
 from analysis.runs.features import Features, features
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.groups import collect
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay
-from analysis.runs.selection import add_rounds, few_rounds, key
+from analysis.runs.selection import few_rounds
 from fedra_ray.report.style import INK
 
 IMAGES = 512
@@ -37,12 +39,12 @@ _PENALTIES = np.logspace(-1, 4, 6)
 def accuracies(train: Features, test: Features) -> NDArray[np.float64]:
     """Accuracy (layers + 1, domains) of a probe after every block, on every domain that the test images have."""
     domains = np.unique(test.domains)
-    found = []
+    rows = []
     for fitted, tested in zip(train.values, test.values, strict=True):
         probe = make_pipeline(StandardScaler(), RidgeClassifierCV(_PENALTIES)).fit(fitted, train.labels)
         hits = probe.predict(tested) == test.labels
-        found.append([hits[test.domains == domain].mean() for domain in domains])
-    return np.array(found)
+        rows.append([hits[test.domains == domain].mean() for domain in domains])
+    return np.array(rows)
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: int = IMAGES) -> pd.DataFrame:
@@ -51,26 +53,27 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
     Args:
         runs: Finished runs that keep restart points.
         rounds: Kept rounds, besides round 0; None takes the first, the middle and the last kept.
-        images: The most images of a domain, drawn uniformly, that a probe is fitted on; likewise for testing it.
+        images: The most images of a domain, drawn uniformly, to fit a probe on, and as many to test it on.
 
     Returns:
-        Columns run, method, seed, round, layer (how many blocks the images went through), domain, accuracy in [0, 1].
+        The columns of `analysis.runs.groups.KEY`, round, layer (how many blocks the images went through), domain, and
+        accuracy in [0, 1].
 
     Raises:
         SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
     """
-    return pd.DataFrame(row for run in runs for row in _rows(run, rounds, images))
+    return collect(runs, lambda run: _rows(run, rounds, images))
 
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
-    replay, numbers = Replay(run), few_rounds(run, rounds)
-    for number in numbers:
+    replay = Replay(run)
+    for number in few_rounds(run, rounds):
         values = replay.values(number)
         train = features(replay, values, "train", images)
-        found = accuracies(train, features(replay, values, run.config.evaluation.split, images))
-        for (layer, domain), accuracy in np.ndenumerate(found):
-            named = {"layer": layer, "domain": replay.blueprint.domains[domain], "accuracy": accuracy}
-            yield {**key(run), "round": number, **named}
+        test = features(replay, values, run.config.evaluation.split, images)
+        for (layer, domain), accuracy in np.ndenumerate(accuracies(train, test)):
+            measured = {"layer": layer, "domain": replay.blueprint.domains[domain], "accuracy": accuracy}
+            yield {"round": number, **measured}
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
@@ -84,16 +87,17 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Accuracy over layers, mean over domains; and in one panel per domain the gain since round 0, in points."""
     table = table.assign(accuracy=100 * table["accuracy"])
-    last, domains = gains(table), table["domain"].unique()
-    names = ["round 0", *last["method"]]
+    last = gains(table)
+    domains = table["domain"].unique()
+    names = ["round 0", *last["label"]]
     with panels(1 + len(domains), 1.9, most=4, names=names) as (figure, (whole, *others)):
         for axes in others[1:]:
             axes.sharey(others[0])
         reference(whole, table[table["round"] == 0], "layer", "accuracy", "round 0")
-        for index, method, of_method in by_method(last):
-            curve(whole, of_method, "layer", "accuracy", index, method)
+        for index, label, rows in by_label(last):
+            curve(whole, rows, "layer", "accuracy", index, label)
             for axes, domain in zip(others, domains, strict=True):
-                curve(axes, of_method[of_method["domain"] == domain], "layer", "gain", index)
+                curve(axes, rows[rows["domain"] == domain], "layer", "gain", index)
         whole.set(title="all domains", ylabel="probe accuracy, %", ylim=(0, 100))
         for axes, domain in zip(others, domains, strict=True):
             axes.axhline(0, color=INK, linestyle=":", linewidth=1)
@@ -105,18 +109,22 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None, images: int = IMAGES) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, rounds, images)
+    output.write(out, "probes", table, draw(table))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Probe the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("probes", __doc__)
-    add_rounds(command, "the first, middle and last kept")
-    command.add_argument("--images", type=int, default=IMAGES, help="of a domain and split (default: %(default)s)")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.rounds, given.images)
-        output.write(given.out, "probes", table, draw(table))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer(
+        "probes",
+        __doc__,
+        leave,
+        arguments,
+        command.rounds("the first, middle and last kept"),
+        command.images(IMAGES, "a domain and split"),
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m analysis.questions.progress RUN_DIR... [--out figures]
 
-Writes `progress`: a row per run and evaluated round, and a figure of means over seeds with bands of 95 % confidence
+Writes `progress`: one row per run and evaluated round, and a figure of means over seeds with bands of 95 % confidence
 (Student's t). Costs are those of the updates that were averaged, up to and with the round; hours are empty where
 `fleet.devices` names none.
 """
@@ -15,17 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import Look, band, legend, looks, panels, percent, series
+from analysis.plots.lines import band, legend, looks, panels, percent, series
 from analysis.runs.accuracy import by_round
 from analysis.runs.groups import collect, over_seeds
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.reading import Run
 from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.model.backbone import build
+from fedra_ray.report.style import Look
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
 PANELS = {
@@ -37,12 +39,12 @@ PANELS = {
 
 
 def analyse(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per run and evaluated round.
+    """One row per run and evaluated round.
 
     Returns:
-        label, fleet, seed, round; accuracy: mean top-1 of the domains, a fraction; and summed up from the first round:
-        bytes of adapter values up and down, flops of the clients' training (`fedra_ray.cost.law`), hours on simulated
-        devices, empty without them.
+        The columns of `analysis.runs.groups.KEY`, round; accuracy: mean top-1 of the domains, a fraction; and summed up
+        from the first round: bytes of adapter values up and down, flops of the clients' training
+        (`fedra_ray.cost.law`), hours on simulated devices, empty without them.
     """
     costs: dict[str, CostModel] = {}
 
@@ -66,7 +68,8 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
 
 def training_flops(run: Run, cost: CostModel) -> "pd.Series[float]":
     """FLOPs of each round's averaged clients, by the number of the round."""
-    clients, training = run.table("clients"), run.config.training
+    clients = run.table("clients")
+    training = run.config.training
     method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
     parts = zip(clients["layers"], clients["examples"], clients["steps"], strict=True)
     flops = [
@@ -83,24 +86,24 @@ def draw(table: pd.DataFrame) -> Figure:
     table = table.assign(series=series(table))
     styles = looks(table["series"])
     with panels(len(PANELS), 2.4, most=2, names=styles) as (figure, axes):
-        for each, (column, (name, unit)) in zip(axes, PANELS.items(), strict=True):
-            _panel(each, table, column, styles)
-            each.set(xlabel=name, ylabel="accuracy in %")
+        for place, (column, (name, unit)) in zip(axes, PANELS.items(), strict=True):
+            _panel(place, table, column, styles)
+            place.set(xlabel=name, ylabel="accuracy in %")
             if unit:
-                each.xaxis.set_major_formatter(EngFormatter(unit))
-                each.locator_params(axis="x", nbins=5)
+                place.xaxis.set_major_formatter(EngFormatter(unit))
+                place.locator_params(axis="x", nbins=5)
             if table[column].isna().all():
-                each.text(0.5, 0.5, "no simulated devices", ha="center", transform=each.transAxes)
-                each.set(xticks=[], yticks=[], ylabel="")
+                place.text(0.5, 0.5, "no simulated devices", ha="center", transform=place.transAxes)
+                place.set(xticks=[], yticks=[], ylabel="")
         legend(figure, axes)
     return figure
 
 
 def _panel(axes: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]) -> None:
     for name, rows in table.dropna(subset=column).groupby("series", sort=False):
-        found = over_seeds(rows, ["round"], "accuracy").sort_values("round", ignore_index=True)
-        x = rows.groupby("round")[column].mean().loc[found["round"]]
-        band(axes, x.reset_index(drop=True), percent(found), styles[name], name)
+        means = over_seeds(rows, ["round"], "accuracy").sort_values("round", ignore_index=True)
+        x = rows.groupby("round")[column].mean().loc[means["round"]]
+        band(axes, x.reset_index(drop=True), percent(means), styles[name], name)
 
 
 def leave(runs: Sequence[Run], out: str) -> None:
@@ -110,9 +113,8 @@ def leave(runs: Sequence[Run], out: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Analyse the runs that the command line names; returns the exit code of `output.main`."""
-    given = parser("progress", __doc__).parse_args(arguments)
-    return output.main(lambda: leave(read_runs(given.runs), given.out))
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("progress", __doc__, leave, arguments)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from analysis.glyphs.pretrain import load_images, only_blocks
+from analysis.glyphs.images import load_images
+from analysis.glyphs.pretrain import only_blocks
 from fedra_ray.config.schema import LoraConfig
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.model.backbone import create_model, find_targets
 from fedra_ray.model.lora import LoraLinear
 
@@ -47,7 +49,7 @@ PROBE_DECAYS = (1e-4, 1e-3, 1e-2)  # of the squared weights, beside the mean cro
 
 @dataclass(frozen=True)
 class Split:
-    """Images in [-1, 1] [n, 3, 32, 32], labels [n] and domains [n] of one split."""
+    """Images in [-1, 1] (n, 3, 32, 32), labels (n,) and domains (n,) of one split."""
 
     images: Tensor
     labels: Tensor
@@ -94,7 +96,7 @@ def mean_accuracy(logits: Tensor, split: Split) -> float:
 
 def _mean_over_domains(predicted: Tensor, split: Split) -> float:
     hits = (predicted == split.labels).float()
-    return float(np.mean([hits[split.domains == domain].mean().item() for domain in split.domains.unique()]))
+    return mean_over_domains([hits[split.domains == domain].mean().item() for domain in split.domains.unique()])
 
 
 @torch.inference_mode()
@@ -134,7 +136,7 @@ def with_lora(model: nn.Module, classes: int) -> nn.Sequential:
 
 
 def train(model: nn.Module, split: Split, steps: int, rate: float, seed: int = 0) -> nn.Module:
-    """Trains what is not frozen with Adam on batches of 64 and a cosine schedule."""
+    """Train what is not frozen with Adam on batches of 64 and a cosine schedule; returns the model."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -175,7 +177,8 @@ def head_alone(name: str, data: Data, steps: int) -> float:
 def one_domain(name: str, data: Data, steps: int, rate: float) -> tuple[float, float]:
     """Mean test accuracy on the own domain and on the others, over models tuned on one domain each."""
     own, others = [], []
-    test, classes = data.splits["test"], int(data.splits["train"].labels.max()) + 1
+    test = data.splits["test"]
+    classes = int(data.splits["train"].labels.max()) + 1
     for index in range(len(data.domains)):
         torch.manual_seed(0)
         model = train(with_lora(load_backbone(name), classes), data.splits["train"].of_domain(index), steps, rate)
@@ -235,7 +238,7 @@ def measure(name: str, data: Data, steps: int, draws: int) -> Properties:
 
 
 def show(console: Console, results: Sequence[Properties]) -> None:
-    """Prints the accuracies and the verdicts."""
+    """Print the accuracies and the verdicts."""
     for result in results:
         table = Table("property", "measured", "required", "held", title=result.backbone)
         for question, measured, required, held in result.verdicts():
@@ -246,7 +249,7 @@ def show(console: Console, results: Sequence[Properties]) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Measure the backbones that the command line names, print the verdicts and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", nargs="+", default=["glyph_vit", "glyph_mixer"])
     parser.add_argument("--data", type=Path, default=ASSETS / "glyphs.parquet")

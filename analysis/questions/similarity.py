@@ -1,4 +1,4 @@
-"""Whether a model's features say the same of a class in every domain: linear CKA between domains, layer by layer.
+"""Whether a model's features represent a class alike in every domain: linear CKA between domains, layer by layer.
 
     python -m analysis.questions.similarity RUN_DIR... [--out FOLDER] [--rounds 20 40] [--images 512]
 
@@ -18,15 +18,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import by_method, curve, last_rounds, legend, panels, reference
+from analysis.plots.lines import by_label, curve, last_rounds, legend, panels, reference
 from analysis.runs.features import Array, Features, features
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.groups import collect
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay
-from analysis.runs.selection import add_rounds, few_rounds, key
+from analysis.runs.selection import few_rounds
 from fedra_ray.report.style import SEQUENTIAL
 
 IMAGES = 512
@@ -44,20 +47,20 @@ def linear_cka(first: Array, second: Array) -> float:
     return float(np.linalg.norm(second.T @ first) ** 2 / norms) if norms else float("nan")
 
 
-def class_means(found: Features, domain: int, classes: NDArray[np.int64]) -> Array:
+def class_means(measured: Features, domain: int, classes: NDArray[np.int64]) -> Array:
     """Mean features (layers + 1, classes, width) of these classes' images of one domain."""
-    chosen = [(found.domains == domain) & (found.labels == label) for label in classes]
-    return np.stack([found.values[:, mask].mean(axis=1) for mask in chosen], axis=1)
+    masks = [(measured.domains == domain) & (measured.labels == label) for label in classes]
+    return np.stack([measured.values[:, mask].mean(axis=1) for mask in masks], axis=1)
 
 
-def similarities(found: Features, domains: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """For every layer and pair of domains their CKA, and what it is by chance."""
+def similarities(measured: Features, domains: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row per pair of domains and layer: layer, first and second (domains), cka, and chance."""
     rng = np.random.default_rng(0)
     for one, other in combinations(range(len(domains)), 2):
-        labels = [found.labels[found.domains == domain] for domain in (one, other)]
+        labels = [measured.labels[measured.domains == domain] for domain in (one, other)]
         classes = np.intersect1d(*labels)
         orders = [rng.permutation(len(classes)) for _ in range(_ORDERS)]
-        means = (class_means(found, domain, classes) for domain in (one, other))
+        means = (class_means(measured, domain, classes) for domain in (one, other))
         for layer, (first, second) in enumerate(zip(*means, strict=True)):
             chance = float(np.mean([linear_cka(first, second[order]) for order in orders]))
             pair = {"layer": layer, "first": domains[one], "second": domains[other]}
@@ -73,32 +76,33 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
         images: The most images of a domain, drawn uniformly from the run's evaluation split.
 
     Returns:
-        Columns run, method, seed, round, layer (how many blocks the images went through), first and second (domains),
-        cka and chance (not a number where all classes have the same features, as a class token has before any block).
+        The columns of `analysis.runs.groups.KEY`, round, layer (how many blocks the images went through), first and
+        second (domains), cka and chance (not a number where all classes have the same features, as a class token has
+        before any block).
 
     Raises:
         SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
     """
-    return pd.DataFrame(row for run in runs for row in _rows(run, rounds, images))
+    return collect(runs, lambda run: _rows(run, rounds, images))
 
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
-    replay, numbers = Replay(run), few_rounds(run, rounds)
-    for number in numbers:
-        found = features(replay, replay.values(number), run.config.evaluation.split, images)
-        for row in similarities(found, replay.blueprint.domains):
-            yield {**key(run), "round": number, **row}
+    replay = Replay(run)
+    for number in few_rounds(run, rounds):
+        measured = features(replay, replay.values(number), run.config.evaluation.split, images)
+        for row in similarities(measured, replay.blueprint.domains):
+            yield {"round": number, **row}
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """CKA over layers, mean over pairs of domains, and after the last layer pair by pair, all after the last round."""
     last = last_rounds(table)
-    methods = last["method"].unique()
-    with panels(1 + len(methods), 2.4, most=4, names=["round 0", "chance", *methods]) as (figure, (axes, *matrices)):
+    names = last["label"].unique()
+    with panels(1 + len(names), 2.4, most=4, names=["round 0", "chance", *names]) as (figure, (axes, *matrices)):
         reference(axes, table[table["round"] == 0], "layer", "cka", "round 0")
-        for index, method, of_method in by_method(last):
-            curve(axes, of_method, "layer", "cka", index, method)
-            _matrix(matrices[index], of_method, method)
+        for index, label, rows in by_label(last):
+            curve(axes, rows, "layer", "cka", index, label)
+            _matrix(matrices[index], rows, label)
         low = last["chance"].groupby(last["layer"]).mean()
         axes.plot(low.index, low, color="0.6", linewidth=1, label="chance")
         axes.set(title="domains alike", xlabel="blocks", ylabel="linear CKA", ylim=(0, 1))
@@ -106,8 +110,8 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _matrix(axes: Any, rows: pd.DataFrame, method: str) -> None:
-    """A method's CKA of every two domains after its last layer."""
+def _matrix(axes: Axes, rows: pd.DataFrame, label: str) -> None:
+    """The CKA of every two domains after the last layer, for the runs of one label."""
     deepest = rows[rows["layer"] == rows["layer"].max()].groupby(["first", "second"], sort=False)["cka"].mean()
     domains = list(dict.fromkeys(name for pair in deepest.index for name in pair))
     matrix = np.full((len(domains), len(domains)), np.nan)
@@ -120,21 +124,25 @@ def _matrix(axes: Any, rows: pd.DataFrame, method: str) -> None:
             axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=ink)
     axes.set_xticks(range(len(domains) - 1), domains[:-1], rotation=90)
     axes.set_yticks(range(1, len(domains)), domains[1:])
-    axes.set(title=f"{method}, %", ylim=(len(domains) - 0.5, 0.5), xlim=(-0.5, len(domains) - 1.5))
+    axes.set(title=f"{label}, %", ylim=(len(domains) - 0.5, 0.5), xlim=(-0.5, len(domains) - 1.5))
+
+
+def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None, images: int = IMAGES) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, rounds, images)
+    output.write(out, "similarity", table, draw(table))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare the domains in the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("similarity", __doc__)
-    add_rounds(command, "the first, middle and last kept")
-    command.add_argument("--images", type=int, default=IMAGES, help="of a domain (default: %(default)s)")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.rounds, given.images)
-        output.write(given.out, "similarity", table, draw(table))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer(
+        "similarity",
+        __doc__,
+        leave,
+        arguments,
+        command.rounds("the first, middle and last kept"),
+        command.images(IMAGES, "a domain"),
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ from typing import Any
 
 import yaml
 
+from analysis import command
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
+from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir.claim import SETTING, shaping
@@ -71,7 +73,7 @@ class Run:
 
 
 def read_published() -> tuple[list[Cell], dict[str, list[int]]]:
-    """Every published cell, and the depths of the fleets that they name."""
+    """Every published cell, and the depths of the fleets that cells name."""
     cells: list[Cell] = []
     fleets: dict[str, list[int]] = {}
     for path in sorted(PUBLISHED.glob("*.yaml")):
@@ -106,8 +108,8 @@ def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str 
 
     Args:
         measured: The runs.
-        dataset: Whose published cells to print beside it; None is the runs' own.
-        backbone: The same.
+        dataset: Name of the data set whose published cells stand beside the runs; None takes the runs' own.
+        backbone: Name of their backbone; None takes the runs' own.
 
     Raises:
         SettingError: if two of the runs are the same, seed included.
@@ -120,7 +122,8 @@ def tabulate(measured: Iterable[Run], dataset: str | None = None, backbone: str 
     tables = []
     for (own_dataset, own_backbone, split), by_settings in panels.items():
         wanted = (dataset or own_dataset, backbone or own_backbone)
-        beside = [c for c in cells if c.dataset == wanted[0] and c.backbone in (None, wanted[1]) and split == "test"]
+        comparable = [cell for cell in cells if cell.dataset == wanted[0] and cell.backbone in (None, wanted[1])]
+        beside = comparable if split == "test" else []
         groups = list(by_settings.values())
         rows = [row for group in groups for row in _rows(group, groups, beside, fleets)]
         columns = dict.fromkeys(domain for group in groups for domain in group[0].summary["accuracy"])
@@ -147,16 +150,16 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
         partition=_partition(settings),
         rounds=summary["rounds"],
         runs=len(group),
-        accuracy={name: statistics.mean(found) for name, found in percent.items()},
-        deviation={name: statistics.stdev(found) for name, found in percent.items() if len(found) > 1},
+        accuracy={name: statistics.mean(of_runs) for name, of_runs in percent.items()},
+        deviation={name: statistics.stdev(of_runs) for name, of_runs in percent.items() if len(of_runs) > 1},
     )
-    same = [c for c in cells if c.method == summary["method"] and c.fleet in (None, fleet)]
-    same = [c for c in same if c.setting in (None, settings.get("partition.name"))]
+    same = [cell for cell in cells if cell.method == summary["method"] and cell.fleet in (None, fleet)]
+    same = [cell for cell in same if cell.setting in (None, settings.get("partition.name"))]
     return [measured, *(_published(cell, measured.accuracy[MEAN]) for cell in same)]
 
 
 def _published(cell: Cell, measured: float) -> Row:
-    """A cell as a row; without a difference where it may be of another backbone than the run."""
+    """A cell as a row; without a difference if its backbone is not stated, and so may not be the run's."""
     return Row(
         dataset=cell.dataset,
         backbone=cell.backbone or "",
@@ -212,18 +215,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.questions.table", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="directory of a finished run, local or a URI")
+    command.add_runs(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: %(default)s)")
-    parser.add_argument("--dataset", choices=sorted({c.dataset for c in cells}), help="whose published figures to add")
-    parser.add_argument("--backbone", choices=sorted({c.backbone for c in cells if c.backbone}), help="the same")
+    datasets = sorted({cell.dataset for cell in cells})
+    backbones = sorted({cell.backbone for cell in cells if cell.backbone})
+    parser.add_argument("--dataset", choices=datasets, help="whose published figures to add")
+    parser.add_argument("--backbone", choices=backbones, help="whose published figures to add")
     given = parser.parse_args(arguments)
-    try:
+
+    def show() -> None:
         tables = tabulate(runs.finished(given.runs, read_run), given.dataset, given.backbone)
-    except SettingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(FORMATS[given.format](tables), end="")
-    return 0
+        print(FORMATS[given.format](tables), end="")
+
+    return exit_code(show)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import command
 from analysis.plots import output
-from analysis.plots.lines import by_method, curve, last_rounds, legend, panels
+from analysis.plots.lines import by_label, curve, last_rounds, legend, panels
 from analysis.runs.aggregates import factors_at
 from analysis.runs.factors import decompose, effective_rank
-from analysis.runs.reading import Run, parser, read_runs
+from analysis.runs.groups import KEY, collect
+from analysis.runs.reading import Run
 from analysis.runs.replay import Replay
-from analysis.runs.selection import add_rounds, every_round, key
+from analysis.runs.selection import every_round
 
 
 def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -34,40 +36,41 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None) -> pd.Data
         rounds: Kept rounds, or 0; None takes all of these.
 
     Returns:
-        Columns run, method, seed, round, layer (from 1), target (path of the module in the block), norm (Frobenius) and
-        effective_rank (not a number where nothing was learnt).
+        The columns of `analysis.runs.groups.KEY`, round, layer (from 1), target (path of the module in the block), norm
+        (Frobenius) and effective_rank (not a number where nothing was learnt).
 
     Raises:
         SettingError: for a round that is not kept, or a run whose data or backbone are not where they were.
     """
-    return pd.DataFrame(row for run in runs for row in _rows(run, rounds))
+    return collect(runs, lambda run: _rows(run, rounds))
 
 
 def of_layers(table: pd.DataFrame) -> pd.DataFrame:
     """One row per run, round and layer: norm of its targets' updates together, mean of their effective ranks."""
-    grouped = table.groupby(["run", "method", "seed", "round", "layer"], sort=False)
-    found = grouped.agg(
+    grouped = table.groupby([*KEY, "round", "layer"], sort=False)
+    layers = grouped.agg(
         norm=("norm", lambda norms: np.sqrt((norms**2).sum())), effective_rank=("effective_rank", "mean")
     )
-    return found.reset_index()
+    return layers.reset_index()
 
 
 def _rows(run: Run, rounds: Sequence[int] | None) -> Iterator[dict[str, Any]]:
-    replay, lora = Replay(run), run.config.lora
+    replay = Replay(run)
+    lora = run.config.lora
     for number in every_round(run, rounds):
         values = replay.values(number)
         for layer, target in product(range(run.num_layers), replay.blueprint.targets):
             _, singular, _ = decompose(factors_at(replay, values, f"blocks.{layer}.{target}"))
             norm = lora.alpha / lora.rank * float(np.linalg.norm(singular))
-            found = {"layer": layer + 1, "target": target, "norm": norm, "effective_rank": effective_rank(singular)}
-            yield {**key(run), "round": number, **found}
+            learnt = {"norm": norm, "effective_rank": effective_rank(singular)}
+            yield {"round": number, "layer": layer + 1, "target": target, **learnt}
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Norm and effective rank over layers by method, after the last round of the table."""
-    with panels(2, 2.6, names=table["method"]) as (figure, (norms, ranks)):
-        for index, method, rows in by_method(of_layers(last_rounds(table))):
-            curve(norms, rows, "layer", "norm", index, method)
+    """Norm and effective rank over layers by label, after the last round of the table."""
+    with panels(2, 2.6, names=table["label"]) as (figure, (norms, ranks)):
+        for index, label, rows in by_label(of_layers(last_rounds(table))):
+            curve(norms, rows, "layer", "norm", index, label)
             curve(ranks, rows, "layer", "effective_rank", index)
         norms.set(title="LoRA update", xlabel="layer", ylabel="Frobenius norm", ylim=(0, None))
         ranks.set(title="its effective rank, mean over targets", xlabel="layer", ylabel="directions", ylim=(0, None))
@@ -75,17 +78,15 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None) -> None:
+    """Write the tables and figures of these runs into a folder or URI."""
+    table = analyse(runs, rounds)
+    output.write(out, "updates", table, draw(table))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the runs that the command line names; returns the exit code of `output.main`."""
-    command = parser("updates", __doc__)
-    add_rounds(command, "0 and all")
-    given = command.parse_args(arguments)
-
-    def carry_out() -> None:
-        table = analyse(read_runs(given.runs), given.rounds)
-        output.write(given.out, "updates", table, draw(table))
-
-    return output.main(carry_out)
+    """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
+    return command.answer("updates", __doc__, leave, arguments, command.rounds("0 and all"))
 
 
 if __name__ == "__main__":

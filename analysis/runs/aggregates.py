@@ -1,4 +1,4 @@
-"""A run's full model under factors of any rank: what stacked clients compute, and what goes into every LoRA layer."""
+"""A run's full model with factors of any rank: what stacked clients compute, and the inputs of every LoRA layer."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,12 +20,12 @@ Places = Mapping[str, Factors]
 
 
 def places(replay: Replay, layer: int) -> list[str]:
-    """Where a layer (from 0) has factors."""
+    """The places at which a layer (from 0) has factors."""
     return [f"blocks.{layer}.{target}" for target in replay.blueprint.targets]
 
 
 def factors_at(replay: Replay, values: Vector, place: str) -> Factors:
-    """The factors of a full vector at one place."""
+    """The factors of a full flat vector at one place, as float64."""
     tensors = replay.layout.tensors(values)
     return Factors(*(tensors[f"{place}.{name}"].astype(np.float64) for name in ("lora_A", "lora_B")))
 
@@ -44,13 +44,14 @@ class Aggregate:
         # alpha grows with the rank: what scales the products stays as it is
         lora = replace(config.lora, rank=room * config.lora.rank, alpha=room * config.lora.alpha)
         backbone = from_weights(config.backbone, replay.weights.evaluation)
-        heads, classes = blueprint.layout.head_names, len(blueprint.classes)
+        heads = blueprint.layout.head_names
+        classes = len(blueprint.classes)
         # not fused: a fused block does not call its LoRA layers as modules, and hooks would see nothing
         self._model = SubModel(backbone, blueprint.targets, lora, heads, classes, fused=False).eval()
         self._replay = replay
 
     def load(self, values: Vector, instead: Places | None = None) -> None:
-        """Take a full vector of the run, with other factors at some places."""
+        """Take a full flat vector of the run, with other factors `instead` at some places."""
         tensors: dict[str, NDArray[Any]] = dict(self._replay.layout.tensors(values))
         for place, factors in (instead or {}).items():
             tensors |= {f"{place}.lora_A": factors.a, f"{place}.lora_B": factors.b}
@@ -64,10 +65,10 @@ class Aggregate:
             return self._model.logits(images, layers, self._replay.layout.head_names[-1]).numpy().astype(np.float64)
 
     def inputs(self, images: Tensor, layers: tuple[int, ...], rows: int) -> dict[str, Array]:
-        """What goes into the LoRA layers while the images go through these layers.
+        """The inputs of the LoRA layers while the images pass through these layers.
 
         Returns:
-            At most `rows` vectors (rows, inputs) a place, evenly spaced over images and tokens.
+            At most `rows` vectors (rows, inputs) per place, evenly spaced over images and tokens.
         """
         seen: dict[str, Array] = {}
 
@@ -77,8 +78,8 @@ class Aggregate:
             seen[place] = flat[chosen].numpy().astype(np.float64)
 
         named = dict(self._model.backbone.named_modules())
-        found = {place: named[place] for layer in layers for place in places(self._replay, layer)}
-        handles = [module.register_forward_pre_hook(partial(note, place)) for place, module in found.items()]
+        adapted = {place: named[place] for layer in layers for place in places(self._replay, layer)}
+        handles = [module.register_forward_pre_hook(partial(note, place)) for place, module in adapted.items()]
         self.logits(images, layers)
         for handle in handles:
             handle.remove()

@@ -34,14 +34,14 @@ def average_factors(held: Sequence[Factors], weights: Array) -> Factors:
 
     Args:
         held: Factors of the layer's holders, all of one rank.
-        weights: Of the holders, with the sum 1.
+        weights: Weights of the holders (holders,); the sum is 1.
     """
     a, b = ([getattr(factors, name) for factors in held] for name in ("a", "b"))
     return Factors(np.tensordot(weights, a, axes=1), np.tensordot(weights, b, axes=1))
 
 
 def stack(held: Sequence[Factors], weights: Array) -> Factors:
-    """All A above each other and all weighted B beside each other, so that B A is the mean of products.
+    """All A on top of each other and all weighted B side by side, so that B A is the mean of products.
 
     FLoRA, arXiv 2409.05976, equation 4. The rank is the sum of the ranks.
     """
@@ -52,7 +52,8 @@ def stack(held: Sequence[Factors], weights: Array) -> Factors:
 def average_products(held: Sequence[Factors], weights: Array) -> Factors:
     """The mean of products, cut back to the rank of the holders: FlexLoRA, arXiv 2402.11505, equations 4 and 5."""
     left, values, right = decompose(stack(held, weights))
-    rank, roots = len(held[0].a), np.sqrt(values)
+    rank = len(held[0].a)
+    roots = np.sqrt(values)
     return Factors((roots[:, None] * right)[:rank], (left * roots)[:, :rank])
 
 
@@ -89,7 +90,7 @@ def effective_rank(values: Array) -> float:
 
 
 def relative(difference: Array, reference: Array) -> float:
-    """The norm of a difference over that of what it is compared with; 0 where there is no difference."""
+    """The norm of a difference over that of its reference; 0 where there is no difference."""
     size, whole = np.linalg.norm(difference), np.linalg.norm(reference)
     if not size:
         return 0.0

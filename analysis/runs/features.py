@@ -22,8 +22,8 @@ class Features:
     Attributes:
         values: (layers + 1, images, width); entry n is read after the first n layers, through the final norm and the
             pooling of the backbone, as DepthFL's exits read it.
-        labels: Class (images,) of each image.
-        domains: Index (images,) of each image's domain.
+        labels: Class of each image (images,).
+        domains: Index of each image's domain (images,).
     """
 
     values: NDArray[np.float32]
@@ -36,26 +36,27 @@ def features(replay: Replay, values: Vector, split: str, per_domain: int) -> Fea
 
     Args:
         replay: The run; its method says which layers are evaluated.
-        values: A global adapter, flat.
+        values: A global adapter, the full flat vector.
         split: train, validation or test.
         per_domain: The most images of a domain, drawn as `analysis.runs.images.batches` does.
     """
-    model, layers = replay.model, replay.method.evaluated_layers
+    model = replay.model
+    layers = replay.method.evaluated_layers
     model.load(values, [])
-    found, labels, domains = [], [], []
+    parts, labels, domains = [], [], []
     with torch.inference_mode():
         for domain, images, classes in batches(replay, split, per_domain):
-            found.append(_after_every_block(model, images, layers).numpy())
+            parts.append(_after_every_block(model, images, layers).numpy())
             labels.append(classes.numpy())
             domains.append(np.full(len(classes), domain))
-    return Features(np.concatenate(found, axis=1), np.concatenate(labels), np.concatenate(domains))
+    return Features(np.concatenate(parts, axis=1), np.concatenate(labels), np.concatenate(domains))
 
 
 def _after_every_block(model: SubModel, images: Tensor, layers: tuple[int, ...]) -> Tensor:
     """Features (layers + 1, images, width) of a batch."""
     inputs = model.embed(images)
-    found = [model.readout(inputs.tokens)]
+    readouts = [model.readout(inputs.tokens)]
     for layer in layers:
         inputs = inputs.after(model.blocks[layer])
-        found.append(model.readout(inputs.tokens))
-    return torch.stack(found)
+        readouts.append(model.readout(inputs.tokens))
+    return torch.stack(readouts)

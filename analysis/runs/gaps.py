@@ -1,4 +1,4 @@
-"""What aggregated factors compute against the mean of what clients compute, by layer and end to end."""
+"""How far outputs of aggregated factors are from the mean of the clients' outputs, by layer and end to end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from analysis.runs.factors import AGGREGATIONS, Array, Factors, relative
 from analysis.runs.replay import Vector
 from analysis.runs.tuned import Held, Tuned
 
-_ROWS = 1024  # input vectors a layer: more than any token width of a small model, and little memory in a large one
+_ROWS = 1024  # input vectors per layer: more than any token width of a small model, and little memory in a large one
 
 
 def branch_gaps(
@@ -24,24 +24,19 @@ def branch_gaps(
     Args:
         held: By place, the factors of the holders.
         before: By place, the factors that the holders began with.
-        inputs: By place, what goes in there (rows, inputs).
+        inputs: By place, the inputs of its layer (rows, inputs).
 
     Returns:
-        The norm of the difference over all places, relative to the mean outputs and to what these changed by.
+        By aggregation, the norm of the difference over all places, relative to the mean outputs and to their change.
     """
-    means = {
-        place: sum(share * each.output(inputs[place]) for each, share in zip(those.factors, those.shares, strict=True))
-        for place, those in held.items()
-    }
-    mean = _flat(means)
+    mean = _flat({place: holders.mean_output(inputs[place]) for place, holders in held.items()})
     change = mean - _flat({place: before[place].output(inputs[place]) for place in held})
-    found = {}
+    errors = {}
     for aggregation in AGGREGATIONS:
-        gap = (
-            _flat({place: those.aggregated[aggregation].output(inputs[place]) for place, those in held.items()}) - mean
-        )
-        found[aggregation] = relative(gap, mean), relative(gap, change)
-    return found
+        factors = {place: holders.aggregated[aggregation] for place, holders in held.items()}
+        gap = _flat({place: factors[place].output(inputs[place]) for place in held}) - mean
+        errors[aggregation] = relative(gap, mean), relative(gap, change)
+    return errors
 
 
 def _flat(outputs: Mapping[str, Array]) -> Array:
@@ -50,8 +45,9 @@ def _flat(outputs: Mapping[str, Array]) -> Array:
 
 
 def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
-    """The gap of every evaluated layer's own output, by aggregation; none where nobody holds it."""
-    replay, layers = tuned.replay, tuned.replay.method.evaluated_layers
+    """The gap of every evaluated layer's own output, by aggregation; 0 where nobody holds the layer."""
+    replay = tuned.replay
+    layers = tuned.replay.method.evaluated_layers
     model = Aggregate(replay, 1)
     model.load(tuned.values)
     inputs = model.inputs(images, layers, _ROWS)
@@ -65,7 +61,7 @@ def layer_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
 
 
 def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
-    """The gap of class scores, by aggregation: against clients in the full model, and against their sub-models."""
+    """The gap of class scores, by aggregation: from clients in the full model, and from their sub-models."""
     layers = tuned.replay.method.evaluated_layers
     own = [update.task.layers for update in tuned.updates]
     model = Aggregate(tuned.replay, len(own))
@@ -74,8 +70,8 @@ def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
         model.load(values, instead)
         return model.logits(images, held)
 
-    def mean(found: Sequence[Array]) -> Array:
-        return np.tensordot(tuned.shares, found, axes=1)
+    def mean(of_clients: Sequence[Array]) -> Array:
+        return np.tensordot(tuned.shares, of_clients, axes=1)
 
     means = {  # after the round, and before it
         "scores": (mean([scores(values, layers) for values in tuned.clients]), scores(tuned.values, layers)),
@@ -86,11 +82,11 @@ def score_gaps(tuned: Tuned, images: Tensor) -> Iterator[dict[str, Any]]:
     }
     heads = tuned.mean_heads()  # linear in the features: their mean is right for every way to aggregate factors
     for aggregation in AGGREGATIONS:
-        aggregated = {place: those.aggregated[aggregation] for place, those in tuned.held.items()}
-        found = scores(heads, layers, aggregated)
+        aggregated = {place: holders.aggregated[aggregation] for place, holders in tuned.held.items()}
+        whole = scores(heads, layers, aggregated)
         for part, (after, before) in means.items():
             errors = {
-                "error": relative(found - after, after),
-                "error_of_change": relative(found - after, after - before),
+                "error": relative(whole - after, after),
+                "error_of_change": relative(whole - after, after - before),
             }
             yield {"aggregation": aggregation, "part": part, "layer": None, "holders": len(own), **errors}

@@ -1,10 +1,12 @@
 """Runs in groups that differ in nothing but the seed: their names, their tables, and means with confidence intervals.
 
-Every table of an analysis begins with the columns of `KEY`. The label is `Run.label`, with the settings that tell apart
-what would have the same; the fleet is `Run.fleet`, so that depths may be dealt to other domains under every seed.
+Every table of an analysis begins with the columns of `KEY`: the run's folder, its label, its fleet and its seed. The
+label is `Run.label`, with the settings that tell it from other runs of the same label and fleet; the fleet is
+`Run.fleet`, so that every seed may deal the depths to the domains in another order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from fedra_ray.run_dir.claim import SETTING, shaping
 from fedra_ray.run_dir.reading import apart
 
 GROUP = ["label", "fleet"]
-KEY = [*GROUP, "seed"]
+KEY = ["run", *GROUP, "seed"]
 CONFIDENCE = 0.95
 
 
@@ -30,9 +32,10 @@ def labels(runs: Sequence[Run]) -> list[str]:
         SettingError: if two are the same, seed included.
     """
     settings = [shaping(run.settings) for run in runs]
-    found, seen = [], dict[tuple[str, str, int], Run]()
+    extended: list[str] = []
+    seen: dict[tuple[str, str, int], Run] = {}
     for run, own in zip(runs, settings, strict=True):
-        rivals = [other for it, other in zip(runs, settings, strict=True) if _name(it) == _name(run)]
+        rivals = [other for rival, other in zip(runs, settings, strict=True) if _group(rival) == _group(run)]
         told = ["fleet.depths", *_usual_options(run.config.method)]
         names = (text.removeprefix("method.options.") for text in apart(own, rivals, told))
         label = ", ".join([run.label, *names])
@@ -41,16 +44,27 @@ def labels(runs: Sequence[Run]) -> list[str]:
             allowed = f"is the same run as {seen[key].folder}, seed included; name one"
             raise SettingError(SETTING, str(run.folder), allowed)
         seen[key] = run
-        found.append(label)
-    return found
+        extended.append(label)
+    return extended
 
 
-def collect(runs: Sequence[Run], of_run: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
-    """One table of all runs: what `of_run` says of each, after label, fleet and seed."""
+def collect(runs: Sequence[Run], of_run: Callable[[Run], pd.DataFrame | Iterable[Mapping[str, Any]]]) -> pd.DataFrame:
+    """One table of all runs.
+
+    Args:
+        runs: The runs.
+        of_run: Makes the rows of one run, as a table or one by one.
+
+    Returns:
+        The rows of all runs, the columns of `KEY` before their own.
+
+    Raises:
+        SettingError: if two of the runs are the same, seed included.
+    """
     parts = []
     for run, label in zip(runs, labels(runs), strict=True):
-        part = of_run(run)
-        for position, value in enumerate((label, run.fleet, run.config.seed)):
+        part = pd.DataFrame(of_run(run))
+        for position, value in enumerate((str(run.folder), label, run.fleet, run.config.seed)):
             part.insert(position, KEY[position], value)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
@@ -63,18 +77,18 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFra
         The columns of `by`, then n (values that are there), mean, deviation, and low and high: Student's interval of
         the mean at 95 %, n - 1 degrees of freedom. Deviation and interval are empty where n is 1.
     """
-    found = table.groupby(list(by), sort=False, dropna=False)[value]
-    result = found.agg(n="count", mean="mean", deviation="std").reset_index()
+    grouped = table.groupby(list(by), sort=False, dropna=False)[value]
+    result = grouped.agg(n="count", mean="mean", deviation="std").reset_index()
     half = stats.t.ppf((1 + CONFIDENCE) / 2, result["n"] - 1) * result["deviation"] / np.sqrt(result["n"])
     return result.assign(low=result["mean"] - half, high=result["mean"] + half)
 
 
-def _name(run: Run) -> tuple[str, str]:
+def _group(run: Run) -> tuple[str, str]:
     return run.label, run.fleet
 
 
 def _usual_options(method: MethodConfig) -> list[str]:
-    """Options of a shipped method with the value of conf/method/NAME.yaml: they need no mention beside its name."""
+    """Options of a shipped method that have the value of conf/method/NAME.yaml, which its name implies."""
     path = conf_dir() / "method" / f"{method.name}.yaml"
     usual = yaml.safe_load(path.read_text(encoding="utf-8")).get("options", {}) if path.is_file() else {}
     return [f"method.options.{name}" for name, value in usual.items() if method.options.get(name) == value]

@@ -15,7 +15,7 @@ def batches(replay: Replay, split: str, per_domain: int) -> Iterator[tuple[int, 
     Args:
         replay: The run.
         split: train, validation or test.
-        per_domain: The most images of a domain. Of a larger one so many are drawn uniformly, by a fixed seed.
+        per_domain: The most images of a domain; from a larger one this number is drawn uniformly, by a fixed seed.
 
     Yields:
         The domain's index, normalised images (n, 3, H, W) and labels (n,); n is the run's evaluation.batch_size or
@@ -24,7 +24,8 @@ def batches(replay: Replay, split: str, per_domain: int) -> Iterator[tuple[int, 
     Raises:
         ImageError: for an image that cannot be read, unless the configuration says to skip it.
     """
-    dataset, size = replay.blueprint.dataset, replay.run.config.evaluation.batch_size
+    dataset = replay.blueprint.dataset
+    size = replay.run.config.evaluation.batch_size
     for index, domain in enumerate(replay.blueprint.domains):
         count = len(dataset.labels(domain, split))
         drawn = np.sort(np.random.default_rng(0).permutation(count)[:per_domain])

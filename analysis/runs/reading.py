@@ -1,6 +1,5 @@
 """Runs as the analyses read them: from run directories, local or URIs, without touching them."""
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -27,7 +26,7 @@ from fedra_ray.run_dir.reading import FinishedRun, UnfinishedError, read_finishe
 
 R = TypeVar("R")
 
-#: What a summary.json must state.
+#: Names that a summary.json must have.
 NEEDED = ("method", "dataset", "backbone", "seed", "rounds", "split", "accuracy", "mean_accuracy")
 
 
@@ -37,8 +36,8 @@ class Run:
 
     Attributes:
         files: What it has written into its folder.
-        config: What it was configured with.
-        summary: What its summary.json states.
+        config: Its configuration.
+        summary: The content of its summary.json.
     """
 
     files: FinishedRun
@@ -52,7 +51,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was configured with, by dotted name."""
+        """Its configuration by dotted name."""
         return dict(flat(dataclasses.asdict(self.config)))
 
     @property
@@ -62,7 +61,7 @@ class Run:
 
     @property
     def fleet(self) -> str:
-        """Depths of the clients, the largest first, in the smallest numbers of the same proportions."""
+        """Depths of the clients, the largest first, in the same proportions and as few as possible."""
         depths, dynamic = self.config.fleet.depths, self.config.fleet.dynamic
         if dynamic:
             return f"{' '.join(map(str, depths))}, dynamic"
@@ -84,7 +83,7 @@ class Run:
 
     @cached_property
     def num_classes(self) -> int:
-        """Classes that the head tells apart, as the saved adapter has it.
+        """Number of classes of the head in the saved adapter.
 
         Raises:
             SettingError: if there is none.
@@ -96,7 +95,7 @@ class Run:
 
     @cached_property
     def saved_rounds(self) -> list[int]:
-        """The rounds whose global adapter is kept."""
+        """Numbers of the rounds whose global adapter is kept, ascending."""
         return checkpoint.saved_rounds(self.folder)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -122,7 +121,7 @@ def read_run(where: str) -> Run:
 
 
 def measured(where: str | Path) -> FinishedRun:
-    """The finished run in a directory, a path or a URI, if its summary states what an analysis needs.
+    """The finished run in a directory, a path or a URI, whose summary states what an analysis needs.
 
     Raises:
         UnfinishedError: if the run has no summary.json yet.
@@ -169,20 +168,3 @@ def finished(places: Sequence[str], read: Callable[[str], R]) -> list[R]:
 def read_runs(places: Sequence[str]) -> list[Run]:
     """The finished ones among the runs in these directories, as `finished` reads them."""
     return finished(places, read_run)
-
-
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Arguments that every analysis of runs has; `name` is its module in `analysis.questions`."""
-    arguments = argparse.ArgumentParser(
-        prog=f"python -m analysis.questions.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    arguments.add_argument(
-        "runs",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="directory of a finished run, local or a URI; unfinished ones are left out",
-    )
-    arguments.add_argument("--out", default="figures", metavar="FOLDER", help="where to write (default: %(default)s)")
-    return arguments

@@ -1,4 +1,4 @@
-"""A finished run, taken up again at one of its restart points, to look into what its clients do there.
+"""A finished run, resumed at one of its restart points to see what its clients do there.
 
 Clients are trained in this process as the run trained them, bit for bit; nothing is written to the run directory.
 """
@@ -20,7 +20,7 @@ from fedra_ray.run_dir.client_states import ClientStates
 
 
 class Replay:
-    """What a run was made of.
+    """A finished run with its data, its backbone and its method.
 
     Args:
         run: The run.
@@ -67,8 +67,9 @@ class Replay:
         return client_tasks(self.blueprint, self.method, drawn, self.blueprint.division().sizes())
 
     def train(self, tasks: Iterable[ClientTask], number: int) -> list[ClientUpdate]:
-        """The updates of these tasks from what the server and the clients had after a round, in their order."""
-        chosen, state = list(tasks), self.state(number)
+        """The updates of these tasks, in order, from what the server and the clients had after a round."""
+        chosen = list(tasks)
+        state = self.state(number)
         sent = ServerState(state.values, self.method.broadcast(state))
         kept = ClientStates(self.run.folder).read([task.client for task in chosen], number)
         return [self.host.train_one(task, sent, kept.get(task.client)) for task in chosen]

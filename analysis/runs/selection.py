@@ -1,26 +1,14 @@
-"""Which rounds of a run are looked at, and how its rows are told from those of other runs."""
+"""Which rounds of a run are analysed."""
 
-import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.run_dir.claim import SETTING
 
 
-def key(run: Run) -> dict[str, Any]:
-    """The columns that every row of a run begins with."""
-    return {"run": str(run.folder), "method": run.label, "seed": run.config.seed}
-
-
-def add_rounds(parser: argparse.ArgumentParser, default: str) -> None:
-    """Let a command's user choose rounds; `default` says which are taken otherwise."""
-    parser.add_argument("--rounds", type=int, nargs="+", metavar="ROUND", help=f"of those kept (default: {default})")
-
-
 def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
-    """The wanted rounds, ascending; without a wish round 0, with which the run began, and all that it keeps.
+    """The wanted rounds, ascending; None takes round 0, with which the run began, and all that it keeps.
 
     Raises:
         SettingError: for a round whose adapter the run does not keep, or if it keeps none at all.
@@ -36,6 +24,6 @@ def every_round(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
 
 
 def few_rounds(run: Run, wanted: Sequence[int] | None = None) -> list[int]:
-    """Round 0, to compare with, and the wanted rounds; without a wish the first, the middle and the last kept."""
+    """Round 0, to compare with, and the wanted rounds; None takes the first, the middle and the last kept."""
     rounds = every_round(run, wanted)
     return sorted({0, *(wanted or (rounds[1], rounds[len(rounds) // 2], rounds[-1]))})

@@ -17,16 +17,20 @@ class Held:
     """The factors of a place's holders.
 
     Attributes:
-        factors: Of each holder.
-        shares: Of the holders (holders,) in the mean; the sum is 1.
+        factors: The factors of each holder.
+        shares: Shares of the holders in the mean (holders,); the sum is 1.
     """
 
     factors: Sequence[Factors]
     shares: Array
 
+    def mean_output(self, inputs: Array) -> Array:
+        """The mean (rows, outputs) of the holders' outputs B A x for inputs x (rows, inputs)."""
+        return sum(share * own.output(inputs) for own, share in zip(self.factors, self.shares, strict=True))
+
     @cached_property
     def aggregated(self) -> dict[str, Factors]:
-        """What the server makes of them, by aggregation."""
+        """The server's factors, by aggregation."""
         return {name: aggregate(self.factors, self.shares) for name, aggregate in AGGREGATIONS.items()}
 
 
@@ -36,10 +40,10 @@ class Tuned:
 
     Attributes:
         replay: The run.
-        values: The global adapter, flat.
-        updates: Of the clients.
-        clients: The full vector of each: the global one with its trained segments in place.
-        shares: Of each client (clients,) in an average over all; the sum is 1.
+        values: The global adapter, the full flat vector.
+        updates: Updates of the clients.
+        clients: The full flat vector of each client: the global one with its trained segments in place.
+        shares: Share of each client in an average over all (clients,); the sum is 1.
     """
 
     replay: Replay
@@ -53,12 +57,13 @@ class Tuned:
         """Put every update in its place."""
         clients = []
         for update in updates:
-            mine, start = values.copy(), 0
+            own = values.copy()
+            start = 0
             for index in replay.layout.held(update.task.layers, update.task.sent):
                 segment = replay.layout.segments[index]
-                mine[segment] = update.values[start : start + segment.stop - segment.start]
+                own[segment] = update.values[start : start + segment.stop - segment.start]
                 start += segment.stop - segment.start
-            clients.append(mine)
+            clients.append(own)
         weights = np.array([update.task.weight for update in updates], dtype=np.float64)
         return cls(replay, values, updates, clients, weights / weights.sum())
 
@@ -68,19 +73,19 @@ class Tuned:
 
     @cached_property
     def held(self) -> dict[str, Held]:
-        """What clients hold at every place that any of them holds."""
-        found = {}
+        """The factors of the holders, by place; places that no client holds are left out."""
+        by_place = {}
         for layer in range(len(self.replay.layout.layers)):
             holders = self.holders(layer)
             for place in places(self.replay, layer) if holders else ():
-                factors = [factors_at(self.replay, self.clients[each], place) for each in holders]
-                found[place] = Held(factors, self.shares[holders] / self.shares[holders].sum())
-        return found
+                factors = [factors_at(self.replay, self.clients[position], place) for position in holders]
+                by_place[place] = Held(factors, self.shares[holders] / self.shares[holders].sum())
+        return by_place
 
     def mean_heads(self) -> Vector:
         """The global adapter with the mean of the clients' heads."""
-        found = self.values.copy()
+        values = self.values.copy()
         for index, segment in enumerate(self.replay.layout.segments):
             if self.replay.layout.is_head(index):
-                found[segment] = np.tensordot(self.shares, [values[segment] for values in self.clients], axes=1)
-        return found
+                values[segment] = np.tensordot(self.shares, [own[segment] for own in self.clients], axes=1)
+        return values

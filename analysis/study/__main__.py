@@ -1,6 +1,6 @@
 """Run the experiments behind every table and figure on the embedded benchmark, and draw them.
 
-    python -m analysis.study [--backbone glyph_vit] [--out studies/glyph_vit] [--processes 2]
+    python -m analysis.study [--backbone glyph_vit] [--out studies/glyph_vit] [--processes 2] [SETTING=VALUE ...]
 
 1. tune: every method gets the same grid of learning rates, judged by mean validation accuracy at seed 0;
 2. methods: each at its best setting, three seeds, every seed with another assignment of depths to domains;
@@ -8,7 +8,8 @@
 4. convergence: FedRA's four draws on fleets of the same total depth, from equal clients to very unequal ones.
 
 Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
-goes on where it stopped. Runs share the machine's cores as whole processes.
+goes on where it stopped. Runs share the machine's cores as whole processes. SETTING=VALUE holds for every run and takes
+precedence over what a stage sets: `rounds=2 training.max_steps=1` makes a small study.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,14 +49,21 @@ SHALLOW = (1, 2, 3, 4, 6)
 DEVICES = {12: "workstation", 10: "workstation", 8: "edge_gpu", 6: "edge_gpu", 4: "laptop", 3: "phone"}
 RECORDED = ["checkpoint.every=10", "checkpoint.keep=100"]
 
+#: Overrides of every run of a stage, by key.
 Runs = dict[str, list[str]]
+#: The summary of every run, by the same keys.
+Summaries = dict[str, dict[str, Any]]
 
 
-def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
-    """The best setting of the grid for every method, by mean validation accuracy at seed 0."""
-    runs = {
+def complete(runs: Runs, first: list[str], last: list[str]) -> Runs:
+    """The runs with settings that hold unless their stage sets others, and with settings that hold in any case."""
+    return {key: [*first, *own, *last] for key, own in runs.items()}
+
+
+def tuning(out: Path) -> Runs:
+    """Every method with every setting of the grid, on the validation split."""
+    return {
         f"{method}/{index}": [
-            *common,
             *METHODS[method],
             *setting,
             f"rounds={TUNING_ROUNDS}",
@@ -64,7 +73,10 @@ def tune(out: Path, common: list[str], processes: int) -> dict[str, list[str]]:
         for method in METHODS
         for index, setting in enumerate(GRID)
     }
-    summaries = run_all(runs, processes, "tuning")
+
+
+def best_settings(summaries: Summaries) -> dict[str, list[str]]:
+    """The setting of the grid with the best mean accuracy for every method, from the summaries of `tuning`."""
     best = {}
     for method in METHODS:
         scores = [summaries[f"{method}/{index}"]["mean_accuracy"] for index in range(len(GRID))]
@@ -121,13 +133,13 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
     }
 
 
-def results(summaries: dict[str, dict[str, object]], best: dict[str, list[str]]) -> pa.Table:
-    """A row per method and seed: the setting, and test accuracy per domain and mean."""
+def results(summaries: Summaries, best: dict[str, list[str]]) -> pa.Table:
+    """One row per method and seed: method, seed, setting, and test accuracy of every domain and `mean`, fractions."""
     rows = []
     for method in METHODS:
         for seed in DEPTHS:
             summary = summaries[f"{method}/{seed}"]
-            accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}  # type: ignore[dict-item]
+            accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}
             rows.append({"method": method, "seed": seed, "setting": " ".join(best[method]), **accuracy})
     return pa.Table.from_pylist(rows)
 
@@ -169,14 +181,15 @@ def main() -> None:
     parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
-    parser.add_argument("overrides", nargs="*", help="settings for every run, for example rounds=20")
+    parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
     arguments = parser.parse_args()
     out = (arguments.out or Path("studies") / arguments.backbone).resolve()
-    common = [f"backbone={arguments.backbone}", *arguments.overrides]
-    best = tune(out, common, arguments.processes)
-    runs = methods(out, best) | extreme(out, best) | convergence(out, best)
-    recorded = {key: [*common, *RECORDED, *own] for key, own in runs.items()}
-    table = results(run_all(recorded, arguments.processes, "measuring"), best)
+    first = [f"backbone={arguments.backbone}"]
+    tuned = run_all(complete(tuning(out), first, arguments.overrides), arguments.processes, "tuning")
+    best = best_settings(tuned)
+    stages = methods(out, best) | extreme(out, best) | convergence(out, best)
+    measured = run_all(complete(stages, [*first, *RECORDED], arguments.overrides), arguments.processes, "measuring")
+    table = results(measured, best)
     pq.write_table(table, out / "results.parquet")
     settings = "\n".join(f"- {method}: `{' '.join(setting)}`" for method, setting in best.items())
     text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"

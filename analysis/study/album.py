@@ -32,9 +32,9 @@ from analysis.questions import (
 )
 from analysis.runs.reading import finished
 
-#: What is looked at layer by layer: FedRA, the depth-wise methods, and their bound.
+#: The methods that are analysed layer by layer: FedRA, the depth-wise methods, and their upper bound.
 LAYERED = ("alllarge", "fedra", "inclusivefl", "depthfl")
-#: Analyses, the runs of the study that they are of, by folder and the beginning of a name, and further arguments.
+#: Questions, the runs of the study that answer them, by folder and the start of a name, and further arguments.
 PLATES: list[tuple[Callable[[list[str]], int], dict[str, tuple[str, ...]], list[str]]] = [
     (progress.main, {"test": ("",)}, []),
     (fairness.main, {"test": ("",)}, []),
@@ -52,12 +52,17 @@ PLATES: list[tuple[Callable[[list[str]], int], dict[str, tuple[str, ...]], list[
 
 
 def of_study(study: Path, wanted: dict[str, tuple[str, ...]]) -> list[str]:
-    """The run directories in these folders of a study whose names begin so, in order."""
+    """Run directories of a study, in order.
+
+    Args:
+        study: The folder of the study.
+        wanted: Folders in it, and the starts of the wanted names.
+    """
     return [
         str(path)
-        for folder, beginnings in wanted.items()
+        for folder, starts in wanted.items()
         for path in sorted((study / folder).iterdir())
-        if path.name.startswith(beginnings) and "no-distillation" not in path.name
+        if path.name.startswith(starts) and "no-distillation" not in path.name
     ]
 
 
@@ -70,8 +75,10 @@ def tabulate(study: Path, out: Path) -> None:
 
 
 def fill(study: Path) -> int:
-    """Draw everything; returns 0, or the largest exit code of an analysis that failed."""
-    out, codes, console = study / "figures", [0], Console()
+    """Answer every question; returns 0, or the largest exit code of one that failed."""
+    out = study / "figures"
+    codes = [0]
+    console = Console()
     tabulate(study, out)
     for plate, wanted, extra in PLATES:
         with console.status(plate.__module__):
@@ -81,7 +88,7 @@ def fill(study: Path) -> int:
 
 
 def main() -> int:
-    """Draw what a finished study shows."""
+    """Draw what a finished study shows; returns the exit code of `fill`."""
     parser = argparse.ArgumentParser(prog="python -m analysis.study.album", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="its folder (%(default)s)")
     return fill(parser.parse_args().study)

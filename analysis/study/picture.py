@@ -66,7 +66,7 @@ def draw_results(axes: Axes, results: pa.Table) -> None:
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the picture of a finished study."""
     parser = argparse.ArgumentParser(prog="python -m analysis.study.picture", description=__doc__.split("\n")[0])
     parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="folder of analysis.study")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmark.png"), help="the PNG file to write")

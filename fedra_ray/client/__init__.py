@@ -1,1 +1,1 @@
-"""What happens on a client: local training and evaluation of one sub-model at a time. Knows no Ray."""
+"""What happens on a client: local training and evaluation of one sub-model at a time, without Ray."""

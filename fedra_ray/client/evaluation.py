@@ -1,4 +1,4 @@
-"""Accuracy of a global model, a shard of a domain's images at a time. No Ray."""
+"""Accuracy of a global model on one shard of a domain's images at a time, without Ray."""
 
 import numpy as np
 import torch
@@ -24,10 +24,13 @@ def evaluate(
     Args:
         model: The shared stack; on return it holds the global values.
         method: Gives the prediction.
-        examples: The domain's images.
-        values: The global adapter, flat.
-        domain: Name for the score.
-        batch_size: Images a forward pass.
+        examples: The images, all of one domain.
+        values: The global adapter, the full flat vector.
+        domain: Name of the domain, for the score.
+        batch_size: Images per forward pass.
+
+    Returns:
+        Counts of hits and the mean loss over the images that could be read; a loss of 0 if there are none.
 
     Raises:
         ImageError: for an image that cannot be read, unless the configuration says to skip it.

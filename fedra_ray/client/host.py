@@ -34,7 +34,7 @@ class ClientHost:
     def __init__(self, blueprint: Blueprint, weights: FrozenWeights, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # the number of threads changes the order of sums, and so the bits
         torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False  # the fastest algorithm may be another one in every process
+        torch.backends.cudnn.benchmark = False  # the fastest algorithm may differ from process to process
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
         self.blueprint = blueprint
         self._config = blueprint.config
@@ -54,7 +54,7 @@ class ClientHost:
         return train_client(self._trained, self._method, examples, sent, kept or {}, task, config.training, config.seed)
 
     def reduce(self, answers: Iterable[ClientUpdate | ClientFailure], values: Vector) -> PartialRound:
-        """What answers of clients add to the round that began with these values of the global adapter."""
+        """The part of a round that clients' answers make up, if it began with these values of the global adapter."""
         layout = self.blueprint.layout
         return reduce(answers, self._method.reduction(layout), layout, self._config.aggregation, values)
 
@@ -70,7 +70,7 @@ class ClientHost:
             yield self.reduce([self.train_one(task, sent, kept.get(task.client))], sent.values)
 
     def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
-        """Scores of the global adapter, one per domain, when they are asked for."""
+        """Scores of the global adapter, one per domain, computed when the result is called."""
         shards = self.blueprint.shards()
         return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
 

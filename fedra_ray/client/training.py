@@ -1,4 +1,4 @@
-"""One client's local training. No Ray: a sub-model, the client's images, and a task go in, an update comes out."""
+"""One client's local training, without Ray: from a sub-model, the client's images and a task to an update."""
 
 import time
 
@@ -32,13 +32,13 @@ def train_client(
 
     Args:
         model: The shared stack; on return it holds this client's trained values.
-        method: Gives the local loss, and what a step does besides.
+        method: Gives the local loss, and what happens before, in and after the local steps.
         examples: The client's images.
-        sent: The global adapter, and what the method's server sent along.
+        sent: The global adapter, and the arrays that the method's server sent along.
         kept: What the client kept from its last round; empty before its first.
         task: What to train, and for how long.
-        config: Optimiser settings.
-        seed: Of the experiment.
+        config: Settings of the optimiser and the local steps.
+        seed: Seed of the experiment.
 
     Returns:
         The trained segments that the client sends, with the mean loss over the steps taken.

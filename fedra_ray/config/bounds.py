@@ -15,7 +15,7 @@ class Bounds:
         maximum: Greatest value.
         above: The value must be greater than this.
         fraction: The value must be at least 0 and below 1.
-        choices: The words that the setting knows.
+        choices: The words that the setting may be; empty for any.
     """
 
     minimum: float | None = None
@@ -53,5 +53,5 @@ def bounded(**bounds: Any) -> dict[str, Bounds]:
 
 def bounds_of(item: Field[Any]) -> Bounds:
     """The bounds that a field states; none if it was not declared with any."""
-    found: Bounds = item.metadata.get(_KEY, Bounds())
-    return found
+    declared: Bounds = item.metadata.get(_KEY, Bounds())
+    return declared

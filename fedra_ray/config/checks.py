@@ -10,7 +10,7 @@ from fedra_ray.config.validation import check_bounds, check_sizes, check_types
 
 _MODEL_LIMIT = 65_536  # of every size and number of layers in backbone.model_args
 _LEAST_SHARE = 1e-4  # of a GPU: Ray counts no finer
-#: Keyword arguments of plug-ins and models that other settings give.
+#: Keyword arguments of plug-ins and models that follow from other settings.
 _METHOD_GIVEN = {"problem"}
 _OPTIMIZER_GIVEN = {"inner"}
 _DATASET_GIVEN = {"root", "image_size"}
@@ -41,7 +41,7 @@ def check(config: ExperimentConfig) -> None:
 
 
 def _check_free(config: ExperimentConfig) -> None:
-    """Refuse keyword arguments that other settings give, and numbers that would build a model beyond any memory."""
+    """Refuse keyword arguments that follow from other settings, and numbers that no machine has the memory for."""
     _check_given("method.options", config.method.options, _METHOD_GIVEN)
     _check_given("client_optimizer.options", config.client_optimizer.options, _OPTIMIZER_GIVEN)
     _check_given("server_optimizer.options", config.server_optimizer.options, _OPTIMIZER_GIVEN)
@@ -98,7 +98,7 @@ def _check_probabilities(fleet: FleetConfig) -> None:
         return
     setting, value = "fleet.probabilities", fleet.probabilities
     if not fleet.dynamic:
-        raise SettingError(setting, value, "are for fleet.dynamic=true, in which depths are drawn")
+        raise SettingError(setting, value, "apply only to depths that are drawn: set fleet.dynamic=true")
     wanted = len(fleet.memory_mb or fleet.depths)
     if len(value) != wanted or not (min(value) >= 0 and abs(sum(value) - 1) <= 1e-6):
         raise SettingError(setting, value, f"must be {wanted} numbers of at least 0, one per depth, that sum to 1")

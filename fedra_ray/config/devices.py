@@ -1,7 +1,7 @@
 """Simulated devices: what a client's round would take on a phone or a workstation, from a profile of its speed.
 
-The times are those of a client that has the frozen backbone already: it gets its part of the adapter, trains, and
-sends the part back, one after another. The server's own work takes no simulated time.
+The times are those of a client that has the frozen backbone already: it receives its part of the adapter, trains, and
+sends that part back, one after another. The server's own work takes no simulated time.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ def shipped() -> dict[str, DeviceConfig]:
 
 
 def profiles(fleet: FleetConfig) -> dict[str, DeviceConfig]:
-    """Every profile that `fleet.devices` may name: the shipped ones, and the fleet's own, which go before them."""
+    """Every profile that `fleet.devices` may name: the shipped ones, and the fleet's own, which take precedence."""
     return shipped() | fleet.profiles
 
 

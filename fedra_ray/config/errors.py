@@ -50,5 +50,5 @@ def one_line(text: str) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """The beginning of what an error says, in one line; its type if it says nothing."""
+    """The start of an error's message, in one line; the name of its type if the message is empty."""
     return one_line(str(error))[:_REASON_LENGTH] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The settings of how a run is carried out. None of them ever changes a result."""
+"""Settings of how a run is carried out. None of them ever changes a result."""
 
 from dataclasses import dataclass, field
 
@@ -11,16 +11,17 @@ class RuntimeConfig:
 
     Attributes:
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
-        max_actors: Most client actors; so many are asked for, so that an autoscaler starts nodes for those without
-            room. Null fills the CPUs and GPUs that are there, during the run too.
-        clients_per_actor: Clients one actor trains in a round; 1 is an actor per client. Null: any number.
+        max_actors: The most client actors. All are requested, so that an autoscaler starts nodes for those without
+            room. Null fills the CPUs and GPUs that are there, also those that join during the run.
+        clients_per_actor: Clients that one actor trains per round; 1 is an actor per client. Null: any number.
         num_cpus: CPUs an actor reserves.
         num_gpus: GPU share of an actor that holds the whole model; shallower tiers take smaller fractions.
         tier_labels: Kinds of nodes by capacity: the most layers that are trained there, and the value of the nodes'
             Ray label `tier`. {4: small, 12: large} trains clients of up to 4 layers on nodes labelled tier=small, and
             larger ones on tier=large. Empty: any node.
         max_attempts: How often a client's training, an evaluation or a lost server is tried again.
-        task_timeout: Seconds after which a call of an actor counts as hanging; null goes by the measured speed.
+        task_timeout: Seconds after which a call of an actor counts as hanging; null derives them from the measured
+            speed.
     """
 
     address: str | None = None
@@ -43,12 +44,12 @@ class CheckpointConfig:
 
 @dataclass
 class WatchConfig:
-    """Who else is told of every round.
+    """Where every round is reported, besides the terminal and the run_dir.
 
     Attributes:
         tensorboard: Write TensorBoard's event files to `tensorboard` in the run_dir, which must be a local folder.
-        wandb: Project of Weights & Biases to report to; null for none. A run_dir is one run there, also when it is
-            taken up again. Without a network: WANDB_MODE=offline.
+        wandb: Project of Weights & Biases to report to; null for none. A run_dir is one run there, even when it is
+            resumed. Without a network: WANDB_MODE=offline.
     """
 
     tensorboard: bool = False

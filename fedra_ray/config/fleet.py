@@ -1,4 +1,4 @@
-"""The settings of the fleet: the simulated clients, and the profiles of the devices that they are."""
+"""Settings of the fleet: the simulated clients, and the profiles of their devices."""
 
 from dataclasses import dataclass, field
 
@@ -7,12 +7,12 @@ from fedra_ray.config.bounds import bounded, setting
 
 @dataclass
 class DeviceConfig:
-    """What a simulated device sustains: its profile. Those of conf/devices.yaml have names that `fleet.devices` knows.
+    """The profile of a simulated device: what it sustains. The shipped profiles are in conf/devices.yaml.
 
     Attributes:
         gflops: Arithmetic in training, in 10^9 FLOPs per second: far below what a data sheet calls peak.
         download_mbps: What it receives, in 10^6 bits per second.
-        upload_mbps: What it sends, in the same.
+        upload_mbps: What it sends, in 10^6 bits per second.
         memory_mb: Memory that training may take, in 10^6 bytes.
     """
 
@@ -28,18 +28,19 @@ class FleetConfig:
 
     Attributes:
         depths: How many blocks a client can hold, in the order of the domains.
-        memory_mb: Memory for training of each client, in the same order; where given, `depths` follow from it.
+        memory_mb: Memory that each client has for training, in 10^6 bytes and in the same order; if given, `depths`
+            follow from it.
         dynamic: Draw every client's depth anew each round, from `depths`.
-        probabilities: Of each of `depths` in such a draw; null makes them equal.
+        probabilities: Probability of each of `depths` in such a draw; null makes them equal.
         num_clients: Size of the whole fleet.
         clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
         sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
         dropout: Probability that a sampled client does not answer in a round.
-        straggler_spread: Spread of the clients' times: their logarithm's standard deviation, drawn anew each round.
-        round_deadline: Updates that take longer than this many times the median client's time (of the cohort's, with
-            `devices`) are discarded; null waits for all.
-        devices: Names of the clients' device profiles, dealt as `depths` are, which they do not change; client k has
-            devices[k mod len(devices)]. With them every client and round gets a simulated time. Null: none is.
+        straggler_spread: Standard deviation of the logarithm of the clients' times, which are drawn anew each round.
+        round_deadline: Updates that take longer than this multiple of the median client's time (with `devices`, of the
+            cohort's median) are discarded; null waits for all.
+        devices: Names of the clients' device profiles, dealt as `depths` are, which they do not change: client k has
+            devices[k mod len(devices)]. With them every client and round gets a simulated time; null simulates none.
         profiles: Further device profiles by name, or other numbers for those of conf/devices.yaml.
     """
 

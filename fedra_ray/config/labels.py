@@ -1,4 +1,4 @@
-"""What people see a method called."""
+"""The names of methods in tables, figures and messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ def method_label(settings: Mapping[str, Any]) -> str:
     """The label of a run's method, with those of the optimisers around it: FedRA + FedAdam.
 
     Args:
-        settings: Of the run, by dotted name. A method without a label is called by its name.
+        settings: Settings of the run by dotted name. A method without a label is called by its name.
     """
     labels = [settings.get("method.label") or settings["method.name"]]
     labels += [settings.get(f"{side}_optimizer.label") for side in ("client", "server")]
@@ -18,7 +18,7 @@ def method_label(settings: Mapping[str, Any]) -> str:
 
 
 def experiment_label(config: ExperimentConfig) -> str:
-    """The same of an experiment that is about to run."""
+    """The label of an experiment's method, as `method_label` gives that of a run's."""
     return method_label(
         {
             "method.name": config.method.name,

@@ -1,4 +1,4 @@
-"""Where files are: `asset://NAME` travels with the package, other URIs are pyarrow.fs's, the rest is local."""
+"""Where files are: `asset://NAME` is shipped with the package, other URIs are pyarrow.fs's, the rest is local."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,11 @@ _ASSET = "asset://"
 
 
 def resolve(path: str) -> Path:
-    """The local file that a path setting means."""
+    """The local path of a file or folder that a setting names; `asset://NAME` lies inside the package."""
     if path.startswith(_ASSET):
         return _PACKAGE / "assets" / path.removeprefix(_ASSET)
-    return Path(os.path.expanduser(path))  # Path's own raises where a user is unknown; such a file just is not there
+    # not Path.expanduser, which raises for an unknown user: such a file merely does not exist
+    return Path(os.path.expanduser(path))
 
 
 def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:
@@ -35,10 +36,10 @@ def filesystem(setting: str, path: str) -> tuple[fs.FileSystem, str]:
 
 
 def publish(system: fs.FileSystem, path: str, content: bytes) -> None:
-    """Write a file beside its place and move it there, so that under its name it is whole or not at all.
+    """Write a file beside its place and move it there, so that a file of this name is always complete.
 
     Raises:
-        OSError: if it cannot be written; a file of that name is kept then.
+        OSError: if it cannot be written; an older file of that name is kept.
     """
     part = f"{path}.part"
     with system.open_output_stream(part) as stream:

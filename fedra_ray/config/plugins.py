@@ -16,12 +16,12 @@ def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, A
     Raises:
         SettingError: if there is no such class, it is of another kind, it does not take these arguments, or fails.
     """
-    found = _imported(target, f"{setting}.target")
-    if not (inspect.isclass(found) and issubclass(found, kind)) or inspect.isabstract(found):
+    plugin = _imported(target, f"{setting}.target")
+    if not (inspect.isclass(plugin) and issubclass(plugin, kind)) or inspect.isabstract(plugin):
         raise SettingError(f"{setting}.target", target, f"must be a subclass of {kind.__module__}.{kind.__name__}")
-    _check_arguments(found, setting, arguments)
+    _check_arguments(plugin, setting, arguments)
     try:
-        return found(**arguments)
+        return plugin(**arguments)
     except (SettingError, RunFailedError):
         raise
     except Exception as error:  # a class of the user's own may raise anything
@@ -38,24 +38,24 @@ def _imported(target: str, setting: str) -> Any:
         raise SettingError(setting, target, f"cannot be imported: {_described(error)}") from error
 
 
-def _check_arguments(found: type, setting: str, arguments: dict[str, Any]) -> None:
-    accepted = inspect.signature(found).parameters
+def _check_arguments(plugin: type, setting: str, arguments: dict[str, Any]) -> None:
+    accepted = inspect.signature(plugin).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
-    hints = _annotations(found)
+    hints = _annotations(plugin)
     for name, value in arguments.items():
         if name in accepted:
             check_type(f"{setting}.options.{name}", value, hints.get(name))
         elif not takes_any:
-            raise SettingError(f"{setting}.options.{name}", value, f"{found.__name__} has no such option")
+            raise SettingError(f"{setting}.options.{name}", value, f"{plugin.__name__} has no such option")
     for name, parameter in accepted.items():
         variable = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if name not in arguments and parameter.default is parameter.empty and not variable:
-            raise SettingError(f"{setting}.options.{name}", None, f"{found.__name__} needs this option")
+            raise SettingError(f"{setting}.options.{name}", None, f"{plugin.__name__} needs this option")
 
 
-def _annotations(found: type) -> dict[str, Any]:
+def _annotations(plugin: type) -> dict[str, Any]:
     try:
-        return get_type_hints(found.__init__)  # type: ignore[misc]
+        return get_type_hints(plugin.__init__)  # type: ignore[misc]
     except (NameError, TypeError):  # a name that exists for type checkers alone
         return {}
 

@@ -34,12 +34,12 @@ __all__ = [
 
 @dataclass
 class MethodConfig:
-    """Which federated method runs.
+    """The federated method.
 
     Attributes:
-        name: What folders and settings call it.
+        name: Its name in folders and settings.
         target: Dotted path of the `Method` subclass, one of this package's or the user's own.
-        label: What tables and figures call it; null takes the name.
+        label: Its name in tables and figures; null takes `name`.
         options: Keyword arguments of that class.
     """
 
@@ -51,11 +51,11 @@ class MethodConfig:
 
 @dataclass
 class OptimizerConfig:
-    """What is put around the method: another client optimiser (ClientOpt) or server optimiser (ServerOpt).
+    """A client optimiser (ClientOpt) or server optimiser (ServerOpt) wrapped around the method.
 
     Attributes:
-        name: What folders and settings call it.
-        label: What tables and figures add to the method's label; null for nothing.
+        name: Its name in folders and settings.
+        label: What tables and figures add to the method's label; null adds nothing.
         target: Dotted path of the `Wrapper` subclass; null leaves the method as it is.
         options: Keyword arguments of that class.
     """
@@ -68,10 +68,10 @@ class OptimizerConfig:
 
 @dataclass
 class DatasetConfig:
-    """Where the images are.
+    """The images, and how they are read.
 
     Attributes:
-        name: How tables call it.
+        name: Its name in tables.
         target: Dotted path of the `Dataset` subclass.
         root: File, folder or pyarrow.fs URI (s3://, gs://); `asset://NAME` is a file shipped with the package.
         options: Further keyword arguments of that class.
@@ -95,14 +95,14 @@ class BackboneConfig:
     """The frozen pre-trained model; by itself timm's smallest ViT, without weights. An experiment has `glyph_vit()`.
 
     Attributes:
-        name: How tables call it.
-        model: A timm model name, or a class below `timm.models`.
-        model_args: Keyword arguments for it.
+        name: Its name in tables.
+        model: A timm model name, or the dotted path of a class below `timm.models`.
+        model_args: Keyword arguments of the model.
         pretrained: Fetch timm's weights from the hub, unless `checkpoint` names a file.
         checkpoint: A safetensors or torch file of the model's state dict; `asset://NAME` is one shipped here.
         mean: Per-channel mean of the normalisation, for pixel values in [0, 1]; null takes the checkpoint's own: of
             a timm config.json beside the file, else of timm's entry for the model.
-        std: Per-channel standard deviation of the same.
+        std: Per-channel standard deviation of the normalisation; null takes the checkpoint's own, likewise.
     """
 
     name: str = "vit_tiny"
@@ -136,7 +136,7 @@ class PartitionConfig:
     """How the training images are divided among the clients.
 
     Attributes:
-        name: How tables call it.
+        name: Its name in tables.
         scheme: domain divides each domain among its clients by Dirichlet shares of every class; shards cuts each
             domain, sorted by label, into equal shards and deals them out; iid divides all domains' images uniformly;
             lazy draws a client's images from its domain when the client is sampled, by (seed, client) alone and with
@@ -167,7 +167,8 @@ class TrainingConfig:
         batch_size: Images per step.
         local_epochs: Passes over the client's data each round.
         max_steps: Upper bound on a round's local steps; null for none.
-        step_cap: A further bound, the steps of the smallest client of the cohort or of the whole fleet; none for none.
+        step_cap: A further bound: the steps of the smallest client of the cohort, or of the whole fleet; none sets no
+            such bound.
         extra_step: Allow one step more than `step_cap` (the authors' code does).
         clip_norm: Bound on the global gradient norm; null for none.
         precision: fp32, or bf16: frozen weights and activations are bfloat16, what is trained stays float32, and
@@ -192,8 +193,8 @@ class LoraConfig:
     """The adapter.
 
     Attributes:
-        rank: Of both factors.
-        alpha: The product of the factors counts alpha / rank times.
+        rank: Rank of both factors.
+        alpha: The product of the factors is scaled by alpha / rank.
         dropout: Probability that a value before the factors is left out, to the nearest multiple of 2^-16.
         targets: Module paths inside a block; null takes the usual ones of the model's family: attn.proj and mlp.fc2 of
             a ViT, mlp_tokens.fc2 and mlp_channels.fc2 of a Mixer.
@@ -235,10 +236,10 @@ class ExperimentConfig:
     """Everything that defines a run.
 
     Attributes:
-        on_client_failure: What a client that fails on every attempt does to the run: fail ends it, drop goes on
-            without the client's update and says so.
-        resume: What a run_dir that holds an unfinished run of another configuration leads to: auto refuses, force goes
-            on with the new one.
+        on_client_failure: What happens if a client fails on every attempt: fail ends the run, drop goes on without the
+            client's update and says so.
+        resume: What happens if run_dir holds an unfinished run of another configuration: auto refuses, force goes on
+            with the new one.
     """
 
     method: MethodConfig = field(default_factory=fedra)

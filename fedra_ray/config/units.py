@@ -1,5 +1,6 @@
-"""Quantities as people read them."""
+"""Quantities as people read them, and the mean accuracy of a model."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 
@@ -23,3 +24,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return f"{hours:,} h {left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def mean_over_domains(accuracies: Collection[float]) -> float:
+    """The mean accuracy of a model: every domain counts equally, whatever its number of images.
+
+    Args:
+        accuracies: Top-1 accuracy on each domain; at least one.
+    """
+    return sum(accuracies) / len(accuracies)

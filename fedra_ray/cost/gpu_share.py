@@ -1,4 +1,4 @@
-"""Which part of a GPU a client actor reserves."""
+"""The share of a GPU that a client actor reserves."""
 
 import math
 
@@ -9,7 +9,7 @@ def gpu_share(depth: int, num_layers: int, full: float) -> float:
     Args:
         depth: The most layers that a client of the actor holds.
         num_layers: Layers of the full model.
-        full: Share of an actor that takes every client: runtime.num_gpus.
+        full: Share of an actor that takes any client, runtime.num_gpus, in GPUs.
 
     Returns:
         depth / num_layers of the full share, rounded up to what Ray places well: 1/k for a whole k, or a whole number.

@@ -1,7 +1,7 @@
-"""What a client costs, by how many blocks it trains: bytes, arithmetic and memory. `costing` measures it.
+"""What a client costs, by how many blocks it trains: bytes, arithmetic and memory, as `measure` finds them.
 
-All blocks of a stack are alike, so the law is linear in the depth. The first block is apart: nothing before it is
-trained, so no gradient goes below it.
+All blocks of a stack are alike, so the law is linear in the depth. The first trained block is apart: nothing before it
+is trained, so no gradient goes below it.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ class Part:
     Attributes:
         parameters: Number of its trained values.
         frozen: Bytes of its frozen weights.
-        forward: FLOPs of an image's forward pass.
-        step: FLOPs of an image's forward and backward pass.
-        saved: Bytes that are kept for the backward pass of an image.
-        copies: Bytes that are kept for the backward pass of any batch: weights cast to another precision.
+        forward: FLOPs per image of a forward pass.
+        step: FLOPs per image of a forward and backward pass.
+        saved: Bytes per image that are kept for the backward pass.
+        copies: Bytes per batch, of whatever size, that are kept for it: weights cast to another precision.
     """
 
     parameters: int
@@ -81,19 +81,19 @@ class CostModel:
         return self.part(depth, heads).parameters
 
     def bytes(self, depth: int, heads: int = 1) -> int:
-        """Bytes that a client gets each round, and that it sends back: its trained values, in float32."""
+        """Bytes that a client receives per round, and that it sends back: its trained values, in float32."""
         return VALUE_BYTES * self.parameters(depth, heads)
 
     def step_flops(self, depth: int, heads: int = 1, idle: int = 0) -> int:
-        """FLOPs of a training step for each of its images: forward and backward."""
+        """FLOPs per image of a training step: forward and backward."""
         return self.part(depth, heads, idle).step
 
     def evaluation_flops(self, depth: int, heads: int = 1) -> int:
-        """FLOPs of classifying an image."""
+        """FLOPs per image of a classification."""
         return self.part(depth, heads).forward
 
     def memory(self, depth: int, batch_size: int, heads: int = 1, idle: int = 0) -> int:
-        """Bytes at the peak of a training step, an estimate: what the process itself needs is not in it.
+        """Bytes at the peak of a training step, an estimate without what the process itself needs.
 
         They are the frozen weights, the trained values with gradient and momentum, the batch, what autograd keeps
         for the backward pass, and an allowance for what a block computes and drops: as much again as a block keeps.
@@ -115,9 +115,9 @@ def depths_for_memory(cost: CostModel, budgets_mb: Sequence[float], batch_size: 
         SettingError: if not even one block fits the smallest budget.
     """
     depths = [cost.depth_for_memory(budget, batch_size) for budget in budgets_mb]
-    found = [depth for depth in depths if depth is not None]
-    if len(found) < len(depths):
+    possible = [depth for depth in depths if depth is not None]
+    if len(possible) < len(depths):
         least = -(-cost.memory(1, batch_size) // MEGABYTE)
         allowed = f"not even one block fits {min(budgets_mb):g} MB: needs at least {least} MB"
         raise SettingError("fleet.memory_mb", list(budgets_mb), f"{allowed}, or a smaller training.batch_size")
-    return found
+    return possible

@@ -1,6 +1,6 @@
 """The cost of a model's sub-models, measured on the model itself; needs no data and no pre-trained weights.
 
-A few training steps of at most two blocks are enough, because the law (`cost`) is linear in the depth.
+A few training steps of at most two blocks are enough, because the law (`fedra_ray.cost.law`) is linear in the depth.
 """
 
 from collections.abc import Sequence
@@ -64,10 +64,8 @@ class _Bench:
         model.train()
         sizes = [segment.stop - segment.start for segment in model.layout.segments]
         forward, step = self._flops(layers, exits)
-        fewer, more = (
-            self._kept(2, layers, exits),
-            self._kept(3, layers, exits),
-        )  # 1 has fewer copies: all is contiguous
+        fewer = self._kept(2, layers, exits)  # a batch of 1 would have fewer copies: all of it is contiguous
+        more = self._kept(3, layers, exits)
         return Part(
             parameters=sum(sizes[index] for index in held),
             frozen=_frozen_bytes(model.backbone)
@@ -90,7 +88,7 @@ class _Bench:
         return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
 
     def _flops(self, layers: Sequence[int], exits: int) -> tuple[int, int]:
-        """Of an image's forward pass, and of the whole step."""
+        """FLOPs of an image's forward pass, and of its whole step."""
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             loss = self._loss(self.images[:1], layers, exits)
             forward = counter.get_total_flops()
@@ -126,9 +124,10 @@ def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> C
     Args:
         backbone: In the precision of training; it gets LoRA.
         config: The experiment.
-        classes: Classes that the head tells apart.
+        classes: Number of classes of the head.
     """
-    image_size, targets = input_size(backbone), find_targets(backbone, config.lora.targets)
+    image_size = input_size(backbone)
+    targets = find_targets(backbone, config.lora.targets)
     model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
     return measure(model, image_size, config)
 

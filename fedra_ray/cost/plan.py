@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from fedra_ray.config.bounds import setting
 from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
@@ -38,18 +39,18 @@ class PlanConfig:
     """What a plan assumes.
 
     Attributes:
-        tflops: Arithmetic that a device sustains, in 10^12 FLOPs a second.
+        tflops: Arithmetic that a device sustains, in 10^12 FLOPs per second.
         gpu_memory_gb: Memory of a GPU in 10^9 bytes.
         devices: Number of devices that compute.
         examples: Images of an average client; null counts those of the data set.
-        classes: Classes that the head tells apart; null takes those of the data set.
+        classes: Number of classes of the head; null takes that of the data set.
     """
 
-    tflops: float = 10.0
-    gpu_memory_gb: float = 24.0
-    devices: int = 1
-    examples: int | None = None
-    classes: int | None = None
+    tflops: float = setting(10.0, above=0)
+    gpu_memory_gb: float = setting(24.0, above=0)
+    devices: int = setting(1, above=0)
+    examples: int | None = setting(None, above=0)
+    classes: int | None = setting(None, above=0)
 
 
 @dataclass
@@ -67,8 +68,8 @@ class Tier:
         layers: How many blocks they train.
         clients: How many clients these are.
         parameters: Trained values of each.
-        traffic: Bytes that each gets a round, and that it sends back.
-        steps: Mean number of local steps a round.
+        traffic: Bytes that each receives per round, and that it sends back.
+        steps: Mean number of local steps per round.
         flops: Mean FLOPs of a client's round.
         memory: Bytes of a client's training at its peak.
         slot_memory: The same in a slot, which holds the whole frozen model and is a process.
@@ -95,12 +96,12 @@ class Plan:
     """What an experiment would cost.
 
     Attributes:
-        tiers: Deepest first.
-        round_bytes: Moved in a round, both ways.
-        round_flops: Of a round's training.
+        tiers: The clients by number of blocks, deepest first.
+        round_bytes: Bytes moved per round, both ways.
+        round_flops: FLOPs of a round's training.
         evaluations: How often the global model is evaluated.
-        evaluation_flops: Of all evaluations.
-        seconds: Of the whole experiment at best: no device waits, and nothing but arithmetic takes time.
+        evaluation_flops: FLOPs of all evaluations.
+        seconds: Time of the whole experiment at best: no device waits, and only arithmetic takes time.
         coverage: Layers without a holder.
         simulation: Times on simulated devices; None if there are none.
     """
@@ -126,12 +127,12 @@ def plan(
     """The plan of an experiment in which every round is like this one.
 
     Args:
-        cost: Of the model.
-        clients: The round's cohort.
-        coverage: Of the method's allocation.
+        cost: Costs of the model.
+        clients: What each client of the round's cohort does.
+        coverage: Coverage of the method's allocation.
         config: The experiment.
         settings: What the plan assumes.
-        evaluation_flops: Of one evaluation.
+        evaluation_flops: FLOPs of one evaluation.
     """
     ordered = sorted(clients, key=lambda client: -client.layers)
     groups = [list(members) for _, members in groupby(ordered, key=lambda client: client.layers)]
@@ -180,7 +181,6 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
         SettingError: for the first setting that cannot work.
     """
     check(config)
-    _check_settings(config.plan)
     normalisation(config.backbone)
     backbone = build(config.backbone)
     image_size = input_size(backbone)
@@ -191,7 +191,7 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
         backbone = backbone.bfloat16()
     cost = cost_model(backbone, config, classes)
     config = with_depths(config, cost)
-    # without a data set there is a domain for every depth, as the paper has it
+    # without a data set there is one domain per depth, as in the paper
     fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
     method = create_method(config, cost.num_layers, fleet)
     sizes = _sizes(config, dataset)
@@ -204,12 +204,13 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     rows = zip(cohort, held, strict=True)
     clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
-    found = plan(cost, clients, method.coverage(drawn.depths, drawn.matrix), config, config.plan, evaluation)
-    return replace(found, simulation=simulate(cost, clients, cohort, fleet, config))
+    coverage = method.coverage(drawn.depths, drawn.matrix)
+    planned = plan(cost, clients, coverage, config, config.plan, evaluation)
+    return replace(planned, simulation=simulate(cost, clients, cohort, fleet, config))
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:
-    """Of one evaluation on every domain; 0 without a data set."""
+    """FLOPs of one evaluation on every domain; 0 without a data set."""
     if dataset is None:
         return 0
     layers = method.evaluated_layers
@@ -218,7 +219,7 @@ def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, 
 
 
 def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int64]:
-    """How many images each client has; without a data set, `_dataset` made sure that the plan says it."""
+    """How many images each client has; without a data set, `_dataset` made sure that the plan states it."""
     if config.plan.examples is not None or dataset is None:
         return np.full(config.fleet.num_clients, config.plan.examples)
     division = Division(config, dataset)
@@ -227,7 +228,7 @@ def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int
 
 
 def _dataset(config: PlannedExperiment, image_size: int) -> Dataset | None:
-    """The data set; None if it cannot be opened and the plan's settings say what it would."""
+    """The data set; None if it cannot be opened and the plan's settings state what it would."""
     try:
         return open_dataset(config.dataset, image_size)
     except SettingError as error:
@@ -238,10 +239,3 @@ def _dataset(config: PlannedExperiment, image_size: int) -> Dataset | None:
                 )
                 raise SettingError(f"plan.{name}", None, allowed) from error
         return None
-
-
-def _check_settings(settings: PlanConfig) -> None:
-    for name in ("tflops", "gpu_memory_gb", "devices", "examples", "classes"):
-        value = getattr(settings, name)
-        if value is not None and not value > 0:
-            raise SettingError(f"plan.{name}", value, "must be greater than 0")

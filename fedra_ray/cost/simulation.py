@@ -18,7 +18,7 @@ class DeviceShare:
         device: Its name.
         clients: How many clients these are.
         slowest: The times of the slowest of them.
-        memory: Bytes of training at its peak, of the one that needs most.
+        memory: Bytes at the peak of training, of the client that needs most.
         budget: Bytes that training may take on the device.
     """
 
@@ -39,8 +39,8 @@ class Simulation:
     """Times on simulated devices.
 
     Attributes:
-        devices: Slowest first.
-        seconds: Of all rounds, if every one is like the first, stragglers and deadline included.
+        devices: The clients by device, slowest first.
+        seconds: Time of all rounds, if every one is like the first, stragglers and deadline included.
     """
 
     devices: tuple[DeviceShare, ...]
@@ -53,8 +53,8 @@ def simulate(
     """The times of an experiment whose first round has these clients; None if no devices are simulated.
 
     Args:
-        cost: Of the model.
-        clients: What each of the cohort does.
+        cost: Costs of the model.
+        clients: What each client of the cohort does.
         cohort: The clients of the first round.
         fleet: Says which device a client has.
         config: The experiment.
@@ -69,11 +69,11 @@ def simulate(
     ]
     shares = []
     for name in set(names):
-        members = [index for index, each in enumerate(names) if each == name]
-        slowest = max((times[index] for index in members), key=lambda each: each.total)
+        members = [index for index, device in enumerate(names) if device == name]
+        slowest = max((times[index] for index in members), key=lambda time: time.total)
         memory = max(_memory(cost, clients[index], config.training.batch_size) for index in members)
         shares.append(DeviceShare(name, len(members), slowest, memory, known[name].memory_mb * MEGABYTE))
-    responses = respond(config.fleet, cohort, config.seed, 1, [each.total for each in times])
+    responses = respond(config.fleet, cohort, config.seed, 1, [time.total for time in times])
     seconds = responses.duration({*responses.dropped, *responses.late}) or 0.0
     shares.sort(key=lambda share: (-share.slowest.total, share.device))
     return Simulation(tuple(shares), config.rounds * seconds)

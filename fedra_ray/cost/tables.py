@@ -61,10 +61,12 @@ def _devices(simulation: Simulation) -> Table:
 
 
 def _totals(plan: Plan, config: PlannedExperiment) -> Table:
-    settings, rounds = config.plan, config.rounds
+    settings = config.plan
+    rounds = config.rounds
     devices = "1 device" if settings.devices == 1 else f"{settings.devices} devices"
     evaluation = scaled(plan.evaluation_flops, "FLOP") if plan.evaluation_flops else "not counted without the data set"
-    per_hour, time = scaled(3600 * rounds / plan.seconds), clock(math.ceil(plan.seconds))
+    per_hour = scaled(3600 * rounds / plan.seconds)
+    time = clock(math.ceil(plan.seconds))
     table = Table(title=f"{experiment_label(config)} with {config.backbone.name}, {rounds} rounds", show_header=False)
     table.add_row("data moved per round", scaled(plan.round_bytes, "B"))
     table.add_row("data moved in all", scaled(rounds * plan.round_bytes, "B"))

@@ -1,4 +1,4 @@
-"""What a client of a round has to do, and how long that takes on a simulated device."""
+"""The work of a client in a round, and how long it takes on a simulated device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,15 @@ class Workload:
 def describe(
     method: Method, layers: Sequence[int], images: int, max_steps: int | None, training: TrainingConfig
 ) -> Workload:
-    """What a client with these layers and so many images does in a round of at most `max_steps` local steps."""
+    """The work of a client in a round.
+
+    Args:
+        method: Says which heads the client trains, and which further blocks it runs.
+        layers: Layers that it trains.
+        images: How many images it has.
+        max_steps: The most local steps; None for no bound.
+        training: Batch size and epochs.
+    """
     heads = [name for name in method.named(layers) if name in method.head_names]
     idle = len(method.blocks(layers)) - len(layers)
     return _workload(len(layers), len(heads), idle, images, max_steps, training)
@@ -69,10 +77,10 @@ def simulated_seconds(
 
     Args:
         config: The experiment.
-        layout: Says how much the clients send and get.
+        layout: Says how much the clients send and receive.
         cost: What sub-models cost; None without devices.
         fleet: Says which device a client has.
-        tasks: Of a round.
+        tasks: Tasks of a round.
         sizes: How many images each client (clients,) of the fleet has.
     """
     if config.fleet.devices is None or cost is None:
@@ -90,7 +98,7 @@ def simulated_seconds(
 
 @dataclass(frozen=True)
 class Duration:
-    """Seconds of a client's round on its device."""
+    """Seconds of a client's round on its device, by phase."""
 
     download: float
     training: float
@@ -106,8 +114,8 @@ def duration(device: DeviceConfig, traffic: int, flops: int) -> Duration:
     """How long a client's round takes on a device.
 
     Args:
-        device: Its profile.
-        traffic: Bytes that the client gets, and that it sends back.
+        device: Profile of the device.
+        traffic: Bytes that the client receives, and that it sends back.
         flops: FLOPs of its local training.
     """
     bits = 8 * traffic

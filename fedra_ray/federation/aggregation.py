@@ -33,6 +33,12 @@ class MaskedSum:
 
     Resolution is 2**-32, whatever the magnitude; the sum of weight times magnitude may reach 2**30 in every coordinate.
     Only segments that some update covers take memory.
+
+    Args:
+        segments: Ranges of the segments in the flat vector.
+
+    Attributes:
+        weights: Sum of the weights of each segment's holders (segments,), int64.
     """
 
     def __init__(self, segments: Sequence[slice]) -> None:
@@ -48,7 +54,7 @@ class MaskedSum:
 
         Args:
             held: Indices of the segments that the client holds, ascending.
-            values: Their values, one segment after another.
+            values: Their values, one segment after another in one flat vector.
             weight: 1, or the client's number of examples.
 
         Raises:
@@ -87,7 +93,11 @@ class MaskedSum:
         self.weights += other.weights
 
     def mean(self, previous: Vector) -> Vector:
-        """The weighted mean of each segment over its holders; a segment without a holder keeps its previous value."""
+        """The weighted mean of each segment over its holders; a segment without a holder keeps its previous values.
+
+        Args:
+            previous: The global adapter before the round, the full flat vector.
+        """
         result = previous.copy()
         for index in self._totals:
             result[self.segments[index]] = (self._exact(index) / (_SCALE * self.weights[index])).astype(np.float32)
@@ -120,7 +130,7 @@ class MaskedSum:
 
 
 def magnitude(values: Vector) -> float:
-    """The largest absolute value, or where that is small, a bound on it; not finite if any value is not.
+    """The largest absolute value or, where that is small, a bound on it; not finite if any value is not.
 
     The bound is the Euclidean norm: BLAS reads memory once for it.
     """
@@ -135,8 +145,8 @@ def unusable(values: Vector, total_weight: int) -> str | None:
     """Why values cannot be summed exactly with those of a whole cohort, or None.
 
     Args:
-        values: Of one client.
-        total_weight: Of the whole cohort; the exact sum has room for so many values of limited magnitude.
+        values: Values of one client, in a flat vector.
+        total_weight: Weight of the whole cohort; the larger it is, the smaller the values must be.
     """
     largest = magnitude(values)
     if not math.isfinite(largest):

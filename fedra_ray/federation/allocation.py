@@ -15,10 +15,10 @@ Matrix = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DrawnRound:
-    """A round as it is drawn, from the seed and its number alone.
+    """What is drawn for a round, from the seed and the round's number alone.
 
     Attributes:
-        number: Of the round, from 1.
+        number: Number of the round, from 1.
         cohort: Its clients, ascending.
         depths: How many blocks each client of the cohort can hold.
         matrix: The allocation matrix, bool (cohort, layers).
@@ -52,7 +52,7 @@ def uniform(depths: list[int], num_layers: int, rng: np.random.Generator) -> Mat
 
 
 def prefix(depths: list[int], num_layers: int) -> Matrix:
-    """Each client holds the first of the layers, as many as its depth (depth-wise methods)."""
+    """Each client of depth d holds the first d layers (depth-wise methods)."""
     return np.arange(num_layers) < np.asarray(depths)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""Who of a cohort does not answer in a round, or too late. Pure functions."""
+"""Which clients of a cohort do not answer in a round, or answer too late. Pure functions."""
 
 import math
 from collections.abc import Collection
@@ -22,7 +22,7 @@ class Responses:
         dropped: Those that do not answer.
         late: Those of the others that answer after the deadline.
         seconds: Simulated time until each client's answer; empty if no devices are simulated.
-        deadline: Simulated time after which the server waits for nobody; may be infinite.
+        deadline: Simulated time at which the server stops waiting; may be infinite.
     """
 
     dropped: list[int]
@@ -39,7 +39,7 @@ class Responses:
         return frozenset([*self.dropped, *self.late])
 
     def duration(self, missing: Collection[int]) -> float | None:
-        """Simulated seconds of the round; None if no devices are simulated, or nobody was asked.
+        """Simulated seconds of the round; None if no devices are simulated, or the cohort is empty.
 
         It lasts until the slowest answer, and until the deadline if there is one and an answer is missing. Without a
         deadline the server learns at once that a client has dropped out.
@@ -61,10 +61,10 @@ def respond(
     of the devices' times in this cohort.
 
     Args:
-        config: Its dropout, straggler_spread and round_deadline.
+        config: The settings dropout, straggler_spread and round_deadline.
         cohort: The clients of the round.
-        seed: Of the experiment.
-        round_number: From 1.
+        seed: Seed of the experiment.
+        round_number: Number of the round, from 1.
         seconds: What the round takes on each client's device, in the order of the cohort; None without devices.
     """
     rng = generator(seed, Purpose.RELIABILITY, round_number)

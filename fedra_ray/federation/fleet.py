@@ -10,7 +10,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.seeding import Purpose, generator
 
-#: What records call the domain of a client that has images of all domains.
+#: The domain, in the records, of a client that has images of all domains.
 MIXED = "mixed"
 
 _EVERY_ROUND = 0  # stands for all rounds where depths are the same in each
@@ -19,10 +19,10 @@ _EVERY_ROUND = 0  # stands for all rounds where depths are the same in each
 class Fleet:
     """Client k belongs to domain k mod D and has depth depths[k mod len(depths)], or one drawn anew each round.
 
-    Everything follows from the configuration, so an actor works it out for itself and nothing per client is sent.
+    Everything follows from the configuration, so an actor works it out for itself and nothing is sent per client.
 
     Args:
-        config: Its fleet, partition and seed.
+        config: The experiment: its fleet, partition and seed.
         domains: Names of the data set's domains.
 
     Raises:
@@ -59,9 +59,9 @@ class Fleet:
         """
         allowed = tuple(depth for depth in sorted(set(self.config.depths)) if eligible(depth))
         groups = self._candidates(round_number if self.config.dynamic else _EVERY_ROUND, allowed)
-        each = self.per_domain if self.config.sampling == "per_domain" else self.cohort_size
+        most = self.per_domain if self.config.sampling == "per_domain" else self.cohort_size
         rng = generator(self.seed, Purpose.COHORT, round_number)
-        drawn = [rng.choice(group, min(each, len(group)), replace=False) for group in groups]
+        drawn = [rng.choice(group, min(most, len(group)), replace=False) for group in groups]
         return sorted(np.concatenate(drawn).tolist())
 
     @property
@@ -79,10 +79,11 @@ class Fleet:
     def possible_depths(self) -> list[int]:
         """The depths of the first clients, enough of them for every cohort that there can be.
 
-        Of each depth there are as many as the fleet has, or as a cohort has room for. If depths are drawn anew each
-        round, all that may be drawn, equally often.
+        Each depth is there as often as in the fleet, or as a cohort has room for it. If depths are drawn anew each
+        round, all that may be drawn are there, equally often.
         """
-        given, size = self.config.depths, self.size
+        given = self.config.depths
+        size = self.size
         if self.config.dynamic:
             chances = self.config.probabilities or [1.0] * len(given)
             given = [depth for depth, chance in zip(given, chances, strict=True) if chance > 0]
@@ -105,11 +106,11 @@ class Fleet:
             depths = rng.choice(self.config.depths, size=self.size, p=self.config.probabilities)
         else:
             depths = np.resize(self.config.depths, self.size)
-        depths.flags.writeable = False  # whoever asks gets the same array
+        depths.flags.writeable = False  # all callers share one array
         return depths
 
     def _find_candidates(self, round_number: int, depths: tuple[int, ...]) -> list[NDArray[np.int64]]:
-        """The clients of these depths in the groups that a cohort is drawn from: all together, or a domain each."""
+        """The clients of these depths in the groups that a cohort is drawn from: one group, or one per domain."""
         clients = np.flatnonzero(np.isin(self.depths(round_number), depths))
         if self.config.sampling == "uniform":
             return [clients]

@@ -1,4 +1,4 @@
-"""How the trained values of an adapted model lie in one flat buffer, and what they are at first."""
+"""How the trained values of an adapted model lie in one flat buffer, and their initial values."""
 
 import math
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ class Layout:
         return sum(self.segments[index].stop - self.segments[index].start for index in held)
 
     def initial(self, seed: int) -> Vector:
-        """First values: lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; the rest zero."""
+        """Initial values (size,): lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; the rest zero."""
         rng = generator(seed, Purpose.ADAPTER)
         parts = []
         for entry in (entry for segment in self.entries for entry in segment):
@@ -101,7 +101,7 @@ class Layout:
         return np.concatenate(parts).astype(np.float32)
 
     def tensors(self, values: Vector) -> dict[str, Vector]:
-        """The full vector as named arrays."""
+        """The tensors of a full vector by name, as views of it in their own shapes."""
         flat = [entry for segment in self.entries for entry in segment]
         stops = np.cumsum([entry.size for entry in flat]).tolist()
         return {

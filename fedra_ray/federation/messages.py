@@ -16,11 +16,11 @@ class ClientTask:
         named: Names of the further segments that it trains: heads, and extras of the method.
         unsent: Names of those among them that it does not send back.
         frozen: Indices of further blocks that its sub-model runs and does not train.
-        group: Updates of one group are summed together.
+        group: Its group; updates of one group are summed together.
         max_steps: The most local steps it may take; None for no bound.
         images: How many images its steps take together: with the blocks, how long it will train.
-        weight: Of its update in the average.
-        total_weight: Of the whole cohort.
+        weight: Weight of its update in the average.
+        total_weight: Weight of the whole cohort.
     """
 
     round: int
@@ -53,7 +53,7 @@ class ClientTask:
 
 @dataclass(frozen=True)
 class ClientReport:
-    """What records say of a client's part in a round.
+    """A client's part in a round, as the records keep it.
 
     Attributes:
         task: What it was asked to do.

@@ -55,7 +55,7 @@ def reduce(
         answers: Of clients, in any order.
         total: An empty reduction of the method's kind; the result has it.
         layout: How updates lie in the flat vector.
-        config: Its max_norm.
+        config: The setting max_norm.
         values: The global adapter that the clients began with, flat.
     """
     partial = PartialRound(total)
@@ -101,7 +101,7 @@ def gather(parts: Iterable[PartialRound], total: Reduction, on_failure: str, att
 
 
 def fault(update: ClientUpdate, layout: Layout, config: AggregationConfig, values: Vector) -> str | None:
-    """Why an update must not be averaged, or None; as `reduce` has its arguments."""
+    """Why an update must not be averaged, or None; the arguments are those of `reduce`."""
     task = update.task
     problem = unusable(update.values, task.total_weight)
     if problem is not None or config.max_norm is None:

@@ -15,7 +15,7 @@ K = TypeVar("K")
 class Reduction(Protocol):
     """What a round's updates add up to. Its result must not depend on their order, nor on how they are grouped.
 
-    Actors make one for the clients that they train, and the server merges these. A method that needs something else
+    Actors make one for the clients that they train, and the server merges these. A method that needs something other
     than masked sums (factors one by one, exact sums of statistics) returns its own from `Method.reduction`.
     """
 
@@ -27,7 +27,7 @@ class Reduction(Protocol):
         """
 
     def merge(self, other: Self) -> None:
-        """Take in what another one has taken in."""
+        """Take in all updates of another reduction."""
 
 
 class MaskedSums:
@@ -35,6 +35,9 @@ class MaskedSums:
 
     Extras lie as the values do: the segments that the client sends, one after another. They count equally, whatever the
     weight of the update.
+
+    Args:
+        layout: How values lie in the flat vector.
 
     Attributes:
         groups: Weighted sum of the values of each group (`ClientTask.group`).
@@ -63,7 +66,7 @@ class MaskedSums:
             self._in(self.extra, name).add(held, values)
 
     def merge(self, other: "MaskedSums") -> None:
-        """Take in what another one has summed."""
+        """Add the sums of another one to these."""
         for group, total in other.groups.items():
             self._in(self.groups, group).merge(total)
         for name, total in other.extra.items():

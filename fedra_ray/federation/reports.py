@@ -1,4 +1,4 @@
-"""What a round, and in the end an experiment, has to tell."""
+"""The report of a round, and the outcome of an experiment."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,11 +39,11 @@ class RoundReport:
         layer_holders: How many averaged clients trained each layer.
         loss: Mean training loss of the averaged clients; not a number if there is none.
         bytes_up: Bytes that they sent.
-        bytes_down: Bytes that they got.
+        bytes_down: Bytes that they received.
         missing: The clients of the cohort whose updates are not in the average.
         simulated_s: Its seconds on simulated devices; None without them.
         retries: Further attempts that its averaged clients took.
-        busy: Seconds that its averaged clients trained, all together.
+        busy: Sum of the seconds for which its averaged clients trained.
         scores: One score per domain if the round was evaluated, else none.
         phases: Seconds of wall time by phase: allocation, training, aggregation, and, while the next round's clients
             train, the wait for evaluation and the checkpoint.
@@ -66,7 +66,7 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of an experiment: the global adapter and its scores."""
+    """The end of an experiment: the global adapter (`Layout.size`,), float32, and one score per domain."""
 
     values: Vector
     scores: list[Score]

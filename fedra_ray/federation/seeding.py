@@ -18,5 +18,5 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
-    """The stream of `purpose` at `where` (a round, a client, a domain, as the purpose has it)."""
+    """The stream of `purpose` at `where`: numbers of a round, a client or a domain, depending on the purpose."""
     return np.random.default_rng(np.random.SeedSequence([seed, purpose, *where]))

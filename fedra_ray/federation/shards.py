@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from fedra_ray.config.errors import RunFailedError
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.federation.messages import Score
 
 _BATCHES = 4  # of a shard: enough to decode one while another is computed with, few enough to share out evenly
@@ -24,7 +25,7 @@ def shards(images: dict[str, int], batch_size: int) -> list[Shard]:
 
     Args:
         images: How many images each domain has.
-        batch_size: Images a forward pass.
+        batch_size: Images per forward pass.
     """
     size = _BATCHES * batch_size
     return [
@@ -54,12 +55,12 @@ def mean_accuracy(scores: Sequence[Score]) -> float:
     Args:
         scores: One per domain, at least one.
     """
-    by_domain = accuracies(scores)
-    return sum(by_domain.values()) / len(by_domain)
+    return mean_over_domains(accuracies(scores).values())
 
 
 def _total(parts: list[Score]) -> Score:
-    first, examples = parts[0], sum(part.examples for part in parts)
+    first = parts[0]
+    examples = sum(part.examples for part in parts)
     skipped = tuple(sorted(image for part in parts for image in part.skipped))
     if not examples:
         raise RunFailedError(f"domain {first.domain}: none of its {len(skipped)} {first.split} images can be read")

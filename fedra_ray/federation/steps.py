@@ -28,11 +28,11 @@ def images_seen(examples: int, steps: int, config: TrainingConfig) -> int:
 def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[int]) -> int | None:
     """The most steps that a client of this cohort may take; None for no bound.
 
-    With `step_cap`, nobody goes on when the smallest client of the cohort, or of the whole fleet, has seen its images.
+    With `step_cap`, no client takes more steps than the smallest one of the cohort, or of the whole fleet.
 
     Args:
-        config: Its max_steps, step_cap and extra_step.
-        sizes: How many images each client (clients,) of the fleet has; not looked at without a step_cap.
+        config: The settings max_steps, step_cap and extra_step.
+        sizes: How many images each client (clients,) of the fleet has; not used without a step_cap.
         cohort: The clients of the round; possibly none, who need no step_cap.
     """
     if config.step_cap == "none" or not cohort:

@@ -1,4 +1,4 @@
-"""From a configuration to its method."""
+"""The method that a configuration asks for, with everything around it."""
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate

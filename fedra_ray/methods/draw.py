@@ -13,9 +13,9 @@ def draw_round(method: Method, fleet: Fleet, seed: int, number: int, state: Serv
     Args:
         method: The federated method.
         fleet: The clients.
-        seed: Of the experiment.
-        number: Of the round, from 1.
-        state: Of the server before the round; None to plan a round that no run has come to.
+        seed: Seed of the experiment.
+        number: Number of the round, from 1.
+        state: State of the server before the round; None to plan a round that no run has reached.
     """
     cohort = fleet.cohort(number, method.eligible)
     depths = fleet.depths(number)[cohort].tolist()

@@ -32,7 +32,9 @@ class FedAdam(ServerOptimizer):
         for option, beta in (("beta1", beta1), ("beta2", beta2)):
             check(option, beta, 0 <= beta < 1, "at least 0 and below 1")
         check("tau", tau, tau > 0)
-        self.beta1, self.beta2, self.tau = np.float32(beta1), np.float32(beta2), np.float32(tau)
+        self.beta1 = np.float32(beta1)
+        self.beta2 = np.float32(beta2)
+        self.tau = np.float32(tau)
 
     def init_state(self, layout: Layout, seed: int) -> ServerState:
         state = self.inner.init_state(layout, seed)

@@ -16,7 +16,7 @@ class FedAvgM(ServerOptimizer):
     Args:
         inner: The wrapped method.
         lr: Server learning rate.
-        momentum: In [0, 1).
+        momentum: Server momentum, in [0, 1).
     """
 
     moments = (VELOCITY,)

@@ -19,13 +19,13 @@ DRAWS: dict[str, Callable[[list[int], int, np.random.Generator], Matrix]] = {
 
 
 class FedRA(Method):
-    """Each client and round anew, a draw of as many layers as the client can hold.
+    """In every round each client trains a new draw of as many layers as it can hold.
 
     Args:
         problem: The model and the fleet.
-        draw: How: `uniform` without replacement, as in the paper; `covering`, the same given that every layer gets a
-            holder; `balanced`, so that the layers' numbers of holders differ by at most one; or `prefix`, the first
-            layers, which makes allocation the only difference to the depth-wise methods.
+        draw: How layers are drawn: `uniform` without replacement, as in the paper; `covering`, the same given that
+            every layer gets a holder; `balanced`, so that the layers' numbers of holders differ by at most one; or
+            `prefix`, the first layers, which leaves allocation as the only difference from the depth-wise methods.
     """
 
     def __init__(self, problem: Problem, draw: str = "uniform") -> None:

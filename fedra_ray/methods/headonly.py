@@ -10,7 +10,7 @@ from fedra_ray.methods.method import Method
 
 
 class HeadOnly(Method):
-    """Nobody trains a layer; every client computes the features of the whole frozen model."""
+    """No client trains a layer; every client computes the features of the whole frozen model."""
 
     def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix([0] * len(depths), self.num_layers)

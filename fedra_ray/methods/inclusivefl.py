@@ -21,7 +21,7 @@ class InclusiveFL(Method):
 
     Args:
         problem: The model and the fleet.
-        momentum: Share in [0, 1] of the deeper group; 0 averages prefixes and nothing else.
+        momentum: Share in [0, 1] of the deeper group; 0 only averages prefixes.
     """
 
     def __init__(self, problem: Problem, momentum: float = 0.2) -> None:

@@ -16,10 +16,10 @@ class LocalRound:
         task: What it was asked to do.
         layout: How the trained values lie in a flat vector.
         start: The global adapter that it begins with, the full flat vector; read-only.
-        received: What the server sent besides (`Method.broadcast`); read-only.
+        received: What the server sent besides the adapter (`Method.broadcast`); read-only.
         kept: What this client keeps from one of its rounds to the next; empty before its first one. A method puts new
             arrays in, and does not change the old ones in place.
-        scratch: Room for what a method needs during this round alone.
+        scratch: Room for what a method needs during this round only.
         steps: Local steps taken so far.
     """
 

@@ -1,7 +1,7 @@
 """What a federated method decides. The defaults are those of federated averaging with LoRA (FedAvg, FedIT).
 
-The server calls what decides about clients and updates, and client actors what computes with a model. Methods import
-torch in the latter alone, so that a server starts without the seconds that it takes.
+The server calls the functions that decide about clients and updates, and client actors those that compute with a model.
+Methods import torch in the latter only, so that a server starts without the seconds that the import takes.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class Method(ABC):
 
         Args:
             depths: How many blocks each client can hold.
-            rng: Of the round; the only source of randomness.
-            state: Of the server before the round, for methods that learn whom to give what; None where a round is
-                planned that no run has come to.
+            rng: Random numbers of the round; the only source of randomness.
+            state: State of the server before the round, for methods that learn whom to give what; None to plan a round
+                that no run has reached.
         """
 
     def eligible(self, depth: int) -> bool:
@@ -120,7 +120,7 @@ class Method(ABC):
         """A module for each of `extra_names`, by name. All its parameters are trained; `init_state` sets their values.
 
         Args:
-            width: Of the model's tokens.
+            width: Width of the model's tokens.
         """
         return {}
 
@@ -133,14 +133,14 @@ class Method(ABC):
         Args:
             model: In training mode, with the client's values.
             batch: Inputs of n examples, and labels (n,).
-            local: The client's round: its task, and what it got and kept.
+            local: The client's round: its task, and what it received and kept.
         """
         from torch.nn import functional
 
         return functional.cross_entropy(model.logits(batch.inputs, local.task.blocks), batch.labels)
 
     def adjust_gradients(self, model: SubModel, local: LocalRound) -> None:  # noqa: B027
-        """Called in every local step after the backward pass, before clipping: `model.held` have the gradients."""
+        """Called in every local step after the backward pass and before clipping; change `model.gradients` in place."""
 
     def finish(self, model: SubModel, local: LocalRound) -> Arrays:
         """Called after the last local step; what the client sends besides its values, by name (`MaskedSums.extra`)."""
@@ -149,7 +149,7 @@ class Method(ABC):
     # Aggregation: called by the server, `group` and `reduction` by client actors too.
 
     def init_state(self, layout: Layout, seed: int) -> ServerState:
-        """What the server begins with: the first global adapter, and arrays of the method's own."""
+        """What the server begins with: the initial global adapter, and arrays of the method's own."""
         return ServerState(layout.initial(seed))
 
     def broadcast(self, state: ServerState) -> Arrays:
@@ -161,7 +161,7 @@ class Method(ABC):
         return 0
 
     def reduction(self, layout: Layout) -> Reduction:
-        """An empty one of what puts the round's updates together."""
+        """An empty reduction, which adds up the updates of a round."""
         return MaskedSums(layout)
 
     def merge(self, state: ServerState, total: Any) -> ServerState:
@@ -170,8 +170,8 @@ class Method(ABC):
         Not called in a round without any update.
 
         Args:
-            state: Before the round.
-            total: What `reduction` made, with all updates in it.
+            state: The state before the round.
+            total: A reduction that `reduction` made, with all updates of the round in it.
         """
         return ServerState(total.total().mean(state.values), state.arrays)
 

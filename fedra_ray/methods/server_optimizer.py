@@ -11,7 +11,7 @@ from fedra_ray.methods.wrapper import Wrapper
 
 
 class ServerOptimizer(Wrapper):
-    """FedOpt (algorithm 2): the wrapped method's next adapter gives the change Delta_t, `step` says how far to go.
+    """FedOpt (algorithm 2): the wrapped method's next adapter gives the change Delta_t, and `step` how far to go.
 
     Only segments that some client of the round sent take a step; the others keep their values and their moments.
 
@@ -27,10 +27,10 @@ class ServerOptimizer(Wrapper):
 
     @abstractmethod
     def step(self, change: Vector, moments: dict[str, Vector]) -> Vector:
-        """What is added to the values.
+        """What is added to the values of a segment, in its shape (values,).
 
         Args:
-            change: Delta_t, the mean change of the clients, of one segment.
+            change: Delta_t, the mean change of the clients in the segment.
             moments: The optimiser's own arrays for this segment, by name; changed in place.
         """
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Wrapper(Method):
-    """A method that decides as another one does, but for what a subclass overrides.
+    """A method that decides as another one does, except for what a subclass overrides.
 
     An override calls the same function of `inner` and adds to it. Arrays of the server and of clients lie beside those
-    of `inner` under names of their own, so it passes on the whole state and replaces only what is its.
+    of `inner` under names of their own, so it passes on the whole state and replaces only its own part.
 
     Args:
         inner: The wrapped method.

@@ -20,7 +20,7 @@ from fedra_ray.config.schema import BackboneConfig
 _LARGEST_STATISTIC = 1e6  # a mean or std of pixel values in [0, 1] beyond it, or not finite, is a mistake
 
 #: Where LoRA goes by default: the first of these whose modules all exist in the model's blocks. For ViT and Mixer it is
-#: FedRA's choice; for ResMLP and gMLP its like: the layer that mixes tokens, and the second one that mixes channels.
+#: FedRA's choice; for ResMLP and gMLP the like: the layer that mixes tokens, and the second one that mixes channels.
 FAMILY_TARGETS = (
     ("attn.proj", "mlp.fc2"),
     ("mlp_tokens.fc2", "mlp_channels.fc2"),
@@ -70,7 +70,7 @@ def create_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, to
         return model
     if ":" in name:  # hf-hub:NAME and the like read a configuration from elsewhere
         raise ValueError("must be a name that timm.list_models knows")
-    # With the classifier gone, timm is told of none: else it would no longer insist that every tensor fits.
+    # The state has no classifier, so timm must expect none: else it would no longer insist that every tensor fits.
     overlay = {"state_dict": state, "classifier": None}
     weights = {} if state is None else {"pretrained": True, "pretrained_cfg_overlay": overlay}
     model = timm.create_model(name, num_classes=0, **weights, **arguments)
@@ -148,7 +148,7 @@ def _statistic(config: BackboneConfig, name: str) -> list[float]:
 
 
 def _stated_beside(checkpoint: str | None) -> dict[str, Any]:
-    """What a config.json beside the checkpoint, as timm's models have it on the hub, says about its pre-training."""
+    """The pre-training that a config.json beside the checkpoint states, as timm's models on the hub have it."""
     path = resolve(checkpoint).parent / "config.json" if checkpoint else None
     if path is None or not os.path.isfile(path):
         return {}

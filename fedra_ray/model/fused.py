@@ -82,7 +82,7 @@ class FusedLinear(LoraLinear):
         return self.forward(functional.gelu(inputs))
 
     def arguments(self, inputs: Tensor) -> tuple[Any, ...]:
-        """What `_Lora` takes besides the inputs: the frozen layer, the factors, and the dropout of this call."""
+        """The arguments of `_Lora` besides the inputs: the frozen layer, the factors, and the dropout of this call."""
         probability = self.dropout if self.training else 0.0
         kept = self.noise.kept(inputs, probability) if probability else None
         scaling = self.scaling / (1 - probability)
@@ -90,7 +90,7 @@ class FusedLinear(LoraLinear):
 
 
 class _Lora(torch.autograd.Function):
-    """y = W x + b + scaling B A (kept * x), or the same of gelu(x)."""
+    """y = W x + b + scaling B A (kept * x), or the same with gelu(x) in place of x."""
 
     @staticmethod
     def forward(
@@ -111,7 +111,8 @@ class _Lora(torch.autograd.Function):
         low = dropped @ factor_a.t()
         outputs = functional.linear(active, weight, bias).addmm_(low, factor_b.t())
         ctx.save_for_backward(rows if gelu else None, dropped, low, weight, factor_a, factor_b, kept)
-        ctx.scaling, ctx.types = scaling, (lora_a.dtype, lora_b.dtype)
+        ctx.scaling = scaling
+        ctx.types = (lora_a.dtype, lora_b.dtype)
         return outputs.view(*inputs.shape[:-1], -1)
 
     @staticmethod
@@ -151,7 +152,8 @@ class FusedMlp(nn.Module):
 
     def __init__(self, fc1: nn.Linear, fc2: FusedLinear) -> None:
         super().__init__()
-        self.fc1, self.fc2 = fc1, fc2
+        self.fc1 = fc1
+        self.fc2 = fc2
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
@@ -177,7 +179,7 @@ class FusedAttention(nn.Module):
 
 
 def fuse(block: nn.Module, noise: Noise) -> None:
-    """Replace layers of a block by ones that compute the same in less time, wherever there are such.
+    """Replace layers of a block by layers that compute the same in less time, wherever there are such.
 
     Parameters keep their names.
 
@@ -209,7 +211,7 @@ def _is_plain_attention(module: Attention) -> bool:
 
 
 def reads_first_token(backbone: nn.Module) -> bool:
-    """Whether heads read nothing but the first token, so that `first_token` can be a model's last block."""
+    """Whether heads read only the first token, so that `first_token` can replace a model's last block."""
     pooled = type(backbone) is VisionTransformer and backbone.global_pool == "token" and backbone.attn_pool is None
     return pooled and all(
         type(block) is Block and type(block.attn) is FusedAttention for block in cast(Iterable[Any], backbone.blocks)

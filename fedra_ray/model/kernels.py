@@ -1,8 +1,8 @@
 """Attention before its output projection, and gradients, by kernels that PyTorch does not promise to keep.
 
 PyTorch may rename or change them in any release. So each process tries them once, on a few numbers: if one is missing,
-takes other arguments or computes something else, autograd's own way takes over. Its results are the same up to
-rounding, and it takes longer.
+takes other arguments or computes something else, plain autograd takes over. Its results are the same up to rounding,
+and it takes longer.
 """
 
 import math
@@ -28,7 +28,7 @@ def attend(tokens: Tensor, weight: Tensor, bias: Tensor | None, heads: int, firs
         weight: Weight (3 width, width) of the frozen layer that computes them.
         bias: Bias (3 width,) of the same layer, if it has one.
         heads: Number of attention heads.
-        first: Whether the first token alone is read on.
+        first: Whether only the first token is needed.
 
     Returns:
         (images, tokens or 1, width).
@@ -49,7 +49,7 @@ def gelu_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
 
 @cache
 def unavailable() -> str | None:
-    """Why the kernels are not used in this process, in one line; None if they compute what autograd does."""
+    """Why the kernels are not used in this process, in one line; None if they give the same results as autograd."""
     try:
         with torch.inference_mode(False), torch.enable_grad():  # wherever the first call comes from
             _try_gelu()

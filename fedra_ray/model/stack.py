@@ -10,7 +10,7 @@ from fedra_ray.config.errors import SettingError
 
 
 class BlockInputs(NamedTuple):
-    """What a backbone's forward pass hands to a block.
+    """The arguments that a backbone's forward pass hands to a block.
 
     Attributes:
         tokens: Tokens (images, tokens, width).
@@ -23,7 +23,7 @@ class BlockInputs(NamedTuple):
     kwargs: dict[str, Any]
 
     def after(self, block: nn.Module) -> "BlockInputs":
-        """What the next block is given if `block` takes this."""
+        """The arguments of the next block, if `block` is called with these."""
         return self._replace(tokens=block(self.tokens, *self.args, **self.kwargs))
 
 
@@ -78,10 +78,13 @@ class Stem(nn.Module):
         self._view.norm = nn.Identity()
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[BlockInputs]]:
-        """What comes out (the tokens, if nothing but blocks and norm follows the stem), and what every block is given.
+        """Run the taps in place of the blocks.
 
         Args:
             images: Normalised images (images, 3, H, W).
+
+        Returns:
+            The output, which is the tokens if only blocks and a norm follow the stem; and the arguments of every block.
         """
         end = self._view.forward_features(images)  # type: ignore[operator]
         seen = [*self._seen]
@@ -90,7 +93,7 @@ class Stem(nn.Module):
 
 
 class _Tap(nn.Module):
-    """Stands for a block: notes what it is given, and passes the tokens on."""
+    """Stands in for a block: notes its arguments, and passes the tokens on."""
 
     def __init__(self, seen: list[BlockInputs]) -> None:
         super().__init__()

@@ -148,6 +148,10 @@ class SubModel(nn.Module):
         """Take every segment from a full flat vector; only the held ones are trained from here on.
 
         All parameters are views of one flat tensor, and their gradients of another.
+
+        Args:
+            values: The full flat vector (`layout.size`,).
+            held: Indices of the segments that are trained.
         """
         chosen = set(held)
         device = next(iter(self._parameters_by_name.values())).device
@@ -156,7 +160,8 @@ class SubModel(nn.Module):
         for index, (segment, entries) in enumerate(zip(self.layout.segments, self.layout.entries, strict=True)):
             start = segment.start
             for entry in entries:
-                parameter, stop = self._parameters_by_name[entry.name], start + entry.size
+                parameter = self._parameters_by_name[entry.name]
+                stop = start + entry.size
                 parameter.grad = None
                 parameter.requires_grad_(index in chosen)
                 parameter.data = self._values[start:stop].view(entry.shape)
@@ -170,7 +175,7 @@ class SubModel(nn.Module):
             parameter.grad = gradient
 
     def pack(self, held: Sequence[int]) -> NDArray[np.float32]:
-        """The held segments as one contiguous float32 buffer, one after another."""
+        """The held segments, one after another in one contiguous buffer."""
         return torch.cat([self._values[self.layout.segments[index]] for index in held]).cpu().numpy()
 
     def split(self, vector: NDArray[np.float32]) -> list[Tensor]:
@@ -179,7 +184,7 @@ class SubModel(nn.Module):
         return [torch.tensor(vector[self.layout.segments[index]], device=device) for index in self._held]
 
     def trained(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The `held` parameters: of LoRA factors and extras, and of heads."""
+        """The `held` parameters in two lists: those of LoRA factors and extras, and those of heads."""
         parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
         for index, parameter in zip(self._held, self.held, strict=True):
             parts[self.layout.is_head(index)].append(parameter)
@@ -209,7 +214,7 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
     layers = tuple(entries(f"blocks.{index}", factors) for index in range(len(model.blocks)))
     heads = tuple(entries(f"heads.{name}", ("weight", "bias")) for name in head_names)
     extras = {
-        name: tuple(Entry(f"extras.{name}.{inner}", tuple(each.shape)) for inner, each in module.named_parameters())
+        name: tuple(Entry(f"extras.{name}.{path}", tuple(value.shape)) for path, value in module.named_parameters())
         for name, module in model.extras.items()
     }
     if adapt_patch_embedding:

@@ -1,4 +1,4 @@
-"""Several runs beside each other: which differ only in their seed, what tells the others apart, and who is ahead."""
+"""Several runs side by side: which differ only in their seed, what tells the others apart, and which is ahead."""
 
 import json
 import statistics
@@ -30,7 +30,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but their seed, and which domain gets which of the depths.
+    """Runs that differ only in their seed, and in which domain has which of the depths.
 
     Attributes:
         label: Method, with what tells it from groups of the same method.
@@ -54,11 +54,11 @@ class Group:
 
     def accuracy(self, domain: str) -> Measure | None:
         """Accuracy on a domain; None if the data set has no such domain."""
-        found = [run.accuracy[domain] for run in self.runs if domain in run.accuracy]
-        return _measure(found) if found else None
+        accuracies = [run.accuracy[domain] for run in self.runs if domain in run.accuracy]
+        return _measure(accuracies) if accuracies else None
 
     def name(self, run: Facts) -> str:
-        """What one of its runs is called; a run that is alone has the group's name."""
+        """The name of one of its runs; a single run has the group's name."""
         return f"{self.label}, seed {run.seed}" if len(self.runs) > 1 else self.label
 
 
@@ -69,13 +69,13 @@ def compare(runs: Sequence[Facts]) -> list[Group]:
         SettingError: if two of them are the same, seed included.
     """
     _check_differ(runs)
-    found: dict[str, list[Facts]] = defaultdict(list)
+    alike: dict[str, list[Facts]] = defaultdict(list)
     for run in runs:
         settings = shaping(run.settings)
         if not settings.get("fleet.dynamic"):
             settings["fleet.depths"] = sorted(settings["fleet.depths"])
-        found[_key(settings)].append(run)
-    groups = [Group(own[0].method, [], sorted(own, key=lambda run: run.seed)) for own in found.values()]
+        alike[_key(settings)].append(run)
+    groups = [Group(own[0].method, [], sorted(own, key=lambda run: run.seed)) for own in alike.values()]
     ordered = sorted(groups, key=lambda group: (group.board, -group.mean.mean))
     firsts = [group.runs[0] for group in ordered]
     return [
@@ -86,10 +86,10 @@ def compare(runs: Sequence[Facts]) -> list[Group]:
 
 def boards(groups: Iterable[Group]) -> list[list[Group]]:
     """Groups by data set and split, in which they can be compared; best first."""
-    found: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    by_board: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in groups:
-        found[group.board].append(group)
-    return list(found.values())
+        by_board[group.board].append(group)
+    return list(by_board.values())
 
 
 def _measure(values: Sequence[float]) -> Measure:
@@ -118,22 +118,22 @@ def _labels(runs: Sequence[Facts]) -> list[str]:
     """A short name for each: its method; among runs of one method with their one short difference, or a number."""
     labels = []
     for place, run in enumerate(runs):
-        alike = [each for each in runs if each.method == run.method]
+        alike = [other for other in runs if other.method == run.method]
         differences = [_shortened(_apart(other, alike)) for other in alike]
         own = _shortened(_apart(run, alike))
         if len(alike) == 1:
             labels.append(run.method)
-        elif all(len(each) == 1 and len(each[0]) <= _SHORT for each in differences):
+        elif all(len(texts) == 1 and len(texts[0]) <= _SHORT for texts in differences):
             labels.append(f"{run.method}, {own[0]}")
         else:
-            labels.append(f"{run.method} {1 + sum(each.method == run.method for each in runs[:place])}")
+            labels.append(f"{run.method} {1 + sum(other.method == run.method for other in runs[:place])}")
     return labels
 
 
 def _shortened(settings: Iterable[str]) -> list[str]:
     """training.lr=0.1 as lr=0.1, and partition.name=iid as partition=iid."""
-    found = []
+    texts = []
     for setting in settings:
         name, _, value = setting.partition("=")
-        found.append(f"{name.removesuffix('.name').rpartition('.')[2]}={value}")
-    return found
+        texts.append(f"{name.removesuffix('.name').rpartition('.')[2]}={value}")
+    return texts

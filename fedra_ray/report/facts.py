@@ -24,8 +24,8 @@ class Cost:
     Attributes:
         seconds: Wall time of its rounds.
         simulated_hours: Time on simulated devices; None without them.
-        bytes_up: Adapter values sent by clients, in bytes.
-        bytes_down: The same sent to them.
+        bytes_up: Bytes of the adapter values that clients sent.
+        bytes_down: Bytes of those that were sent to clients.
         missing: By reason (dropped, late, rejected) and client, in how many rounds its update was missing.
         skipped: Images that could not be read.
     """
@@ -60,8 +60,8 @@ class Facts:
     Attributes:
         where: Its folder.
         config: The text of its config.yaml.
-        settings: The same by dotted name.
-        method: The method's name as papers write it.
+        settings: The settings in it, by dotted name.
+        method: The method's label.
         dataset: Name of the data set.
         backbone: Name of the backbone.
         partition: Name of the partition.
@@ -78,8 +78,8 @@ class Facts:
         evaluated: The layers of the model that was evaluated.
         holdings: Who held which layer.
         cost: What it took.
-        versions: By package.
-        commit: Of the checkout that ran, if it was one.
+        versions: Version of every package that matters, by its name.
+        commit: Commit of the checkout that ran; None if it was none.
     """
 
     where: str
@@ -145,7 +145,7 @@ def read(folder: Folder, summary: dict[str, Any] | None = None) -> Facts:
 
 
 def _told(summary: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json tells, in the types of `Facts`."""
+    """The content of summary.json, in the types of `Facts`."""
     missing = {reason: {str(client): int(times) for client, times in summary[reason].items()} for reason in REASONS}
     hours = summary["simulated_hours"]
     return {

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from fedra_ray.config.units import mean_over_domains
 from fedra_ray.report.comparison import Group
 from fedra_ray.report.facts import Facts, Holdings
 from fedra_ray.report.names import short
-from fedra_ray.report.style import COLOURS, INK, LINES, MARKERS, SEQUENTIAL, drawing, svg, themed
+from fedra_ray.report.style import COLOURS, INK, SEQUENTIAL, Look, drawing, look, svg, themed
 
 Values = NDArray[np.float64]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
@@ -37,34 +39,30 @@ class Curve:
         label: Its name in the legend; empty for none.
         x: Numbers of rounds.
         y: Values.
-        colour: Of the line and its markers.
-        line: Style of the line.
-        marker: Of its points, if they are few.
-        width: Of the line, in points.
+        look: How it is drawn; markers only if its points are few.
+        width: Width of the line, in points.
     """
 
     label: str
     x: Values
     y: Values
-    colour: str
-    line: str = "-"
-    marker: str = "o"
+    look: Look
     width: float = 1.6
 
 
 def spans(rounds: int, most: int) -> int:
-    """How many rounds are drawn as one, so that at most so many columns or points are left."""
+    """How many rounds are drawn as one, so that at most `most` columns or points are left."""
     return max(1, math.ceil(rounds / most))
 
 
 def binned(values: Values, span: int) -> Values:
-    """Means over spans of so many rows; numbers that are not finite do not count, and the last span may be shorter."""
+    """Means over spans of `span` rows; numbers that are not finite do not count, and the last span may be shorter."""
     starts = np.arange(0, len(values), span)
     known = np.isfinite(values)
     counts = np.add.reduceat(known.astype(np.float64), starts)
     sums = np.add.reduceat(np.where(known, values, 0.0), starts)
-    found: Values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return found
+    means: Values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means
 
 
 def accuracy(facts: Facts) -> str:
@@ -73,14 +71,14 @@ def accuracy(facts: Facts) -> str:
     for index, domain in enumerate(facts.accuracy):
         rows = [row for row in facts.scores if row["domain"] == domain]
         x, y = (np.array([row[name] for row in rows], dtype=float) for name in ("round", "top1"))
-        curves.append(Curve(domain, x, y, *_manner(index)))
-    curves.append(Curve("mean", *mean_accuracy(facts), INK, width=2.4))
+        curves.append(Curve(domain, x, y, look(index, COLOURS)))
+    curves.append(Curve("mean", *mean_accuracy(facts), Look(INK), width=2.4))
     return _curves(curves, "top-1 accuracy", "accuracy", percent=True)
 
 
 def loss(facts: Facts) -> str:
     """Training loss over rounds."""
-    curve = Curve("", facts.numbers.astype(float), facts.losses, COLOURS[0])
+    curve = Curve("", facts.numbers.astype(float), facts.losses, look(0, COLOURS))
     return _curves([curve], "training loss", "loss")
 
 
@@ -90,13 +88,13 @@ def accuracies(groups: Sequence[Group]) -> str:
 
 
 def losses(groups: Sequence[Group]) -> str:
-    """Training loss over rounds, in the same manner."""
+    """Training loss over rounds, a line for every run; those that differ in their seed look alike."""
     curves = _of_groups(groups, lambda run: (run.numbers.astype(float), run.losses))
     return _curves(curves, "training loss", "losses")
 
 
 def holders(facts: Facts) -> str:
-    """Layers x rounds, coloured by the number of clients that held the layer; hatched where nobody did."""
+    """Layers x rounds, coloured by the number of clients that held the layer; hatched where there is none."""
     values = binned(facts.holders.astype(np.float64), spans(len(facts.numbers), MOST_SPANS)).T
     first, last = float(facts.numbers[0]), float(facts.numbers[-1])
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
@@ -115,17 +113,17 @@ def shares(holdings: Holdings) -> str:
 
 
 def coverage(groups: Sequence[Group]) -> str:
-    """Runs x layers, coloured by the mean number of clients a round that held the layer."""
+    """Runs x layers, coloured by the mean number of clients per round that held the layer."""
     depth = max(run.holders.shape[1] for group in groups for run in group.runs)
     values = np.full((len(groups), depth), np.nan)
     for row, group in zip(values, groups, strict=True):
-        found = np.stack([run.holders.mean(axis=0) for run in group.runs]).mean(axis=0)
-        row[: len(found)] = found
+        means = np.stack([run.holders.mean(axis=0) for run in group.runs]).mean(axis=0)
+        row[: len(means)] = means
     return _rows(
         [group.label for group in groups],
         values,
         max(1.0, np.nanmax(values)),
-        "clients a round",
+        "clients per round",
         "coverage",
         1.2 + 0.24 * len(groups),
     )
@@ -142,7 +140,7 @@ def _rows(names: Sequence[str], values: Values, highest: float, label: str, salt
 
 
 def _heat(axes: Axes, values: Values, highest: float, label: str, extent: Extent | None = None) -> None:
-    """Draw a matrix, from above or, in the coordinates of an extent, from below; hatching shows where it is nought."""
+    """Draw a matrix from the top or, in the coordinates of an extent, from the bottom; zeros are hatched."""
     shown = np.ma.masked_where(~(values > 0), values)
     if np.ma.is_masked(shown):
         axes.patch.set(hatch="/////", edgecolor=INK, linewidth=0)
@@ -176,9 +174,10 @@ def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = Fals
         for curve in drawn:
             span = spans(len(curve.x), MOST_POINTS)
             x, y = (binned(values, span) for values in (curve.x, curve.y)) if span > 1 else (curve.x, curve.y)
-            marker = curve.marker if len(x) <= 25 else ""
+            colour, line = curve.look.colour, curve.look.line
+            marker = curve.look.marker if len(x) <= 25 else ""
             name = short(curve.label) if curve.label else "_"
-            axes.plot(x, y, curve.line, color=curve.colour, marker=marker, linewidth=curve.width, label=name)
+            axes.plot(x, y, line, color=colour, marker=marker, linewidth=curve.width, label=name)
         axes.set(xlabel="round", ylabel=label)
         axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.8)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -191,27 +190,22 @@ def _curves(curves: Iterable[Curve], label: str, salt: str, percent: bool = Fals
 
 def _of_groups(groups: Sequence[Group], points: Callable[[Facts], tuple[Values, Values]]) -> Iterable[Curve]:
     for index, group in enumerate(groups):
-        colour, line, marker = _manner(index)
         for number, run in enumerate(group.runs):
-            yield Curve("" if number else group.label, *points(run), colour, line, marker)
+            yield Curve("" if number else group.label, *points(run), look(index, COLOURS))
 
 
 def mean_accuracy(facts: Facts) -> tuple[Values, Values]:
-    """Evaluated rounds, and the mean accuracy over domains after each."""
-    numbers = np.array([row["round"] for row in facts.scores], dtype=float)
-    values = np.array([row["top1"] for row in facts.scores], dtype=float)
-    rounds, place = np.unique(numbers, return_inverse=True)
-    return rounds, np.bincount(place, values) / np.bincount(place)
-
-
-def _manner(index: int) -> tuple[str, str, str]:
-    """Colour, line and marker of the series with this number; ink is left to means."""
-    turn, place = divmod(index, len(COLOURS) - 1)
-    return COLOURS[place], LINES[turn % len(LINES)], MARKERS[index % len(MARKERS)]
+    """Evaluated rounds (rounds,), and the mean accuracy over domains after each (rounds,), from 0 to 1."""
+    by_round: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in facts.scores:
+        by_round[row["round"]][row["domain"]] = row["top1"]
+    rounds = sorted(by_round)
+    means = [mean_over_domains(by_round[number].values()) for number in rounds]
+    return np.array(rounds, dtype=float), np.array(means, dtype=float)
 
 
 def _page_ready(drawn: bytes) -> str:
-    """Inline SVG; identifiers to which nothing in it refers are left out, for those of a page must differ."""
+    """Inline SVG without the identifiers that nothing in it refers to, since those of one page must differ."""
     text = _METADATA.sub("", themed(drawn))
     referred = set(re.findall(r"#([\w-]+)", text))
-    return _IDENTIFIER.sub(lambda found: found[0] if found[1] in referred else "", text)
+    return _IDENTIFIER.sub(lambda match: match[0] if match[1] in referred else "", text)

@@ -37,7 +37,7 @@ def render(runs: Sequence[Facts]) -> str:
 
 
 def _of_one(run: Facts) -> dict[str, Any]:
-    """What the page of a single run has of its own."""
+    """The parts that only the page of a single run has."""
     return {
         "title": f"{run.method} on {run.dataset}",
         "kicker": f"{run.dataset} · {run.backbone}",
@@ -52,7 +52,7 @@ def _of_one(run: Facts) -> dict[str, Any]:
 
 
 def _of_several(groups: Sequence[Group]) -> dict[str, Any]:
-    """What the page of several runs has of its own."""
+    """The parts that only the page of several runs has."""
     runs = [run for group in groups for run in group.runs]
     datasets, backbones = (", ".join(sorted({getattr(run, name) for run in runs})) for name in ("dataset", "backbone"))
     return {

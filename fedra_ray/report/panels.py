@@ -1,4 +1,4 @@
-"""Figures with what is said about them: a title, a caption, and words for those who do not see them."""
+"""Figures with their texts: a title, a caption, and a description for readers who do not see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,9 @@ def allocation(run: Facts) -> list[Panel]:
     """Who held which layer, by round and by client; none where nobody held any."""
     if not run.holders.any():
         return []
-    rounds, held, rows = len(run.numbers), run.holdings, len(run.holdings.names)
+    rounds = len(run.numbers)
+    held = run.holdings
+    rows = len(run.holdings.names)
     span = spans(rounds, MOST_SPANS)
     merged = f" A column is the mean of {span} rounds." if span > 1 else ""
     means = run.holders.mean(axis=0)

@@ -21,7 +21,7 @@ def class_counts(partition: pa.Table, num_classes: int) -> NDArray[np.int64]:
 
 def draw_partition(partition: pa.Table, classes: tuple[str, ...]) -> bytes:
     """A PNG of clients against classes, coloured by the number of images; of a large fleet the first 2,000 clients."""
-    from fedra_ray.report.style import SEQUENTIAL, drawing, png  # takes half a second, which only a run's end spends
+    from fedra_ray.report.style import SEQUENTIAL, drawing, png  # takes half a second, only at a run's end
 
     partition = partition.filter(pc.less(partition["client"], _MOST_CLIENTS))
     counts = class_counts(partition, len(classes))

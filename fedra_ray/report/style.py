@@ -1,20 +1,21 @@
 """How all figures look: colours that colour-blind people tell apart, one size of type, PNG and SVG.
 
-An SVG is drawn in INK on nothing, and a page may give that colour another value (`themed`): so one figure serves light
-and dark pages. Names from data are plain text: a dollar sign begins no formula.
+An SVG is drawn in INK on a transparent ground, and a page may give that colour another value (`themed`): so one figure
+serves light and dark pages. Names from data are plain text: a dollar sign begins no formula.
 """
 
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Okabe and Ito, Color Universal Design (2008), without the yellow, which white paper swallows; black comes last.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+#: Okabe and Ito, Color Universal Design (2008), without the yellow, which white paper swallows; their black is `INK`.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 SEQUENTIAL = "cividis"  # made for people with and without colour vision deficiency (Nuñez et al., 2018)
@@ -42,17 +43,39 @@ _STYLE: Any = {
 }
 
 
-def colour(index: int) -> str:
-    """The colour of the series with this number; black is drawn as ink, which dark pages turn light."""
-    found = COLOURS[index % len(COLOURS)]
-    return INK if found == "#000000" else found
+@dataclass(frozen=True)
+class Look:
+    """How a series looks: its colour, its marker and its line, as Matplotlib names them."""
+
+    colour: str
+    marker: str = "o"
+    line: str = "-"
+
+
+def look(index: int, colours: Sequence[str] = (*COLOURS, INK)) -> Look:
+    """The look of the series with this number (from 0), as distinct as possible from those before it.
+
+    Series differ in colour and marker and, once the colours repeat, in the line.
+
+    Args:
+        index: Number of the series.
+        colours: The colours in turn; `COLOURS` leaves ink to other marks, such as means.
+    """
+    turn, place = divmod(index, len(colours))
+    return Look(colours[place], MARKERS[index % len(MARKERS)], LINES[turn % len(LINES)])
 
 
 @contextmanager
 def drawing(width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure of so many inches and its axes, row by row, all in the house style.
+    """A figure and its axes, row by row, all in the style of this module.
 
     Whatever is drawn inside has that style; `png` and `svg` may be called after it.
+
+    Args:
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
+        rows: Rows of axes.
+        columns: Columns of axes.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -60,12 +83,12 @@ def drawing(width: float, height: float, rows: int = 1, columns: int = 1) -> Ite
 
 
 def png(figure: Figure) -> bytes:
-    """The figure on white paper, 150 dots an inch."""
+    """The figure on white, at 150 dots per inch."""
     return _saved(figure, "png", dpi=150, facecolor="white")
 
 
 def svg(figure: Figure, salt: str = "figure") -> bytes:
-    """The figure on nothing; the same bytes every time. Figures of one page need salts of their own."""
+    """The figure on a transparent ground; the same bytes every time. Figures of one page need different salts."""
     return _saved(figure, "svg", salt=salt, metadata={"Date": None, "Creator": None})
 
 

@@ -13,7 +13,7 @@ _MOST_CLIENTS = 8  # that a note names
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its head with a note below, its cells, and the share of the bar in the first one, if any."""
+    """A row of a table: its head with a note below, its cells, and the share of the first one's bar, if it has one."""
 
     head: str
     cells: list[str]
@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `columns` begins with that of the heads."""
+    """A table; the first of `columns` is that of the heads."""
 
     caption: str
     columns: list[str]
@@ -61,7 +61,7 @@ def by_run(groups: Sequence[Group]) -> Table:
     note = "; ± is the sample standard deviation over seeds" if any(len(group.runs) > 1 for group in groups) else ""
     table = Table(f"Top-1 accuracy of the global model after the last round{note}", ["run", "mean", *domains])
     for group in groups:
-        apart = " ".join(each for each in group.apart if each not in group.label)
+        apart = " ".join(setting for setting in group.apart if setting not in group.label)
         if len(group.runs) > 1:
             cells = [percent(group.mean), *(percent(group.accuracy(domain)) for domain in domains)]
             table.rows.append(Row(group.label, cells, apart, strong=True))
@@ -75,7 +75,7 @@ def by_run(groups: Sequence[Group]) -> Table:
 
 
 def tiles(cost: Cost) -> list[Tile]:
-    """What a run took, a number each."""
+    """What a run took, one tile per number."""
     simulated = [] if cost.simulated_hours is None else [Tile("Simulated time", duration(3600 * cost.simulated_hours))]
     return [
         Tile("Wall time of the rounds", duration(cost.seconds)),
@@ -113,7 +113,7 @@ def costs(groups: Sequence[Group]) -> Table:
 
 def _of(cost: Cost, reason: str) -> str:
     """Whose updates were missing, those of most rounds first."""
-    found = sorted(cost.missing[reason].items(), key=lambda each: -each[1])
-    named = ", ".join(client if times == 1 else f"{client} ({times})" for client, times in found[:_MOST_CLIENTS])
-    others = f" and {len(found) - _MOST_CLIENTS:,} others" if len(found) > _MOST_CLIENTS else ""
-    return f"client{'s' if len(found) > 1 else ''} {named}{others}" if found else ""
+    clients = sorted(cost.missing[reason].items(), key=lambda entry: -entry[1])
+    named = ", ".join(client if times == 1 else f"{client} ({times})" for client, times in clients[:_MOST_CLIENTS])
+    others = f" and {len(clients) - _MOST_CLIENTS:,} others" if len(clients) > _MOST_CLIENTS else ""
+    return f"client{'s' if len(clients) > 1 else ''} {named}{others}" if clients else ""

@@ -1,4 +1,4 @@
-"""What a page says in words: results, coverage, quantities."""
+"""The sentences of a page: results, coverage, quantities."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -34,7 +34,8 @@ def result(groups: Sequence[Group]) -> str:
 
 def _standing(board: Sequence[Group]) -> str:
     """How one group did, or which of several is ahead."""
-    best, first = board[0], board[0].runs[0]
+    best = board[0]
+    first = board[0].runs[0]
     domains = count(len(first.accuracy), "domain")
     reached = f"{percent(best.mean)} mean {first.split} accuracy over {domains} of {first.dataset}"
     if len(board) == 1:
@@ -49,19 +50,20 @@ def gaps(facts: Facts) -> str:
     """Which layers of the evaluated model had no holder, and how often."""
     held = facts.holders[:, facts.evaluated] > 0
     if not held.any():
-        return "No client held a layer: what was trained is the classification head alone."
+        return "No client held a layer: only the classification head was trained."
     told = []
     outside = sorted(set(range(facts.holders.shape[1])) - set(facts.evaluated))
     if outside:
         told.append(f"{_layers(outside)} not part of the evaluated model.")
     ever = np.any(held, axis=0)
-    never = [layer for layer, found in zip(facts.evaluated, ever.tolist(), strict=True) if not found]
+    never = [layer for layer, was_held in zip(facts.evaluated, ever.tolist(), strict=True) if not was_held]
     if never:
         told.append(f"{_layers(never)} held by nobody in any round and kept the first values.")
     missed = {layer: int(times) for layer, times in zip(facts.evaluated, (~held).sum(axis=0), strict=True) if times}
     sometimes = {layer: times for layer, times in missed.items() if layer not in never}
     if sometimes:
-        affected, total = int((~held[:, ever]).any(axis=1).sum()), count(len(held), "round")
+        affected = int((~held[:, ever]).any(axis=1).sum())
+        total = count(len(held), "round")
         told.append(f"In {affected:,} of {total} some layer had no holder and kept its value: {_often(sometimes)}.")
     if not missed:
         told.append("Every layer had a holder in every round.")
@@ -69,18 +71,18 @@ def gaps(facts: Facts) -> str:
 
 
 def gaps_of(groups: Sequence[Group]) -> list[str]:
-    """The same for several runs: one sentence for all runs that share it."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """The sentences of `gaps` for several runs, each after the names of the runs that share it."""
+    names_of: dict[str, list[str]] = defaultdict(list)
     for group in groups:
         told = [gaps(run) for run in group.runs]
         if len(set(told)) == 1:
-            found[told[0]].append(group.label)
+            names_of[told[0]].append(group.label)
         else:
             for run, sentence in zip(group.runs, told, strict=True):
-                found[sentence].append(group.name(run))
-    if len(found) == 1:
-        return [f"All runs: {sentence}" for sentence in found]
-    return [f"{_listed(names)}: {sentence}" for sentence, names in found.items()]
+                names_of[sentence].append(group.name(run))
+    if len(names_of) == 1:
+        return [f"All runs: {sentence}" for sentence in names_of]
+    return [f"{_listed(names)}: {sentence}" for sentence, names in names_of.items()]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -90,7 +92,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _often(rounds: dict[int, int]) -> str:
     """In how many rounds each layer had no holder, the worst first."""
-    ordered = sorted(rounds.items(), key=lambda each: (-each[1], each[0]))
+    ordered = sorted(rounds.items(), key=lambda entry: (-entry[1], entry[0]))
     named = [f"layer {layer} in {count(times, 'round')}" for layer, times in ordered[:_MOST_NAMED]]
     others = len(ordered) - _MOST_NAMED
     return ", ".join([*named, f"{count(others, 'other')} less often"] if others > 0 else named)

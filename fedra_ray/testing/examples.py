@@ -1,4 +1,4 @@
-"""Training or test examples that are given as tensors, in place of images in files."""
+"""Training or test examples given as tensors, in place of images in files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Given:
         images: Normalised images (examples, 3, height, width), float32.
         labels: Class indices (examples,), int64.
         split: Name of the split that scores report.
-        skipped: Name and error of every image that counts as unreadable; none of `images` is one.
+        skipped: Name and error of every image that counts as unreadable; they are not among `images`.
     """
 
     images: Tensor

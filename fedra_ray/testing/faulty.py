@@ -1,4 +1,4 @@
-"""A method in which clients of one depth meet a fault: on every attempt, or the first time alone."""
+"""A method in which clients of one depth meet a fault: on every attempt, or only the first time."""
 
 import os
 import signal
@@ -41,14 +41,14 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 
 class Faulty(FedRA):
-    """FedRA whose clients meet a fault where they compute their first loss.
+    """FedRA in which clients of one depth meet a fault when they compute a loss.
 
     Args:
         problem: The model and the fleet.
         how: Name of the fault, a key of `FAULTS`.
         depth: Clients that hold this many layers meet it.
         marker: File that the first fault creates, and that prevents any other; None for a fault on every attempt.
-        draw: As FedRA's.
+        draw: How FedRA draws layers.
 
     Raises:
         SettingError: if no fault has that name.

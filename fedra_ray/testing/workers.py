@@ -34,13 +34,13 @@ def small_blueprint(config: ExperimentConfig, num_layers: int, values_per_segmen
 
 
 class FakeWorkers:
-    """Carries out `experiment.Workers` in this process, in no time, so that a method's rounds can be looked at.
+    """Implements `experiment.Workers` in this process, without any training, so that a method's rounds can be examined.
 
     Args:
         blueprint: The experiment, of `small_blueprint` or with a real layout.
         local_training: Called with a task and the float32 values of the segments that the task's client holds, one
-            after another; returns what local training makes of them, in the same shape. What it raises is the client's
-            failure.
+            after another; returns what local training makes of them, in the same shape. An error that it raises is the
+            client's failure.
         arrival: Seed of the order in which the clients answer; None for the order of their tasks.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""What a person is told while a run goes on and when it ends."""
+"""What a run reports while it goes on, and what it leaves when it ends."""

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per round, then the table of accuracies."""
+"""What a run prints: one line per round, then the table of accuracies."""
 
 import math
 import time
@@ -23,7 +23,7 @@ class Display:
         self._first: tuple[int, float] | None = None
 
     def say(self, text: str) -> None:
-        """Print a sentence."""
+        """Print a line of text as it is, without any markup."""
         self._console.print(text, markup=False)
 
     def round(self, report: RoundReport) -> None:

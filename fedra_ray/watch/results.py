@@ -33,7 +33,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
     Args:
         folder: The run directory, which has the tables of the run already.
         blueprint: The experiment.
-        outcome: Its end.
+        outcome: Its final adapter and scores.
 
     Returns:
         The summary.

@@ -1,4 +1,4 @@
-"""Where runs are, as a person reads it: lines for one, a table for several."""
+"""How far runs are, in print: a few lines for one, a table for several."""
 
 import math
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ def show(statuses: list[Status], now: datetime) -> None:
     """Print a few lines for one run, a table for several.
 
     Args:
-        statuses: Where the runs are.
-        now: When the ages of checkpoints are taken.
+        statuses: How far the runs are.
+        now: The time to which ages of checkpoints refer.
     """
     console = Console(highlight=False, soft_wrap=True)
     if len(statuses) == 1:

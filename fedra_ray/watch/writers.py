@@ -15,13 +15,13 @@ from fedra_ray.run_dir.folder import Folder
 
 
 class Writer(Protocol):
-    """Whoever is told of every finished round once, in order; a resumed run tells of those that were not saved."""
+    """Receives every finished round in order; a resumed run reports again those after its checkpoint."""
 
     def round(self, report: RoundReport) -> None:
-        """Write down a finished round."""
+        """Write the report of a finished round."""
 
     def close(self, summary: dict[str, Any] | None) -> None:
-        """End, with the run's summary; with None if the run was stopped or has failed."""
+        """Finish with the run's summary, or with None if the run was stopped or has failed."""
 
 
 def make_writers(config: ExperimentConfig) -> list[Writer]:
@@ -39,7 +39,7 @@ def make_writers(config: ExperimentConfig) -> list[Writer]:
 
 
 def scalars(report: RoundReport) -> dict[str, float]:
-    """A round in numbers, by name: without a loss, accuracy or simulated time that the round does not have."""
+    """The numbers of a round by name; a loss, accuracy or simulated time that it does not have is left out."""
     missing, scores = report.missing, report.scores
     numbers = {} if math.isnan(report.loss) else {"loss": report.loss}
     numbers |= {f"accuracy/{domain}": value for domain, value in accuracies(scores).items()}
@@ -63,7 +63,7 @@ class TensorBoard:
     """Event files in the folder `tensorboard` of a run.
 
     Args:
-        run_dir: A local folder; it is made no earlier than the first round.
+        run_dir: A local folder; it is not created before the first round.
 
     Raises:
         SettingError: for a URI, or without the package.
@@ -81,7 +81,7 @@ class TensorBoard:
         self._events: SummaryWriter | None = None
 
     def round(self, report: RoundReport) -> None:
-        """Write a round. The first one hides what an interrupted run has written from that round on."""
+        """Write a round. The first one hides what an interrupted run wrote of that round and later ones."""
         if self._events is None:
             self._events = self._open(self._folder, purge_step=report.round)
         for name, value in scalars(report).items():

@@ -1,6 +1,6 @@
 import pytest
 
-from fedra_ray.config.units import clock, duration
+from fedra_ray.config.units import clock, duration, mean_over_domains
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (185.4, "0:03:05"), (90000, "1 day, 1:00:00")])
@@ -14,3 +14,7 @@ def test_durations_are_read_from_a_clock(seconds: float, text: str) -> None:
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_every_domain_counts_equally() -> None:
+    assert mean_over_domains({"one": 0.25, "other": 0.75}.values()) == 0.5

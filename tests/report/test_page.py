@@ -128,7 +128,7 @@ def test_a_head_alone_has_no_picture_of_layers(make_run: Callable[..., str]) -> 
 
     found = Page((Path(make_run(change)) / FILE).read_text())
     assert [name for name, _ in found.elements].count("svg") == 2
-    assert any("classification head alone" in text for text in found.within("p"))
+    assert any("only the classification head was trained" in text for text in found.within("p"))
 
 
 def test_a_run_without_a_valid_update_has_a_page(make_run: Callable[..., str]) -> None:

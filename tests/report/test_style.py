@@ -1,6 +1,6 @@
 from xml.etree import ElementTree
 
-from fedra_ray.report.style import COLOURS, INK, colour, drawing, png, svg, themed
+from fedra_ray.report.style import COLOURS, INK, drawing, look, png, svg, themed
 
 
 def draw(label: str) -> bytes:
@@ -25,7 +25,12 @@ def test_a_page_gives_the_ink_its_own_colour() -> None:
     assert page.startswith("<svg")
     assert INK not in page
     assert "currentColor" in page
-    assert colour(COLOURS.index("#000000")) == INK
+
+
+def test_many_series_look_different_and_ink_can_be_left_to_others() -> None:
+    assert len({look(index) for index in range(28)}) == 28
+    assert look(len(COLOURS)).colour == INK
+    assert INK not in {look(index, COLOURS).colour for index in range(28)}
 
 
 def test_a_png_is_one() -> None:

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from analysis.glyphs import pretrain as module
-from analysis.glyphs.pretrain import PretrainConfig, only_blocks, pretrain
+from analysis.glyphs.images import load_images
+from analysis.glyphs.pretrain import only_blocks, pretrain
+from analysis.glyphs.settings import PretrainConfig
 from fedra_ray.config.errors import SettingError
 from fedra_ray.model.backbone import create_model
 
@@ -114,7 +116,7 @@ def test_blocks_are_dropped_at_the_configured_rate(config: PretrainConfig, monke
 
     run = module._Run(config, 3)
     monkeypatch.setattr(module, "only_blocks", record)
-    images, labels = module.load_images(config.data, "train")
+    images, labels = load_images(config.data, "train")
     for _ in range(100):
         run.train_step(images, labels)
     assert 0.6 < np.mean(kept) / 4 < 0.8

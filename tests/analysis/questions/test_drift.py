@@ -93,7 +93,7 @@ def test_the_command_takes_methods_of_any_kind(fedra_run: str, make_run: Callabl
 
     runs = [fedra_run, make_run(depthfl), make_run(head_only)]
     assert main([*runs, "--out", str(tmp_path), "--images", "4"]) == 0
-    table = pd.read_parquet(tmp_path / "drift.parquet").set_index(["method", "round"])
+    table = pd.read_parquet(tmp_path / "drift.parquet").set_index(["label", "round"])
     assert len(table) == 9
     assert table.loc["Head only", "drift"].isna().all()
     assert (table["drift_heads"] > 0).all()

@@ -6,8 +6,8 @@ from analysis.runs.reading import Run
 
 
 def table(rows: list[tuple[int, str, float]]) -> pd.DataFrame:
-    found = pd.DataFrame(rows, columns=["seed", "domain", "accuracy"])
-    return found.assign(label="FedRA", fleet="4 2 1")
+    runs = pd.DataFrame(rows, columns=["seed", "domain", "accuracy"])
+    return runs.assign(run="run of seed " + runs["seed"].astype(str), label="FedRA", fleet="4 2 1")
 
 
 def test_fairness_is_computed_per_run_and_averaged_over_seeds() -> None:

@@ -31,11 +31,11 @@ def test_gini_knows_neither_scale_nor_order(shares: list[float], scale: float) -
 def test_runs_of_a_method_are_averaged() -> None:
     norms = {("a", 0): [1, 3], ("b", 1): [2, 2], ("c", 0): [0, 1]}
     rows = [
-        {"run": run, "method": "one" if run in "ab" else "other", "seed": seed, "measure": "norm", "value": value}
+        {"run": run, "label": "one" if run in "ab" else "other", "seed": seed, "value": value}
         for (run, seed), values in norms.items()
         for value in values
     ]
-    found = summary(pd.DataFrame(rows)).set_index("method")
+    found = summary(pd.DataFrame(rows).assign(fleet="2 1", measure="norm")).set_index("label")
     assert found.loc["one", ["runs", "imbalance"]].tolist() == [2, 0.125]
     assert found.loc["one", "deviation"] == pytest.approx(0.25 / math.sqrt(2))
     assert found.loc["other", "imbalance"] == 0.5
@@ -49,10 +49,10 @@ def test_a_method_that_never_trains_its_last_layers_is_imbalanced(
         config.method = shipped_method("allsmall")
 
     assert main([fedra_run, make_run(small), "--out", str(tmp_path)]) == 0
-    table = pd.read_parquet(tmp_path / "imbalance_methods.parquet").set_index("method")["imbalance"]
+    table = pd.read_parquet(tmp_path / "imbalance_methods.parquet").set_index("label")["imbalance"]
     assert table["AllSmall"] == pytest.approx(3 / 4)  # one of four layers
     assert table["FedRA"] < 0.5
     assert "AllSmall" in capsys.readouterr().out
-    measured = pd.read_parquet(tmp_path / "imbalance.parquet").query("method == 'FedRA'").groupby("measure").size()
+    measured = pd.read_parquet(tmp_path / "imbalance.parquet").query("label == 'FedRA'").groupby("measure").size()
     assert measured.to_dict() == {"accuracy": 5 * 3, "cka": 5 * 3, "norm": 4, "effective_rank": 4}
     assert (tmp_path / "imbalance.png").exists()

@@ -15,7 +15,7 @@ def table(several_runs: dict[str, Run]) -> pd.DataFrame:
 
 
 def test_every_evaluated_round_of_every_run_has_a_row(several_runs: dict[str, Run], table: pd.DataFrame) -> None:
-    assert table.columns.tolist() == ["label", "fleet", "seed", "round", "accuracy", "bytes", "flops", "hours"]
+    assert table.columns.tolist() == ["run", "label", "fleet", "seed", "round", "accuracy", "bytes", "flops", "hours"]
     assert table["round"].tolist() == [1, 2, 3] * len(several_runs)
     last = table[table["round"] == 3]
     summaries = [run.summary for run in several_runs.values()]

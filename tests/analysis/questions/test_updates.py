@@ -28,7 +28,7 @@ def test_nothing_is_learnt_at_round_0(fedra_run: str) -> None:
 
 
 def test_targets_of_a_layer_are_put_together() -> None:
-    same = {"run": "r", "method": "m", "seed": 0, "round": 1, "layer": 1}
+    same = {"run": "r", "label": "m", "fleet": "2 1", "seed": 0, "round": 1, "layer": 1}
     table = pd.DataFrame([same | {"norm": 3.0, "effective_rank": 1.0}, same | {"norm": 4.0, "effective_rank": 2.0}])
     assert of_layers(table)[["norm", "effective_rank"]].to_numpy().tolist() == [[5, 1.5]]
 

@@ -17,7 +17,7 @@ def test_seeds_that_deal_depths_to_other_clients_are_one_group(several_runs: dic
     runs = list(several_runs.values())
     assert labels(runs) == ["FedRA", "FedRA", "FedRA", "FedRA, draw=prefix", "Head only", "DepthFL"]
     table = collect(runs, lambda run: pd.DataFrame({"x": [1, 2]}))
-    assert table.columns.tolist() == ["label", "fleet", "seed", "x"]
+    assert table.columns.tolist() == ["run", "label", "fleet", "seed", "x"]
     assert table["fleet"].tolist() == ["4 2 1"] * 4 + ["all 1"] * 2 + ["4 2 1"] * 6
     assert table["seed"].tolist() == [0, 0, 1, 1] + [0] * 8
 

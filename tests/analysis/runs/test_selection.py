@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from analysis.runs.reading import read_run
-from analysis.runs.selection import every_round, few_rounds, key
+from analysis.runs.selection import every_round, few_rounds
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 
@@ -27,7 +27,3 @@ def test_all_rounds_or_the_first_the_middle_and_the_last_are_looked_at(long_run:
 def test_a_round_that_is_not_kept_is_refused_with_those_that_are(fedra_run: str) -> None:
     with pytest.raises(SettingError, match=r"--rounds=7: .* keeps the rounds 0, 1, 2"):
         few_rounds(read_run(fedra_run), [1, 7])
-
-
-def test_a_row_says_whose_it_is(fedra_run: str) -> None:
-    assert key(read_run(fedra_run)) == {"run": fedra_run, "method": "FedRA", "seed": 0}

@@ -9,6 +9,7 @@ from fedra_ray.config.schema import ExperimentConfig
 
 BEST = dict.fromkeys(study.METHODS, study.GRID[0])
 STAGES = {stage.__name__: stage(Path("/out"), BEST) for stage in (study.methods, study.extreme, study.convergence)}
+ALL = STAGES | {"tuning": study.tuning(Path("/out"))}
 
 
 def config(overrides: list[str]) -> ExperimentConfig:
@@ -18,10 +19,17 @@ def config(overrides: list[str]) -> ExperimentConfig:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_every_cell_with_every_seed_in_a_folder_of_its_own(stage: str) -> None:
     runs = STAGES[stage]
-    folders = {next(each for each in own if each.startswith("run_dir=")) for own in runs.values()}
+    folders = {next(setting for setting in own if setting.startswith("run_dir=")) for own in runs.values()}
     assert len(folders) == len(runs)
     assert {int(key.rsplit("/", 1)[1]) for key in runs} == set(study.DEPTHS)
     assert len(runs) % len(study.DEPTHS) == 0
+
+
+@pytest.mark.parametrize("stage", ALL)
+def test_a_setting_of_the_command_line_holds_in_every_stage(stage: str) -> None:
+    overrides = study.complete(ALL[stage], ["backbone=glyph_mixer"], ["rounds=2"])
+    configured = config(next(iter(overrides.values())))
+    assert (configured.backbone.name, configured.rounds) == ("glyph_mixer", 2)
 
 
 @pytest.mark.parametrize(
