@@ -75,6 +75,9 @@ class DatasetConfig:
         target: Dotted path of the `Dataset` subclass.
         root: File, folder or pyarrow.fs URI (s3://, gs://); `asset://NAME` is a file shipped with the package.
         options: Further keyword arguments of that class.
+        resize: How images come to the backbone's input size: antialias is Pillow's bicubic filter on 8-bit pixels;
+            authors is that of FedRA's code, bicubic interpolation of pixels in [0, 1] without antialiasing and without
+            clamping.
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
             keeps them in each actor's own memory. Empty it when images change under the same root.
@@ -85,6 +88,7 @@ class DatasetConfig:
     target: str = "fedra_ray.data.parquet.ParquetDataset"
     root: str = "asset://glyphs.parquet"
     options: dict[str, Any] = field(default_factory=dict)
+    resize: str = setting("antialias", choices=("antialias", "authors"))
     on_error: str = setting("fail", choices=("fail", "skip"))
     cache: str | None = None
     memory_mb: int = setting(1024, minimum=0)

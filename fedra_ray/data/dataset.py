@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
 from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.data.image import Pixels
 
 SPLITS = ("train", "validation", "test")
 
@@ -15,7 +16,8 @@ SPLITS = ("train", "validation", "test")
 class Dataset(ABC):
     """Labelled images of the same classes in several domains.
 
-    A subclass takes `root`, `image_size` and its own options as keyword arguments.
+    A subclass takes `root`, `image_size` and its own options as keyword arguments, and `resize` if it can resize in
+    other ways than the default one.
 
     Attributes:
         domains: Names of the domains, in alphabetical order.
@@ -35,7 +37,7 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         """Decode images of a domain and split.
 
         It is called for the images that are needed next and for no others, and the caller keeps what is decoded.
@@ -46,7 +48,7 @@ class Dataset(ABC):
             indices: Indices (n,) within the domain and split, in any order.
 
         Returns:
-            RGB images (n, 3, image_size, image_size).
+            RGB images (n, 3, image_size, image_size), of the type that `fedra_ray.data.image.pixel_type` tells.
 
         Raises:
             ImageError: if one of them is missing or cannot be decoded.
@@ -66,4 +68,6 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     if not config.root:
         raise SettingError("dataset.root", config.root, "name the file or folder that holds the images")
     arguments = {"root": config.root, "image_size": image_size, **config.options}
+    if config.resize != DatasetConfig.resize:
+        arguments["resize"] = config.resize
     return instantiate(config.target, "dataset", Dataset, arguments)

@@ -20,6 +20,7 @@ class DomainFolder(TreeDataset):
         domains: Names of the folders that are domains; None takes all.
         test: Share in [0, 1) of every domain and class that is held out for testing.
         validation: The same for validation.
+        resize: A value of `dataset.resize`.
 
     Raises:
         SettingError: if there is no such folder or image, or an option does not fit.
@@ -32,6 +33,7 @@ class DomainFolder(TreeDataset):
         domains: list[str] | None = None,
         test: float = 0.2,
         validation: float = 0.1,
+        resize: str = "antialias",
     ) -> None:
         top = folder(root, "a folder of images for every domain and class: {domain}/{class}/image.jpg")
         if isinstance(domains, str):
@@ -51,7 +53,7 @@ class DomainFolder(TreeDataset):
         items = [Item(f"{domain}/{name}/{file}", labels[name], domain, "train") for domain, name, file in files]
         if not items:
             raise SettingError("dataset.root", root, "has no images at {domain}/{class}/image.jpg")
-        super().__init__(top, image_size, held_out(items, test, validation), classes)
+        super().__init__(top, image_size, held_out(items, test, validation), classes, resize)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -16,12 +16,20 @@ class DomainNet(TreeDataset):
         image_size: Side in pixels of the returned images.
         num_classes: Take only the classes whose labels are smaller; FedRA takes 100. None takes all.
         validation: Share in [0, 1) of the training images of every domain and class that is held out for validation.
+        resize: A value of `dataset.resize`.
 
     Raises:
         SettingError: if the folder is not laid out like that, or an option does not fit.
     """
 
-    def __init__(self, root: str, image_size: int, num_classes: int | None = 100, validation: float = 0.0) -> None:
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        num_classes: int | None = 100,
+        validation: float = 0.0,
+        resize: str = "antialias",
+    ) -> None:
         top = folder(root, "a folder for every domain and splits/clipart_train.txt, splits/clipart_test.txt, ...")
         train, test = (
             [
@@ -36,4 +44,4 @@ class DomainNet(TreeDataset):
         first = (train + test)[0].path
         if not (top / first).is_file():
             raise SettingError("dataset.root", root, f"the lists in splits/ name {first}, which is not there")
-        super().__init__(top, image_size, held_out(train, 0, validation) + test, classes)
+        super().__init__(top, image_size, held_out(train, 0, validation) + test, classes, resize)

@@ -1,4 +1,4 @@
-"""Decoding an image."""
+"""Decoding an image, and bringing it to the size that the backbone takes."""
 
 import io
 from pathlib import Path
@@ -9,22 +9,31 @@ from PIL import Image, UnidentifiedImageError
 
 from fedra_ray.config.errors import ImageError, error_text
 
+#: Images (3, size, size) or (n, 3, size, size): bytes of 0 to 255, or float32 of about 0 to 1 if resized as `authors`.
+Pixels = NDArray[np.uint8 | np.float32]
+
 #: Formats that are decoded. Pillow knows more, among them one (EPS) for which it starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 #: More pixels than a photograph has: an image whose header states more is refused before memory is taken for it.
 MAX_PIXELS = 2**27
 
 
-def decode(content: bytes | Path, size: int, name: str) -> NDArray[np.uint8]:
+def pixel_type(resize: str) -> type[np.uint8 | np.float32]:
+    """The type of the pixels that a way of resizing gives: interpolation without clamping leaves what bytes hold."""
+    return np.float32 if resize == "authors" else np.uint8
+
+
+def decode(content: bytes | Path, size: int, name: str, resize: str = "antialias") -> Pixels:
     """Decode an image as RGB and resize it (bicubic) to a square, whatever its proportions.
 
     Args:
         content: An image file, or what it holds.
         size: Side of the square in pixels.
         name: Name of the image, for the message.
+        resize: A value of `dataset.resize`.
 
     Returns:
-        Pixels (3, size, size).
+        Pixels (3, size, size): uint8 of 0 to 255, or with `authors` float32 that goes a little beyond [0, 1].
 
     Raises:
         ImageError: naming the image, if it is missing, truncated, no image, or larger than `MAX_PIXELS`.
@@ -38,9 +47,22 @@ def decode(content: bytes | Path, size: int, name: str) -> NDArray[np.uint8]:
             image = _rgb(opened)
     except Exception as error:  # Pillow's decoders raise errors of all kinds for damaged files
         raise ImageError(name, _reason(error)) from error
+    if resize == "authors":
+        return _interpolated(image, size)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).transpose(2, 0, 1)
+
+
+def _interpolated(image: Image.Image, size: int) -> NDArray[np.float32]:
+    """What torchvision's ToTensor and Resize without antialiasing make of an image."""
+    import torch  # here: preparing a data set needs none of it
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float() / 255
+    if pixels.shape[1:] != (size, size):
+        pixels = torch.nn.functional.interpolate(pixels[None], (size, size), mode="bicubic", align_corners=False)[0]
+    interpolated: NDArray[np.float32] = pixels.numpy()
+    return interpolated
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -18,12 +18,20 @@ class NicoPlusPlus(TreeDataset):
         image_size: Side in pixels of the returned images.
         num_classes: Take only the classes whose labels are smaller; None takes all.
         validation: Share in [0, 1) of the training images of every domain and class that is held out for validation.
+        resize: A value of `dataset.resize`.
 
     Raises:
         SettingError: if the folder is not laid out like that, or an option does not fit.
     """
 
-    def __init__(self, root: str, image_size: int, num_classes: int | None = None, validation: float = 0.0) -> None:
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        num_classes: int | None = None,
+        validation: float = 0.0,
+        resize: str = "antialias",
+    ) -> None:
         top = folder(root, "NICO_DG/ with a folder for every domain, and NICO_DG_official/autumn_train.txt, ...")
         train, test = (
             [
@@ -36,7 +44,7 @@ class NicoPlusPlus(TreeDataset):
         )
         classes = class_names(((item.label, PurePosixPath(item.path).parts[-2]) for item in train + test), top)
         base = _base(top, (train + test)[0].path, root)
-        super().__init__(base, image_size, held_out(train, 0, validation) + test, classes)
+        super().__init__(base, image_size, held_out(train, 0, validation) + test, classes, resize)
 
 
 def _base(top: Path, first: str, root: str) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import ImageError, SettingError, error_text
 from fedra_ray.config.paths import filesystem
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.image import decode
+from fedra_ray.data.image import Pixels, decode, pixel_type
 from fedra_ray.data.parquet_files import Columns, list_files, open_file, read_columns
 from fedra_ray.data.prepare import manifest
 from fedra_ray.data.tree import Item, held_out
@@ -51,6 +51,7 @@ class ParquetDataset(Dataset):
         columns: The columns that have other names than `image`, `label`, `label_name`, `domain` and `split`, by these.
         test: Share in [0, 1) of every domain and class that is held out for testing, if nothing else tells the splits.
         validation: The same for validation.
+        resize: A value of `dataset.resize`.
 
     Raises:
         SettingError: if a file is missing or damaged, lacks a column, or holds something that does not fit.
@@ -63,9 +64,11 @@ class ParquetDataset(Dataset):
         columns: dict[str, str] | None = None,
         test: float = 0.2,
         validation: float = 0.1,
+        resize: str = "antialias",
     ) -> None:
         self._root = root
         self._image_size = image_size
+        self._resize = resize
         self._columns = Columns.renamed(columns or {})
         held_out([], test, validation)  # refuses shares that cannot be, before anything is read
         self._system, self._path = filesystem("dataset.root", root)
@@ -93,16 +96,16 @@ class ParquetDataset(Dataset):
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
         return self._labels[domain, split]
 
-    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         rows = self._rows[domain, split][indices]
-        decoded = np.empty((len(rows), 3, self._image_size, self._image_size), dtype=np.uint8)
+        decoded = np.empty((len(rows), 3, self._image_size, self._image_size), dtype=pixel_type(self._resize))
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         for group in np.unique(groups):
             encoded = self._encoded(group)
             for position in np.flatnonzero(groups == group):
                 row = rows[position] - self._starts[group]
                 content = encoded[row].as_py()
-                decoded[position] = decode(content or b"", self._image_size, self._name(group, row))
+                decoded[position] = decode(content or b"", self._image_size, self._name(group, row), self._resize)
         return decoded
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
@@ -145,6 +148,9 @@ class ParquetDataset(Dataset):
             items = [Item(str(row), label[row], domain[row], "train") for row in range(len(label))]
             split = np.array([item.split for item in held_out(items, test, validation)], dtype=object)
         prepared = manifest.POSITION in table.column_names
+        if prepared and self._resize == "authors":
+            allowed = f"{self._root} was resized by fedra-ray prepare; read the original images, or take antialias"
+            raise SettingError("dataset.resize", self._resize, allowed)
         position = table[manifest.POSITION].to_numpy() if prepared else np.arange(len(table))
         return _Index(label, domain, split, position), classes
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import resolve
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.image import decode
+from fedra_ray.data.image import Pixels, decode, pixel_type
 
 _LABEL_DIGITS = 9
 _SHOWN = 200  # characters of a malformed line in a message
@@ -44,11 +44,15 @@ class TreeDataset(Dataset):
         image_size: Side in pixels of the returned images.
         items: All images.
         classes: Names of the classes, by label.
+        resize: A value of `dataset.resize`.
     """
 
-    def __init__(self, root: Path, image_size: int, items: Iterable[Item], classes: Iterable[str]) -> None:
+    def __init__(
+        self, root: Path, image_size: int, items: Iterable[Item], classes: Iterable[str], resize: str = "antialias"
+    ) -> None:
         self._root = root
         self._image_size = image_size
+        self._resize = resize
         self.classes = tuple(classes)
         listed: dict[tuple[str, str], list[Item]] = defaultdict(list)
         for item in items:
@@ -61,12 +65,12 @@ class TreeDataset(Dataset):
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
         return self._labels[domain, split]
 
-    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         paths = self._paths[domain, split]
-        decoded = np.empty((len(indices), 3, self._image_size, self._image_size), dtype=np.uint8)
+        decoded = np.empty((len(indices), 3, self._image_size, self._image_size), dtype=pixel_type(self._resize))
         for position, index in enumerate(indices):
             file = self._root / paths[index]
-            decoded[position] = decode(file, self._image_size, _readable(file))
+            decoded[position] = decode(file, self._image_size, _readable(file), self._resize)
         return decoded
 
 

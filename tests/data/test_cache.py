@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -190,6 +191,16 @@ def test_image_sizes_share_a_folder_and_no_image(config: DatasetConfig) -> None:
     small.put(KEY, 0, pixels(1, 8))
     assert opened(config, 16).get(KEY, 0).tolist() == pixels(0, 16).tolist()
     assert opened(config, 8).get(KEY, 0).tolist() == pixels(1, 8).tolist()
+
+
+def test_ways_of_resizing_share_a_folder_and_no_image(config: DatasetConfig) -> None:
+    as_authors = dataclasses.replace(config, resize="authors")
+    opened(config).put(KEY, 0, pixels(0))
+    assert opened(as_authors).get(KEY, 0) is None
+    shares = np.random.default_rng(1).normal(size=(3, 16, 16)).astype(np.float32)
+    opened(as_authors).put(KEY, 0, shares)
+    assert (opened(as_authors).get(KEY, 0) == shares).all()
+    assert opened(config).get(KEY, 0).tolist() == pixels(0).tolist()
 
 
 @pytest.mark.parametrize(

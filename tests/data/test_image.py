@@ -91,6 +91,35 @@ def test_resizing_is_bicubic() -> None:
     assert decode(encode(SHAPE, "PNG"), 16, "image").transpose(1, 2, 0).tolist() == expected.tolist()
 
 
+def bicubic(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Cubic convolution (Keys 1981, a = -0.75) along the last axis at `size` places, whatever the spacing between."""
+    places = (np.arange(size) + 0.5) * pixels.shape[-1] / size - 0.5
+    result = np.zeros((*pixels.shape[:-1], size))
+    for tap in range(-1, 3):
+        position = np.floor(places).astype(int) + tap
+        x = np.abs(places - position)
+        near = (1.25 * x - 2.25) * x**2 + 1
+        far = -0.75 * (((x - 5) * x + 8) * x - 4)
+        result += np.where(x <= 1, near, far) * pixels[..., position.clip(0, pixels.shape[-1] - 1)]
+    return result
+
+
+@pytest.mark.parametrize("size", [8, 16, 31, 64])
+def test_the_authors_resizing_interpolates_shares_without_antialiasing_or_clamping(size: int) -> None:
+    shares = np.asarray(SHAPE).transpose(2, 0, 1) / 255
+    expected = bicubic(bicubic(shares, size).swapaxes(1, 2), size).swapaxes(1, 2)
+    found = decode(encode(SHAPE, "PNG"), size, "image", "authors")
+    assert (found.dtype, found.shape) == (np.float32, (3, size, size))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert found.min() < 0 or found.max() > 1 or size == 8
+
+
+def test_an_image_of_the_right_size_is_the_same_by_both_ways_of_resizing() -> None:
+    content = encode(SHAPE.resize((16, 16)), "PNG")
+    shares = decode(content, 16, "image", "authors")
+    assert (shares == decode(content, 16, "image").astype(np.float32) / np.float32(255)).all()
+
+
 def test_a_file_and_its_bytes_are_the_same_image(tmp_path: Path) -> None:
     content = encode(SHAPE, "JPEG")
     (tmp_path / "image.jpg").write_bytes(content)

@@ -164,7 +164,7 @@ def _settings(config: PrepareConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     for free in ("out", "address"):
         del settings[free]
-    for free in ("on_error", "cache", "memory_mb"):
+    for free in ("resize", "on_error", "cache", "memory_mb"):
         del settings["dataset"][free]
     decisive: dict[str, Any] = json.loads(json.dumps(settings))
     return decisive
