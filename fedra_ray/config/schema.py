@@ -80,7 +80,7 @@ class DatasetConfig:
             clamping.
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
-            keeps them in each actor's own memory. Empty it when images change under the same root.
+            keeps them in each actor's own memory. Images that have changed since are decoded anew.
         memory_mb: Bound on an actor's own decoded images without `cache`; what does not fit is decoded each time.
     """
 

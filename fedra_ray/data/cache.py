@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import PIL
 from numpy.typing import DTypeLike
 
 from fedra_ray.config.errors import SettingError
@@ -109,10 +110,9 @@ class NodeCache:
     def _files(self, key: Key) -> tuple[int, int]:
         """Descriptors of the pixels and of the checksums."""
         if key not in self._open:
-            described = (
-                repr((self._identity, self._shape, self._kind.str, key)).encode() + self._dataset.labels(*key).tobytes()
-            )
-            base = self._folder / hashlib.sha256(described).hexdigest()[:24]
+            described = repr((PIL.__version__, self._identity, self._shape, self._kind.str, key)).encode()
+            content = self._dataset.labels(*key).tobytes() + self._dataset.fingerprint(*key)
+            base = self._folder / hashlib.sha256(described + content).hexdigest()[:24]
             flags = os.O_RDWR | os.O_CREAT
             self._open[key] = os.open(f"{base}.pixels", flags, 0o644), os.open(f"{base}.checks", flags, 0o644)
         return self._open[key]

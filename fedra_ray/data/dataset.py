@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
 from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.data.classes import check_number
 from fedra_ray.data.image import Pixels
 
 SPLITS = ("train", "validation", "test")
@@ -26,6 +27,23 @@ class Dataset(ABC):
 
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the data set before a run: what is passed over or renumbered, a line each."""
+        return ()
+
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """The number that the data set itself gives to each class, in the order of labels."""
+        return tuple(range(len(self.classes)))
+
+    def fingerprint(self, domain: str, split: str) -> bytes:
+        """What changes when the images of a domain and split do, so that no others are taken from `dataset.cache`.
+
+        The default knows no change but that of labels: the folder must be emptied when images change.
+        """
+        return b""
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
@@ -70,4 +88,13 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     arguments = {"root": config.root, "image_size": image_size, **config.options}
     if config.resize != DatasetConfig.resize:
         arguments["resize"] = config.resize
-    return instantiate(config.target, "dataset", Dataset, arguments)
+    dataset = instantiate(config.target, "dataset", Dataset, arguments)
+    check_number(dataset.classes, config.root)
+    return dataset
+
+
+def in_numbers(dataset: Dataset) -> str:
+    """Numbers of domains, classes, and images per split, for a person."""
+    images = [sum(len(dataset.labels(domain, split)) for domain in dataset.domains) for split in SPLITS]
+    counted = ", ".join(f"{number:,} {split}" for number, split in zip(images, SPLITS, strict=True))
+    return f"{len(dataset.domains)} domains, {len(dataset.classes)} classes, {counted} images"

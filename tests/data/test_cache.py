@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from fedra_ray.config.schema import DatasetConfig
@@ -224,6 +225,20 @@ def test_a_data_set_that_has_changed_starts_anew(config: DatasetConfig, tmp_path
 
     opened(config).put(KEY, 0, pixels(0))
     assert open_cache(config, Shorter(config.root, 16), 16).get(KEY, 0) is None
+
+
+def test_images_that_have_changed_are_not_served_from_before(config: DatasetConfig, tmp_path: Path) -> None:
+    """The same file with other images in it, and the same labels."""
+    root = tmp_path / "own.parquet"
+    shutil.copy(config.root, root)
+    config.root = str(root)
+    opened(config).put(KEY, 0, pixels(0))
+    assert opened(config).get(KEY, 0) is not None
+    table = pq.read_table(root)
+    images = table["image"].to_pylist()
+    place = table.schema.get_field_index("image")
+    pq.write_table(table.set_column(place, table.schema.field(place), [images[::-1]]), root)
+    assert opened(config).get(KEY, 0) is None
 
 
 def test_a_folder_that_was_removed_is_made_again(config: DatasetConfig) -> None:

@@ -10,6 +10,7 @@ from support import write_domainnet
 
 from fedra_ray.config.errors import ImageError
 from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.data.classes import Classes
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.examples import Examples, in_turn
 from fedra_ray.data.image import decode
@@ -111,7 +112,7 @@ def test_no_batches_are_asked_for_and_none_come(shapes: str) -> None:
 def test_pixels_are_normalised_by_channel(tmp_path: Path) -> None:
     """(51/255 - 0.1) / 0.5, (102/255 - 0.2) / 0.25, (255/255 - 0.5) / 1."""
     Image.new("RGB", (16, 16), (51, 102, 255)).save(tmp_path / "image.png")
-    dataset = TreeDataset(tmp_path, 16, [Item("image.png", 0, "x", "train")], ["only"])
+    dataset = TreeDataset(tmp_path, 16, [Item("image.png", 0, "x", "train")], Classes(("only",), (0,)))
     mean, std = torch.tensor([0.1, 0.2, 0.5]).view(3, 1, 1), torch.tensor([0.5, 0.25, 1.0]).view(3, 1, 1)
     source = ImageSource(dataset, DatasetConfig(), 16)
     ((images, _),) = Examples(source, "train", [("x", np.array([0]))], mean, std).batches([np.array([0])])
@@ -124,7 +125,9 @@ def test_pixels_resized_as_the_authors_do_are_normalised_as_they_are(tmp_path: P
     shape = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
     Image.fromarray(shape).save(tmp_path / "image.png")
     item = Item("image.png", 0, "x", "train")
-    source = ImageSource(TreeDataset(tmp_path, 16, [item], ["only"], "authors"), DatasetConfig(resize="authors"), 16)
+    source = ImageSource(
+        TreeDataset(tmp_path, 16, [item], Classes(("only",), (0,)), "authors"), DatasetConfig(resize="authors"), 16
+    )
     half = torch.full((3, 1, 1), 0.5)
     ((images, _),) = Examples(source, "train", [("x", np.array([0]))], half, half).batches([np.array([0])])
     shares = decode(tmp_path / "image.png", 16, "image", "authors")

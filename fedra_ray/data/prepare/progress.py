@@ -146,6 +146,7 @@ def finish(
         "format": config.format,
         "domains": list(dataset.domains),
         "classes": list(dataset.classes),
+        "class_numbers": list(dataset.class_numbers),
         "images": images,
         "images_by_domain": counts,
         "channel_mean": mean.tolist(),
