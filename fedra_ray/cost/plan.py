@@ -18,7 +18,7 @@ from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
-from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.dataset import Dataset, in_numbers, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
@@ -103,6 +103,7 @@ class Plan:
         seconds: Of the whole experiment at best: no device waits, and nothing but arithmetic takes time.
         coverage: Layers without a holder.
         simulation: Times on simulated devices; None if there are none.
+        data: What is known of the data set, a line each; empty without one.
     """
 
     tiers: tuple[Tier, ...]
@@ -113,6 +114,7 @@ class Plan:
     seconds: float
     coverage: Coverage
     simulation: Simulation | None = None
+    data: tuple[str, ...] = ()
 
 
 def plan(
@@ -205,7 +207,8 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     found = plan(cost, clients, method.coverage(drawn.depths, drawn.matrix), config, config.plan, evaluation)
-    return replace(found, simulation=simulate(cost, clients, cohort, fleet, config))
+    data = (in_numbers(dataset), *dataset.notes) if dataset else ()
+    return replace(found, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:
