@@ -77,7 +77,7 @@ class DatasetConfig:
         options: Further keyword arguments of that class.
         resize: How images come to the backbone's input size: antialias is Pillow's bicubic filter on 8-bit pixels;
             authors is that of FedRA's code, bicubic interpolation of pixels in [0, 1] without antialiasing and without
-            clamping.
+            clamping, whose float32 images take four times the memory.
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
             keeps them in each actor's own memory. Images that have changed since are decoded anew.

@@ -86,7 +86,7 @@ class TreeDataset(Dataset):
     def fingerprint(self, domain: str, split: str) -> bytes:
         digest = hashlib.sha256()
         for path in self._paths[domain, split]:
-            digest.update(repr((path, _state(self._root / path))).encode())
+            digest.update(repr((path, _state(os.path.join(self._root, path)))).encode())
         return digest.digest()
 
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
@@ -101,7 +101,7 @@ class TreeDataset(Dataset):
         return decoded
 
 
-def _state(file: Path) -> tuple[int, int] | None:
+def _state(file: str) -> tuple[int, int] | None:
     """Size and time of change of a file; None if there is none."""
     try:
         status = os.stat(file)
