@@ -87,7 +87,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_grey(image)).convert("RGB")
     if image.format == "TIFF" and 2 in image.tag_v2.get(SAMPLEFORMAT, ()):  # type: ignore[attr-defined]
         raise ValueError("signed numbers, of which none is known to be white")
-    cut = bool(image.tile) and ";16" in str(image.tile[0][3])  # type: ignore[attr-defined]  # Pillow drops 8 bits of 16
+    stored = str(image.tile[:1])  # type: ignore[attr-defined]
+    cut = any(sixteen in stored for sixteen in (";16", "65535"))  # of such colours, Pillow drops the lower 8 bits
     if image.mode == "P":
         image = image.convert("RGBA")
     elif image.mode in ("La", "RGBa"):  # premultiplied, which has no way to RGB but this one

@@ -1,5 +1,7 @@
 """Which of the folders above an image are its domain, its split and its class."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -97,16 +99,25 @@ def _check_depth(images: Iterable[Parts], levels: Levels, root: str) -> None:
 def check_no_splits(names: Iterable[str], kind: str, root: str) -> None:
     """Refuse splits that stand in the place of domains or classes: test images would be trained on.
 
+    They are `train` and `test`, or names that differ in such a word alone: `photo_train` and `photo_test`.
+
     Args:
         names: Of folders.
         kind: What they were taken for: domains or classes.
         root: The data set, for the message.
 
     Raises:
-        SettingError: if there are folders of two splits among them.
+        SettingError: naming them.
     """
-    named = [name for name in names if name.casefold() in SPLIT_FOLDERS]
-    if len({SPLIT_FOLDERS[name.casefold()] for name in named}) > 1:
-        allowed = f"its folders {', '.join(named)} are splits and no {kind}; {_LAYOUT} or {{domain}}/{{split}}/..."
-        way_out = f"if they are {kind} nevertheless, list all {kind} in dataset.options.{kind}"
-        raise SettingError("dataset.root", root, f"{allowed}; {way_out}")
+    by_rest: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        words = re.split(r"[\W_]+", name.casefold())
+        for place, word in enumerate(words):
+            if word in SPLIT_FOLDERS:
+                by_rest[(*words[:place], *words[place + 1 :])].setdefault(SPLIT_FOLDERS[word], name)
+    for splits in by_rest.values():
+        if len(splits) > 1:
+            named = ", ".join(map(one_line, splits.values()))
+            allowed = f"its folders {named} are splits and no {kind}; {_LAYOUT} or {{domain}}/{{split}}/{{class}}/image"
+            way_out = f"if they are {kind} nevertheless, list all {kind} in dataset.options.{kind}"
+            raise SettingError("dataset.root", root, f"{allowed}; {way_out}")

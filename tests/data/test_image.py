@@ -134,6 +134,7 @@ DOUBTFUL = {
     "12 bits in 16": tiff((RAMP * 4095).astype(np.uint16)),
     "12 bits in 16, PNG": encode(Image.fromarray((RAMP * 4095).astype(np.uint16)), "PNG"),
     "12 bits in 16, colours": rgb_16(4095),
+    "12 bits in 16, PPM": b"P3 16 16 65535 " + " ".join(map(str, (RAMP * 4095).astype(int).repeat(3))).encode(),
     "bytes in 16": tiff((RAMP * 255).astype(np.uint16)),
     "bytes in 32": tiff((RAMP * 255).astype(np.int32)),
     "32 bits": tiff((RAMP * (2**31 - 1)).astype(np.int32)),

@@ -77,8 +77,14 @@ def test_images_outside_a_class_change_nothing() -> None:
 
 
 def test_splits_in_the_place_of_domains_or_classes_are_refused() -> None:
-    for names in (["train", "test"], ["Train", "val", "extra"]):
+    for names in (
+        ["train", "test"],
+        ["Train", "val", "extra"],
+        ["photo_train", "photo-test"],
+        ["test photo", "val photo"],
+    ):
         with pytest.raises(SettingError, match=r"are splits and no domains; .* list all domains in dataset.options"):
             check_no_splits(names, "domains", "data")
     check_no_splits(["train", "bus"], "classes", "data")
     check_no_splits(["test", "eval"], "domains", "data")
+    check_no_splits(["photo_train", "sketch_test", "bullet train"], "domains", "data")
