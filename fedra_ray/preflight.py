@@ -14,6 +14,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.division import Division
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
@@ -45,7 +46,7 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
     model = _adapted(backbone, targets, config, method, len(dataset.classes))
     blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
     vars(blueprint)["dataset"] = dataset  # which it would open again in this process
-    blueprint.division().check()
+    Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
     return blueprint, weights
