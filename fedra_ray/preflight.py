@@ -45,7 +45,6 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
     model = _adapted(backbone, targets, config, method, len(dataset.classes))
     blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
-    vars(blueprint)["dataset"] = dataset  # which it would open again in this process
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)

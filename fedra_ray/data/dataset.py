@@ -33,6 +33,15 @@ class Dataset(ABC):
         """What a person should know of the data set before a run: what is passed over or renumbered, a line each."""
         return ()
 
+    @abstractmethod
+    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
+        """Labels (images,) of a domain and split; decodes no image.
+
+        Args:
+            domain: One of `domains`.
+            split: train, validation or test.
+        """
+
     @property
     def class_numbers(self) -> tuple[int, ...]:
         """The number that the data set itself gives to each class, in the order of labels."""
@@ -44,15 +53,6 @@ class Dataset(ABC):
         The default knows no change but that of labels: the folder must be emptied when images change.
         """
         return b""
-
-    @abstractmethod
-    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        """Labels (images,) of a domain and split; decodes no image.
-
-        Args:
-            domain: One of `domains`.
-            split: train, validation or test.
-        """
 
     @abstractmethod
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
