@@ -13,7 +13,7 @@ _LEAST_SHARE = 1e-4  # of a GPU: Ray counts no finer
 #: Keyword arguments of plug-ins and models that follow from other settings.
 _METHOD_GIVEN = {"problem"}
 _OPTIMIZER_GIVEN = {"inner"}
-_DATASET_GIVEN = {"root", "image_size"}
+_DATASET_GIVEN = {"root", "image_size", "resize"}
 _MODEL_GIVEN = {
     "num_classes",
     "pretrained",

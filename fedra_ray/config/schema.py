@@ -75,9 +75,12 @@ class DatasetConfig:
         target: Dotted path of the `Dataset` subclass.
         root: File, folder or pyarrow.fs URI (s3://, gs://); `asset://NAME` is a file shipped with the package.
         options: Further keyword arguments of that class.
+        resize: How images come to the backbone's input size: antialias is Pillow's bicubic filter on 8-bit pixels;
+            authors is that of FedRA's code, bicubic interpolation of pixels in [0, 1] without antialiasing and without
+            clamping, whose float32 images take four times the memory.
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
-            keeps them in each actor's own memory. Empty it when images change under the same root.
+            keeps them in each actor's own memory. Images that have changed since are decoded anew.
         memory_mb: Bound on an actor's own decoded images without `cache`; what does not fit is decoded each time.
     """
 
@@ -85,6 +88,7 @@ class DatasetConfig:
     target: str = "fedra_ray.data.parquet.ParquetDataset"
     root: str = "asset://glyphs.parquet"
     options: dict[str, Any] = field(default_factory=dict)
+    resize: str = setting("antialias", choices=("antialias", "authors"))
     on_error: str = setting("fail", choices=("fail", "skip"))
     cache: str | None = None
     memory_mb: int = setting(1024, minimum=0)

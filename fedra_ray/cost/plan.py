@@ -19,7 +19,7 @@ from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
-from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.dataset import Dataset, in_numbers, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
@@ -104,6 +104,7 @@ class Plan:
         seconds: Time of the whole experiment at best: no device waits, and only arithmetic takes time.
         coverage: Layers without a holder.
         simulation: Times on simulated devices; None if there are none.
+        data: What is known of the data set, one line each; empty without one.
     """
 
     tiers: tuple[Tier, ...]
@@ -114,6 +115,7 @@ class Plan:
     seconds: float
     coverage: Coverage
     simulation: Simulation | None = None
+    data: tuple[str, ...] = ()
 
 
 def plan(
@@ -206,7 +208,8 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     coverage = method.coverage(drawn.depths, drawn.matrix)
     planned = plan(cost, clients, coverage, config, config.plan, evaluation)
-    return replace(planned, simulation=simulate(cost, clients, cohort, fleet, config))
+    data = (in_numbers(dataset), *dataset.notes) if dataset else ()
+    return replace(planned, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:

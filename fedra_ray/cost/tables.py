@@ -15,6 +15,8 @@ from fedra_ray.federation.allocation import Coverage
 def show(plan: Plan, config: PlannedExperiment) -> None:
     """Print a plan as tables: a client of each tier, its slot if there are GPUs, and the whole experiment."""
     console = Console(highlight=False)
+    for line in plan.data:
+        console.print(f"{config.dataset.name}: {line}", markup=False, soft_wrap=True)
     console.print(_clients(plan))
     if config.runtime.num_gpus:
         console.print(_slots(plan, config.plan))

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import PIL
+from numpy.typing import DTypeLike
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import Dataset
+from fedra_ray.data.image import Pixels, pixel_type
 
-Pixels = NDArray[np.uint8]
 Key = tuple[str, str]  # domain and split
 _CHECK_BYTES = 8
 
@@ -65,16 +66,18 @@ class NodeCache:
         dataset: The data set whose images are kept.
         identity: What tells this data set from others.
         image_size: Side of an image in pixels.
+        kind: Type of its pixels.
 
     Raises:
         SettingError: if the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, identity: str, image_size: int) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, identity: str, image_size: int, kind: DTypeLike) -> None:
         self._folder = folder
         self._dataset = dataset
         self._identity = identity
         self._shape = (3, image_size, image_size)
+        self._kind = np.dtype(kind)
         self._open: dict[Key, tuple[int, int]] = {}
         self._full = False
         try:
@@ -87,11 +90,11 @@ class NodeCache:
 
     def get(self, key: Key, index: int) -> Pixels | None:
         image_file, check_file = self._files(key)
-        size = math.prod(self._shape)
+        size = math.prod(self._shape) * self._kind.itemsize
         content = os.pread(image_file, size, index * size)
         if os.pread(check_file, _CHECK_BYTES, index * _CHECK_BYTES) != _check(content):
             return None
-        return np.frombuffer(content, dtype=np.uint8).reshape(self._shape)
+        return np.frombuffer(content, dtype=self._kind).reshape(self._shape)
 
     def put(self, key: Key, index: int, pixels: Pixels) -> None:
         if self._full:
@@ -107,8 +110,9 @@ class NodeCache:
     def _files(self, key: Key) -> tuple[int, int]:
         """Descriptors of the pixels and of the checksums."""
         if key not in self._open:
-            described = repr((self._identity, self._shape, key)).encode() + self._dataset.labels(*key).tobytes()
-            base = self._folder / hashlib.sha256(described).hexdigest()[:24]
+            described = repr((PIL.__version__, self._identity, self._shape, self._kind.str, key)).encode()
+            content = self._dataset.labels(*key).tobytes() + self._dataset.fingerprint(*key)
+            base = self._folder / hashlib.sha256(described + content).hexdigest()[:24]
             flags = os.O_RDWR | os.O_CREAT
             self._open[key] = os.open(f"{base}.pixels", flags, 0o644), os.open(f"{base}.checks", flags, 0o644)
         return self._open[key]
@@ -129,7 +133,7 @@ def open_cache(config: DatasetConfig, dataset: Dataset, image_size: int) -> Cach
         return MemoryCache(config.memory_mb)
     root = config.root if "://" in config.root else str(Path(config.root).expanduser().absolute())
     identity = repr((config.target, root, sorted(config.options.items())))
-    return NodeCache(Path(config.cache).expanduser(), dataset, identity, image_size)
+    return NodeCache(Path(config.cache).expanduser(), dataset, identity, image_size, pixel_type(config.resize))
 
 
 def _check(content: bytes) -> bytes:

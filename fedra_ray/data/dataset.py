@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
 from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.data.classes import check_number
+from fedra_ray.data.image import Pixels
 
 SPLITS = ("train", "validation", "test")
 
@@ -15,7 +17,8 @@ SPLITS = ("train", "validation", "test")
 class Dataset(ABC):
     """Labelled images of the same classes in several domains.
 
-    A subclass takes `root`, `image_size` and its own options as keyword arguments.
+    A subclass takes `root`, `image_size` and its own options as keyword arguments, and `resize` if it can resize in
+    other ways than the default one.
 
     Attributes:
         domains: Names of the domains, in alphabetical order.
@@ -24,6 +27,11 @@ class Dataset(ABC):
 
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the data set before a run: what is passed over or renumbered, a line each."""
+        return ()
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
@@ -34,8 +42,20 @@ class Dataset(ABC):
             split: train, validation or test.
         """
 
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        """The number that the data set itself gives to each class, in the order of labels."""
+        return tuple(range(len(self.classes)))
+
+    def fingerprint(self, domain: str, split: str) -> bytes:
+        """What changes when the images of a domain and split do, so that no others are taken from `dataset.cache`.
+
+        The default knows no change but that of labels: the folder must be emptied when images change.
+        """
+        return b""
+
     @abstractmethod
-    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         """Decode images of a domain and split.
 
         It is called for the images that are needed next and for no others, and the caller keeps what is decoded.
@@ -46,7 +66,7 @@ class Dataset(ABC):
             indices: Indices (n,) within the domain and split, in any order.
 
         Returns:
-            RGB images (n, 3, image_size, image_size).
+            RGB images (n, 3, image_size, image_size), of the type that `fedra_ray.data.image.pixel_type` tells.
 
         Raises:
             ImageError: if one of them is missing or cannot be decoded.
@@ -66,4 +86,15 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     if not config.root:
         raise SettingError("dataset.root", config.root, "name the file or folder that holds the images")
     arguments = {"root": config.root, "image_size": image_size, **config.options}
-    return instantiate(config.target, "dataset", Dataset, arguments)
+    if config.resize != DatasetConfig.resize:
+        arguments["resize"] = config.resize
+    dataset = instantiate(config.target, "dataset", Dataset, arguments)
+    check_number(dataset.classes, config.root)
+    return dataset
+
+
+def in_numbers(dataset: Dataset) -> str:
+    """Numbers of domains, classes, and images per split, for a person."""
+    images = [sum(len(dataset.labels(domain, split)) for domain in dataset.domains) for split in SPLITS]
+    counted = ", ".join(f"{number:,} {split}" for number, split in zip(images, SPLITS, strict=True))
+    return f"{len(dataset.domains)} domains, {len(dataset.classes)} classes, {counted} images"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedra_ray.data.cache import Pixels
+from fedra_ray.data.image import Pixels
 from fedra_ray.data.source import ImageSource, Skipped
 from fedra_ray.model.submodel import Batch
 
@@ -60,8 +60,8 @@ class Examples:
                 ahead = [pool.submit(self._batch, positions) for positions in order[number + 1 : number + 2]]
                 if len(labels):
                     pixels = self._copied(torch.from_numpy(images))
-                    normalised = (pixels.float() / 255 - self.mean) / self.std
-                    yield Batch(normalised, self._copied(torch.from_numpy(labels)))
+                    shares = pixels if pixels.is_floating_point() else pixels.float() / 255
+                    yield Batch((shares - self.mean) / self.std, self._copied(torch.from_numpy(labels)))
 
     def _copied(self, values: Tensor) -> Tensor:
         """The values on the device. They go to a GPU from pinned memory, so that it computes meanwhile."""
@@ -71,14 +71,14 @@ class Examples:
     def _batch(self, positions: Indices) -> tuple[Pixels, Indices]:
         """Pixels (n, 3, H, W) and labels (n,) of the readable images, in the order of positions."""
         owners = self._part[positions]
-        images = np.empty(0, dtype=np.uint8)
+        images: Pixels = np.empty(0, dtype=np.uint8)
         good = np.ones(len(positions), dtype=bool)
         for owner in np.unique(owners):
             chosen = owners == owner
             key = self.parts[owner][0], self.split
             fetched, good[chosen], skipped = self.source.fetch(key, self._index[positions[chosen]])
             if not len(images):
-                images = np.empty((len(positions), *fetched.shape[1:]), dtype=np.uint8)
+                images = np.empty((len(positions), *fetched.shape[1:]), dtype=fetched.dtype)
             images[chosen] = fetched
             self.skipped.update(skipped)
         return images[good], self._labels[positions][good]

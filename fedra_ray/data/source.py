@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.errors import ImageError
 from fedra_ray.config.schema import DatasetConfig
-from fedra_ray.data.cache import Key, Pixels, open_cache
+from fedra_ray.data.cache import Key, open_cache
 from fedra_ray.data.dataset import Dataset
+from fedra_ray.data.image import Pixels, pixel_type
 
 #: An image that was left out: its name and the reason.
 Skipped = tuple[str, str]
@@ -32,6 +33,7 @@ class ImageSource:
         self._skip = config.on_error == "skip"
         self._unreadable: dict[tuple[Key, int], Skipped] = {}
         self._shape = (3, image_size, image_size)
+        self._kind = pixel_type(config.resize)
 
     def fetch(self, key: Key, indices: NDArray[np.int64]) -> tuple[Pixels, NDArray[np.bool_], list[Skipped]]:
         """Take or decode images.
@@ -46,7 +48,7 @@ class ImageSource:
         Raises:
             ImageError: for the first image that cannot be read, unless the configuration says to skip it.
         """
-        images = np.zeros((len(indices), *self._shape), dtype=np.uint8)
+        images = np.zeros((len(indices), *self._shape), dtype=self._kind)
         good = np.ones(len(indices), dtype=bool)
         missing = []
         for position, index in enumerate(indices.tolist()):

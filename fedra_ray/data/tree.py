@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import resolve
+from fedra_ray.data.classes import Classes, one_form, without_images
 from fedra_ray.data.dataset import SPLITS, Dataset
-from fedra_ray.data.image import decode
+from fedra_ray.data.image import Pixels, decode, pixel_type
 
 _LABEL_DIGITS = 9
 _SHOWN = 200  # characters of a malformed line in a message
@@ -25,7 +26,7 @@ class Item:
 
     Attributes:
         path: Its path relative to the root, with forward slashes.
-        label: Index of its class.
+        label: The data set's number of its class.
         domain: Name of its domain.
         split: train, validation or test.
     """
@@ -43,31 +44,70 @@ class TreeDataset(Dataset):
         root: The folder.
         image_size: Side in pixels of the returned images.
         items: All images.
-        classes: Names of the classes, by label.
+        classes: The classes to take; images of others are left out.
+        resize: A value of `dataset.resize`.
+        notes: What a person should know of the files, a line each.
     """
 
-    def __init__(self, root: Path, image_size: int, items: Iterable[Item], classes: Iterable[str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        image_size: int,
+        items: Sequence[Item],
+        classes: Classes,
+        resize: str = "antialias",
+        notes: Iterable[str] = (),
+    ) -> None:
         self._root = root
         self._image_size = image_size
-        self.classes = tuple(classes)
+        self._resize = resize
+        self.classes = classes.names
+        self._numbers = classes.numbers
+        labels = classes.labels
         listed: dict[tuple[str, str], list[Item]] = defaultdict(list)
         for item in items:
-            listed[item.domain, item.split].append(item)
+            if item.label in labels:
+                listed[item.domain, item.split].append(item)
         self.domains = tuple(sorted({domain for domain, _ in listed}))
         keys = [(domain, split) for domain in self.domains for split in SPLITS]
         self._paths = {key: [item.path for item in listed[key]] for key in keys}
-        self._labels = {key: np.array([item.label for item in listed[key]], dtype=np.int64) for key in keys}
+        self._labels = {key: np.array([labels[item.label] for item in listed[key]], dtype=np.int64) for key in keys}
+        without = without_images({item.domain for item in items}, self.domains)
+        self._notes = (*notes, *classes.notes, *without)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes
+
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        return self._numbers
+
+    def fingerprint(self, domain: str, split: str) -> bytes:
+        digest = hashlib.sha256()
+        for path in self._paths[domain, split]:
+            digest.update(repr((path, _state(os.path.join(self._root, path)))).encode())
+        return digest.digest()
 
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
         return self._labels[domain, split]
 
-    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         paths = self._paths[domain, split]
-        decoded = np.empty((len(indices), 3, self._image_size, self._image_size), dtype=np.uint8)
+        decoded = np.empty((len(indices), 3, self._image_size, self._image_size), dtype=pixel_type(self._resize))
         for position, index in enumerate(indices):
             file = self._root / paths[index]
-            decoded[position] = decode(file, self._image_size, _readable(file))
+            decoded[position] = decode(file, self._image_size, _readable(file), self._resize)
         return decoded
+
+
+def _state(file: str) -> tuple[int, int] | None:
+    """Size and time of change of a file; None if there is none."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _readable(file: Path) -> str:
@@ -122,27 +162,56 @@ def _path_and_label(line: str, place: str) -> tuple[str, int]:
     return path, int(label)
 
 
-def class_names(pairs: Iterable[tuple[int, str]], source: Path) -> tuple[str, ...]:
-    """Names of the classes, by label.
+def read_lists(folder: Path, domains: Iterable[str], num_classes: int | None) -> tuple[list[Item], list[str]]:
+    """Images of the split files {domain}_{train|test}.txt, and what a person should know of them.
 
     Args:
-        pairs: Label and class name of every image.
+        folder: Where the files are.
+        domains: Names of the domains.
+        num_classes: Leave out classes whose labels are not smaller; None for none.
+
+    Raises:
+        SettingError: naming the file, if one is missing, or its line that is malformed.
+    """
+    items = [
+        Item(path, label, domain, split)
+        for split in ("train", "test")
+        for domain in domains
+        for path, label in read_list(folder / f"{domain}_{split}.txt")
+    ]
+    if num_classes is None:
+        return items, []
+    kept = [item for item in items if item.label < num_classes]
+    listed, taken = ({item.label for item in some} for some in (items, kept))
+    left_out = f"dataset.options.num_classes={num_classes} leaves out {len(listed - taken)} of {len(listed)} classes"
+    return kept, [left_out] if len(taken) < len(listed) else []
+
+
+def class_names(items: Iterable[Item], source: Path) -> dict[int, str]:
+    """Names of the classes, by label: the folders that hold their images, in one form.
+
+    Args:
+        items: The images.
         source: What they come from, for the message.
 
     Raises:
-        SettingError: if a label has two names, a name two labels, or labels are not 0, 1, 2, ... without a gap.
+        SettingError: if a label has two names, or a name two labels.
     """
     names: dict[int, str] = {}
     labels: dict[str, int] = {}
-    for label, name in pairs:
+    for item in items:
+        label, name = item.label, one_form(PurePosixPath(item.path).parts[-2])
         if names.setdefault(label, name) != name:
             raise SettingError("dataset.root", source, f"label {label} stands for {names[label]} and for {name}")
         if labels.setdefault(name, label) != label:
             raise SettingError("dataset.root", source, f"{name} has the labels {labels[name]} and {label}")
-    if sorted(names) != list(range(len(names))) or not names:
-        missing = next(label for label in range(len(names) + 1) if label not in names)
-        raise SettingError("dataset.root", source, f"labels must be 0, 1, 2, ... without a gap; there is no {missing}")
-    return tuple(names[label] for label in range(len(names)))
+    return names
+
+
+def first_path(items: Iterable[Item], classes: Classes) -> str:
+    """The path of the first image of the classes that are taken, by which one sees whether lists and images fit."""
+    labels = classes.labels
+    return next(item.path for item in items if item.label in labels)
 
 
 def held_out(items: list[Item], test: float, validation: float) -> list[Item]:

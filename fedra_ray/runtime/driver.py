@@ -9,6 +9,7 @@ from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.data.dataset import in_numbers
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.methods.draw import allocate
 from fedra_ray.model.kernels import unavailable
@@ -77,6 +78,8 @@ def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> 
         specs = plan_slots(checked.layers, blueprint.num_layers, nodes(), runtime)
         prepare(checked.folder, blueprint.config)
         display.say(_opening(blueprint, specs))
+        for note in blueprint.dataset.notes:
+            display.say(f"{blueprint.config.dataset.name}: {note}")
         if unavailable() is not None:
             display.say(f"local steps take the plain way, which is slower: {unavailable()}")
         run = LiveRun(blueprint, ray.put(checked.weights), checked.layers, checked.folder, display.say)
@@ -134,7 +137,8 @@ def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:
     fleet = blueprint.fleet()
     drawn = "drawn from " if config.fleet.dynamic else ""
     return (
-        f"{experiment_label(config)} with {config.backbone.name} on {config.dataset.name}: {fleet.size} clients "
+        f"{experiment_label(config)} with {config.backbone.name} on {config.dataset.name}: "
+        f"{in_numbers(blueprint.dataset)}; {fleet.size} clients "
         f"({config.partition.name}), {fleet.cohort_size} a round, depths {drawn}{config.fleet.depths}, "
         f"{len(specs)} client actors"
     )

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.paths import filesystem
 from fedra_ray.config.schema import DatasetConfig, RuntimeConfig
-from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.dataset import Dataset, in_numbers, open_dataset
 from fedra_ray.data.prepare.manifest import read_manifest
 from fedra_ray.data.prepare.progress import PreparedShard, begin, finish, is_done, plan
 from fedra_ray.data.prepare.settings import PrepareConfig, check
@@ -32,6 +32,9 @@ def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
     check(config)
     console = Console(highlight=False, soft_wrap=True)
     dataset = open_dataset(config.dataset, config.image_size)
+    console.print(f"{config.dataset.name}: {in_numbers(dataset)}", markup=False)
+    for note in dataset.notes:
+        console.print(f"{config.dataset.name}: {note}", markup=False)
     system, path = filesystem("out", config.out)
     shards = plan(config, dataset)
     if begin(config, shards, system, path):

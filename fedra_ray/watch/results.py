@@ -49,6 +49,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "method": blueprint.config.method.name,
         "label": experiment_label(blueprint.config),
         "dataset": blueprint.config.dataset.name,
+        "class_numbers": _class_numbers(blueprint),
         "backbone": blueprint.config.backbone.name,
         "seed": blueprint.config.seed,
         "rounds": len(rounds),
@@ -72,6 +73,12 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
     _write_page(folder, summary)
     folder.write(SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
+
+
+def _class_numbers(blueprint: Blueprint) -> dict[str, int] | None:
+    """The data set's own numbers of the classes, by name; None if they are the labels of the run."""
+    numbers = blueprint.dataset.class_numbers
+    return None if numbers == tuple(range(len(numbers))) else dict(zip(blueprint.classes, numbers, strict=True))
 
 
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:

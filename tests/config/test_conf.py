@@ -107,6 +107,7 @@ def test_the_authors_oddities_are_switched_on_together() -> None:
     assert config.backbone.mean == pytest.approx([0.48145466, 0.4578275, 0.40821073])
     assert config.backbone.std == pytest.approx([0.26862954, 0.26130258, 0.27577711])
     assert (config.training.step_cap, config.training.extra_step) == ("fleet", True)
+    assert config.dataset.resize == "authors"
     inclusivefl = paper("domainnet_vit_feature_skew", "compat=authors", "method=inclusivefl")
     assert inclusivefl.method.options == {"momentum": 0.0}
     depthfl = paper("domainnet_vit_feature_skew", "compat=authors", "method=depthfl").method.options

@@ -160,6 +160,7 @@ def test_the_miniature_world_is_planned_from_its_data(planned: PlannedExperiment
     block = 8 * (16 + 16) + 8 * (64 + 16)
     assert [tier.parameters for tier in found.tiers] == [head + depth * block for depth in (4, 2, 1)]
     assert found.evaluations == 1
+    assert found.data == ("3 domains, 3 classes, 72 train, 18 validation, 18 test images",)
     assert 3 * 6 * found.tiers[0].flops / 24 / 3 < found.evaluation_flops < 3 * 6 * found.tiers[0].flops / 24
     assert found.coverage == COVERED
 
@@ -233,8 +234,11 @@ def test_the_command_prints_a_plan_and_runs_nothing(
         "rounds=2",
         f"run_dir={tmp_path / 'run'}",
     ]
-    assert main(["plan", *overrides, "plan.tflops=2", "plan.devices=3"]) == 0
+    assert main(["plan", *overrides, "plan.tflops=2", "plan.devices=3", "dataset.options.classes=[square,2]"]) == 0
     out = capfd.readouterr().out
+    assert out.startswith(
+        "parquet: 3 domains, 2 classes, 48 train, 12 validation, 12 test images\nparquet: takes 2 of 3 classes\n"
+    )
     assert "FedRA with glyph_vit, 2 rounds" in out
     assert "3 devices of 2 TFLOP/s" in out
     assert "fits 24 GB" in out

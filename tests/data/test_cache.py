@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from fedra_ray.config.schema import DatasetConfig
@@ -192,6 +194,16 @@ def test_image_sizes_share_a_folder_and_no_image(config: DatasetConfig) -> None:
     assert opened(config, 8).get(KEY, 0).tolist() == pixels(1, 8).tolist()
 
 
+def test_ways_of_resizing_share_a_folder_and_no_image(config: DatasetConfig) -> None:
+    as_authors = dataclasses.replace(config, resize="authors")
+    opened(config).put(KEY, 0, pixels(0))
+    assert opened(as_authors).get(KEY, 0) is None
+    shares = np.random.default_rng(1).normal(size=(3, 16, 16)).astype(np.float32)
+    opened(as_authors).put(KEY, 0, shares)
+    assert (opened(as_authors).get(KEY, 0) == shares).all()
+    assert opened(config).get(KEY, 0).tolist() == pixels(0).tolist()
+
+
 @pytest.mark.parametrize(
     "change",
     [{"root": "copy.parquet"}, {"options": {"validation": 0.2}}, {"target": "other"}],
@@ -213,6 +225,20 @@ def test_a_data_set_that_has_changed_starts_anew(config: DatasetConfig, tmp_path
 
     opened(config).put(KEY, 0, pixels(0))
     assert open_cache(config, Shorter(config.root, 16), 16).get(KEY, 0) is None
+
+
+def test_images_that_have_changed_are_not_served_from_before(config: DatasetConfig, tmp_path: Path) -> None:
+    """The same file with other images in it, and the same labels."""
+    root = tmp_path / "own.parquet"
+    shutil.copy(config.root, root)
+    config.root = str(root)
+    opened(config).put(KEY, 0, pixels(0))
+    assert opened(config).get(KEY, 0) is not None
+    table = pq.read_table(root)
+    images = table["image"].to_pylist()
+    place = table.schema.get_field_index("image")
+    pq.write_table(table.set_column(place, table.schema.field(place), [images[::-1]]), root)
+    assert opened(config).get(KEY, 0) is None
 
 
 def test_a_folder_that_was_removed_is_made_again(config: DatasetConfig) -> None:

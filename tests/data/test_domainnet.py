@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,27 @@ def test_fewer_classes_can_be_taken(root: str) -> None:
 
 
 def test_classes_beyond_the_number_taken_are_not_left_out_unseen(root: str) -> None:
-    with pytest.raises(SettingError, match=r"labels must be 0, 1, 2, ... without a gap; there is no 3"):
-        DomainNet(root, 16, num_classes=345)
+    assert DomainNet(root, 16).notes == ("dataset.options.num_classes=100 leaves out 1 of 4 classes",)
+    whole = DomainNet(root, 16, num_classes=345)
+    assert whole.classes == ("aircraft_carrier", "bicycle", "hot_air_balloon", "zebra")
+    assert whole.class_numbers == (0, 1, 2, 120)
+    assert sorted(set(whole.labels("real", "train"))) == [0, 1, 2, 3]
+    (note,) = whole.notes
+    assert note.startswith("labels 0 to 3 stand for the data set's numbers 0 (aircraft_carrier)")
+
+
+def test_classes_are_chosen_whatever_their_number(root: str) -> None:
+    dataset = DomainNet(root, 16, classes=["zebra", 1])
+    assert (dataset.classes, dataset.class_numbers) == (("bicycle", "zebra"), (1, 120))
+    assert sorted(set(dataset.labels("sketch", "test"))) == [0, 1]
+    with pytest.raises(SettingError, match=r"dataset.options.classes=zebr: is no class"):
+        DomainNet(root, 16, classes=["zebr", 1])
+
+
+def test_the_images_of_other_classes_need_not_be_there(own: Path) -> None:
+    for domain in DOMAINNET:
+        shutil.rmtree(own / domain / "aircraft_carrier")
+    assert len(DomainNet(str(own), 16, classes=["bicycle", "hot_air_balloon"]).labels("clipart", "train")) == 4
 
 
 def test_validation_images_are_taken_from_training_alone(root: str) -> None:
@@ -77,8 +97,8 @@ def test_validation_images_are_taken_from_training_alone(root: str) -> None:
 
 
 def test_a_configuration_names_the_data_set(root: str) -> None:
-    config = DatasetConfig("domainnet", "fedra_ray.data.domainnet.DomainNet", root, {"num_classes": 1})
-    assert open_dataset(config, 16).classes == ("aircraft_carrier",)
+    config = DatasetConfig("domainnet", "fedra_ray.data.domainnet.DomainNet", root, {"num_classes": 2})
+    assert open_dataset(config, 16).classes == ("aircraft_carrier", "bicycle")
 
 
 def test_a_missing_root_says_what_it_should_contain(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from support import write_domainnet
 
 from fedra_ray.config.errors import ImageError
 from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.data.classes import Classes
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.examples import Examples, in_turn
+from fedra_ray.data.image import decode
 from fedra_ray.data.source import ImageSource
 from fedra_ray.data.tree import Item, TreeDataset
 
@@ -110,7 +112,7 @@ def test_no_batches_are_asked_for_and_none_come(shapes: str) -> None:
 def test_pixels_are_normalised_by_channel(tmp_path: Path) -> None:
     """(51/255 - 0.1) / 0.5, (102/255 - 0.2) / 0.25, (255/255 - 0.5) / 1."""
     Image.new("RGB", (16, 16), (51, 102, 255)).save(tmp_path / "image.png")
-    dataset = TreeDataset(tmp_path, 16, [Item("image.png", 0, "x", "train")], ["only"])
+    dataset = TreeDataset(tmp_path, 16, [Item("image.png", 0, "x", "train")], Classes(("only",), (0,)))
     mean, std = torch.tensor([0.1, 0.2, 0.5]).view(3, 1, 1), torch.tensor([0.5, 0.25, 1.0]).view(3, 1, 1)
     source = ImageSource(dataset, DatasetConfig(), 16)
     ((images, _),) = Examples(source, "train", [("x", np.array([0]))], mean, std).batches([np.array([0])])
@@ -119,12 +121,26 @@ def test_pixels_are_normalised_by_channel(tmp_path: Path) -> None:
     torch.testing.assert_close(images, images[:, :, :1, :1].expand_as(images), rtol=1e-6, atol=1e-6)
 
 
+def test_pixels_resized_as_the_authors_do_are_normalised_as_they_are(tmp_path: Path) -> None:
+    shape = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    Image.fromarray(shape).save(tmp_path / "image.png")
+    item = Item("image.png", 0, "x", "train")
+    source = ImageSource(
+        TreeDataset(tmp_path, 16, [item], Classes(("only",), (0,)), "authors"), DatasetConfig(resize="authors"), 16
+    )
+    half = torch.full((3, 1, 1), 0.5)
+    ((images, _),) = Examples(source, "train", [("x", np.array([0]))], half, half).batches([np.array([0])])
+    shares = decode(tmp_path / "image.png", 16, "image", "authors")
+    assert (images[0].numpy() == (shares - 0.5) / 0.5).all()
+
+
+@pytest.mark.parametrize("resize", ["antialias", "authors"])
 @pytest.mark.parametrize("cache", CACHES)
-def test_where_images_are_kept_changes_nothing(cache: str, shapes: str, tmp_path: Path) -> None:
-    parts = [("dark", range(24)), ("light", range(0, 24, 2))]
+def test_where_images_are_kept_changes_nothing(cache: str, resize: str, damaged: str, tmp_path: Path) -> None:
+    parts = [("real", range(18)), ("sketch", range(18))]
     orders = [np.random.default_rng(seed).permutation(36)[:20] for seed in range(4)]
-    expected = list(make(settings(shapes, "none"), parts).batches(orders))
-    found = list(make(settings(shapes, cache, tmp_path), parts).batches(orders))
+    expected = list(make(settings(damaged, "none", resize=resize), parts).batches(orders))
+    found = list(make(settings(damaged, cache, tmp_path, resize=resize), parts).batches(orders))
     for (images, labels), (wanted, wanted_labels) in zip(found, expected, strict=True):
         assert torch.equal(images, wanted)
         assert torch.equal(labels, wanted_labels)

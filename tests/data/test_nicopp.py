@@ -78,8 +78,16 @@ def test_a_missing_root_says_what_it_should_contain(tmp_path: Path) -> None:
         NicoPlusPlus(str(tmp_path / "nowhere"), 16)
 
 
-def test_a_label_that_no_list_has_is_named(own: Path) -> None:
+def test_a_label_that_no_list_has_leaves_no_gap(own: Path) -> None:
     for file in (own / "NICO_DG_official").iterdir():
         file.write_text("".join(line for line in file.open() if not line.endswith(" 1\n")))
-    with pytest.raises(SettingError, match=r"labels must be 0, 1, 2, ... without a gap; there is no 1"):
-        NicoPlusPlus(str(own), 16)
+    dataset = NicoPlusPlus(str(own), 16)
+    assert (dataset.classes, dataset.class_numbers) == (("hot air balloon", "bicycle"), (0, 2))
+    assert sorted(set(dataset.labels("dim", "train"))) == [0, 1]
+    assert dataset.notes == ("labels 0 to 1 stand for the data set's numbers 0 (hot air balloon), 2 (bicycle)",)
+
+
+def test_classes_are_chosen_by_name_or_label(root: str) -> None:
+    dataset = NicoPlusPlus(root, 16, classes=["bicycle", 0])
+    assert dataset.classes == ("hot air balloon", "bicycle")
+    assert dataset.labels("rock", "test").tolist() == [0] * 3 + [1] * 3

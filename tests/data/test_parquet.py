@@ -345,12 +345,13 @@ def test_a_file_without_rows_is_refused(file: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([(0, "a", "x", "train"), (2, "b", "x", "train")], "labels in column label must be 0, 1, 2, ... without a gap"),
-        ([(1, "a", "x", "train"), (2, "b", "x", "train")], "labels in column label must be 0, 1, 2, ... without a gap"),
-        ([(-1, "a", "x", "train"), (0, "b", "x", "train")], "labels in column label must be 0, 1, 2"),
+        ([(-1, "a", "x", "train"), (0, "b", "x", "train")], "labels in column label go from -1 to 0"),
+        ([(0, "a", "x", "train"), (1, "a ", "x", "train")], "gives the numbers 0 and 1 to classes of the same name, a"),
+        ([(0, "Mug", "x", "train"), (1, "mug", "y", "train")], "has the classes 'Mug' and 'mug', which differ by case"),
+        ([(0, "a", "Photo", "train"), (1, "b", "photo", "train")], "has the domains 'Photo' and 'photo', which differ"),
         ([(0, "a", "x", "train"), (0, "b", "x", "train")], "every label must have one name in column label_name"),
     ],
-    ids=["gap", "from one", "negative", "two names"],
+    ids=["negative", "one name", "case", "case of domains", "two names"],
 )
 def test_labels_that_do_not_number_the_classes_are_refused(
     rows: list[tuple[Any, ...]], message: str, file: Path

@@ -1,4 +1,6 @@
+import os
 import random
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fedra_ray.config.errors import ImageError, SettingError
+from fedra_ray.data.classes import Classes
 from fedra_ray.data.tree import Item, TreeDataset, class_names, folder, held_out, read_list
 
 
@@ -75,25 +78,25 @@ def test_a_split_file_of_another_encoding_is_refused(split_file: Path) -> None:
         list(read_list(split_file))
 
 
-def test_classes_are_in_the_order_of_labels(tmp_path: Path) -> None:
-    assert class_names([(1, "ant"), (0, "zebra"), (1, "ant")], tmp_path) == ("zebra", "ant")
+def listed(*pairs: tuple[int, str]) -> list[Item]:
+    """An image of every label and class folder."""
+    return [Item(f"x/{name}/{number}.jpg", label, "x", "train") for number, (label, name) in enumerate(pairs)]
 
 
-@pytest.mark.parametrize(
-    ("pairs", "message"),
-    [
-        ([(0, "ant"), (2, "cat")], "there is no 1"),
-        ([(1, "ant"), (2, "cat")], "there is no 0"),
-        ([], "there is no 0"),
-        ([(0, "ant"), (0, "cat")], "label 0 stands for ant and for cat"),
-    ],
-    ids=["gap", "from one", "none", "two names"],
-)
-def test_labels_that_do_not_number_the_classes_are_refused(
-    pairs: list[tuple[int, str]], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(SettingError, match=message):
-        class_names(pairs, tmp_path)
+def test_the_folders_of_a_list_name_its_labels(tmp_path: Path) -> None:
+    assert class_names(listed((7, "ant"), (0, "zebra"), (7, "ant")), tmp_path) == {0: "zebra", 7: "ant"}
+
+
+def test_spellings_that_look_the_same_are_one_name(tmp_path: Path) -> None:
+    spelled = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    assert class_names(listed((0, spelled[0]), (0, spelled[1]), (1, "bar")), tmp_path) == {0: spelled[0], 1: "bar"}
+    with pytest.raises(SettingError, match=f"{spelled[0]} has the labels 0 and 1"):
+        class_names(listed((0, spelled[0]), (1, spelled[1])), tmp_path)
+
+
+def test_a_label_of_two_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="label 0 stands for ant and for cat"):
+        class_names(listed((0, "ant"), (0, "cat")), tmp_path)
 
 
 def test_a_missing_folder_says_what_should_be_there(tmp_path: Path) -> None:
@@ -181,7 +184,7 @@ def small_tree(tmp_path: Path) -> TreeDataset:
         Item("a/cat/1.png", 0, "a", "train"),
         Item("a/cat/2.png", 0, "a", "train"),
     ]
-    return TreeDataset(tmp_path, 4, listed, ["cat", "dog"])
+    return TreeDataset(tmp_path, 4, listed, Classes(("cat", "dog"), (0, 1)))
 
 
 def test_domains_are_in_alphabetical_order(small_tree: TreeDataset) -> None:
@@ -197,6 +200,26 @@ def test_every_domain_has_labels_of_every_split(small_tree: TreeDataset) -> None
         ("b", "test"): [1],
     }
     assert {labels.dtype for labels in found.values()} == {np.dtype(np.int64)}
+
+
+def test_images_of_other_classes_are_left_out_and_labels_renumbered(tmp_path: Path) -> None:
+    items = [Item(f"{domain}/{label}.png", label, domain, "train") for domain, label in (("a", 3), ("a", 5), ("b", 9))]
+    tree = TreeDataset(tmp_path, 4, [*items, Item("a/x.png", 9, "a", "train")], Classes(("cat", "dog"), (3, 5)))
+    assert tree.domains == ("a",)
+    assert tree.labels("a", "train").tolist() == [0, 1]
+    assert tree.class_numbers == (3, 5)
+    assert tree.notes == ("passed over 1 domains without an image of these classes: b",)
+
+
+def test_an_image_that_changes_gives_another_fingerprint(small_tree: TreeDataset, tmp_path: Path) -> None:
+    file = tmp_path / "a" / "cat" / "2.png"
+    before, other = small_tree.fingerprint("a", "train"), small_tree.fingerprint("b", "test")
+    assert small_tree.fingerprint("a", "train") == before != other
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    assert small_tree.fingerprint("a", "train") != before
+    assert small_tree.fingerprint("b", "test") == other
+    file.unlink()
+    assert small_tree.fingerprint("a", "train") != before
 
 
 def test_images_come_in_the_order_asked_for(small_tree: TreeDataset) -> None:

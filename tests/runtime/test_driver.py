@@ -146,9 +146,16 @@ def test_a_client_that_never_works_is_dropped_if_the_configuration_says_so(
 ) -> None:
     config.method = MethodConfig("faulty", target="fedra_ray.testing.faulty.Faulty", options={"how": "raise"})
     config.on_client_failure = "drop"
+    config.dataset.options = {"classes": ["square", "cross"]}
     summary = run_experiment(config)
     assert summary["dropped"] == {"1": 2}
+    assert summary["class_numbers"] == {"square": 0, "cross": 2}
     lines = capsys.readouterr().out.splitlines()
+    assert "on shapes: 3 domains, 2 classes, 48 train, 12 validation, 12 test images; 3 clients" in lines[0]
+    assert lines[1:3] == [
+        "shapes: takes 2 of 3 classes",
+        "shapes: labels 0 to 1 stand for the data set's numbers 0 (square), 2 (cross)",
+    ]
     assert lines.count("  did not answer: 1") == 2
     assert "dropped clients, and in how many rounds: 1 (2)" in lines
 

@@ -65,7 +65,9 @@ def test_an_unreadable_image_ends_the_command_with_its_place(
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "shapes.parquet, row 7" in line
     assert main([*arguments, "dataset.on_error=skip"]) == 0
-    assert capfd.readouterr().out.splitlines()[-1].startswith("107 images in 54 shards, 1 left out")
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "parquet: 3 domains, 3 classes, 72 train, 18 validation, 18 test images"
+    assert lines[-1].startswith("107 images in 54 shards, 1 left out")
 
 
 def test_shards_go_to_an_object_store_and_are_read_from_there(

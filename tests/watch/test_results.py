@@ -38,6 +38,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     assert (summary["method"], summary["dataset"], summary["backbone"]) == ("fedra", "shapes", "tiny_vit")
     assert (summary["rounds"], summary["seconds"], summary["bytes_up"]) == (2, 3.0, 80)
     assert summary["evaluated_layers"] == [0, 1, 2, 3]
+    assert summary["class_numbers"] is None  # they are the labels
     assert summary["kernels"] == "fused"
     assert summary["versions"]["torch"][0].isdigit()
     assert read_summary(Folder(tmp_path)) == json.loads((tmp_path / "summary.json").read_text()) == summary

@@ -146,6 +146,7 @@ def finish(
         "format": config.format,
         "domains": list(dataset.domains),
         "classes": list(dataset.classes),
+        "class_numbers": list(dataset.class_numbers),
         "images": images,
         "images_by_domain": counts,
         "channel_mean": mean.tolist(),
@@ -164,7 +165,7 @@ def _settings(config: PrepareConfig) -> dict[str, Any]:
     settings = dataclasses.asdict(config)
     for free in ("out", "address"):
         del settings[free]
-    for free in ("on_error", "cache", "memory_mb"):
+    for free in ("resize", "on_error", "cache", "memory_mb"):
         del settings["dataset"][free]
     decisive: dict[str, Any] = json.loads(json.dumps(settings))
     return decisive

@@ -46,3 +46,6 @@ def check(config: PrepareConfig) -> None:
     check_types(config)
     check_bounds(config)
     check_sizes(config)
+    if config.dataset.resize != DatasetConfig.resize:
+        allowed = "shards hold whole numbers of 0 to 255; prepare with antialias, or let runs read the original images"
+        raise SettingError("dataset.resize", config.dataset.resize, allowed)

@@ -48,6 +48,7 @@ def test_the_manifest_tells_checksums_and_statistics(config: PrepareConfig, data
     manifest = prepare(config, dataset)
     assert manifest == read_manifest(LOCAL, config.out)
     assert manifest["images"] == 3 * (24 + 6 + 6)
+    assert (manifest["classes"], manifest["class_numbers"]) == (["square", "circle", "cross"], [0, 1, 2])
     assert manifest["images_by_domain"]["light"] == {"train": 24, "validation": 6, "test": 6}
     everything = np.concatenate(
         [

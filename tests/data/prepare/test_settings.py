@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.prepare.settings import PrepareConfig, check
 
 
@@ -22,3 +23,8 @@ def test_values_that_cannot_work_are_refused(setting: str, value: Any, allowed: 
     with pytest.raises(SettingError, match=allowed) as refusal:
         check(dataclasses.replace(PrepareConfig(out="shards"), **{setting: value}))
     assert refusal.value.args[:2] == (setting, value)
+
+
+def test_shards_are_not_written_of_pixels_between_whole_numbers() -> None:
+    with pytest.raises(SettingError, match=r"dataset.resize=authors: shards hold whole numbers of 0 to 255"):
+        check(PrepareConfig(DatasetConfig(resize="authors"), out="shards"))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import LocalFileSystem
 
-from fedra_ray.config.errors import ImageError
+from fedra_ray.config.errors import ImageError, SettingError
 from fedra_ray.config.schema import DatasetConfig
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.parquet import ParquetDataset
@@ -55,6 +55,14 @@ def test_images_are_stored_at_the_size_asked_for(config: PrepareConfig, dataset:
     prepare(config, smaller)
     found = ParquetDataset(config.out, 12).images("noisy", "test", np.arange(3))
     assert found.tobytes() == smaller.images("noisy", "test", np.arange(3)).tobytes()
+
+
+def test_shards_are_not_taken_for_images_that_the_authors_would_resize(
+    config: PrepareConfig, dataset: Dataset, prepare: Prepare
+) -> None:
+    prepare(config, dataset)
+    with pytest.raises(SettingError, match=r"dataset.resize=authors: .* was resized by fedra-ray prepare"):
+        open_dataset(DatasetConfig(root=config.out, resize="authors"), 16)
 
 
 def test_a_shard_is_sorted_by_label_in_small_row_groups(
