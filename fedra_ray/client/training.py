@@ -12,7 +12,7 @@ from fedra_ray.data.examples import Examples
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.seeding import Purpose, generator
 from fedra_ray.federation.state import Arrays, ServerState
-from fedra_ray.federation.steps import local_steps
+from fedra_ray.federation.steps import epoch_steps, local_steps
 from fedra_ray.methods.local import LocalRound
 from fedra_ray.methods.method import Method
 from fedra_ray.model.submodel import SubModel
@@ -113,7 +113,8 @@ def _orders(
 ) -> list[NDArray[np.int64]]:
     """Positions of the images of every local step: shuffled passes over the data, cut off after max_steps."""
     steps = local_steps(examples, max_steps, config)
+    each = epoch_steps(examples, steps, config)
     orders: list[NDArray[np.int64]] = []
     while len(orders) < steps:
-        orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))
+        orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))[:each]
     return orders[:steps]

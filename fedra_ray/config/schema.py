@@ -147,13 +147,16 @@ class PartitionConfig:
             class proportions of its own: for any number of clients, who may share images.
         alpha: Dirichlet concentration of domain and lazy (large: no label skew).
         shards_per_client: How many shards a client gets.
-        min_size: Least number of images of a client; the richest ones give to those below it.
+        balanced: Give no more of a class to a client that already has its part of the domain, 1/n of the images, and
+            draw again until everybody has `min_size` (as the authors' code does); for domain.
+        min_size: Least number of images of a client; unless `balanced`, the richest ones give to those below it.
         examples_per_client: How many images a client of lazy gets, or all of its domain if that has fewer.
     """
 
     name: str = "feature_skew"
     scheme: str = setting("domain", choices=("domain", "shards", "iid", "lazy"))
     alpha: float = setting(100.0, above=0)
+    balanced: bool = False
     shards_per_client: int = setting(2, minimum=1, maximum=10_000)
     min_size: int = setting(1, minimum=1)
     examples_per_client: int = setting(32, minimum=1)
@@ -174,6 +177,7 @@ class TrainingConfig:
         step_cap: A further bound: the steps of the smallest client of the cohort, or of the whole fleet; none sets no
             such bound.
         extra_step: Allow one step more than `step_cap` (the authors' code does).
+        cap_per_epoch: Cut every local epoch at `step_cap`, instead of all of them together; with several epochs only.
         clip_norm: Bound on the global gradient norm; null for none.
         precision: fp32, or bf16: frozen weights and activations are bfloat16, what is trained stays float32, and
             evaluation is fp32.
@@ -188,6 +192,7 @@ class TrainingConfig:
     max_steps: int | None = setting(5, minimum=1)
     step_cap: str = setting("none", choices=("none", "cohort", "fleet"))
     extra_step: bool = False
+    cap_per_epoch: bool = False
     clip_norm: float | None = setting(10.0, above=0)
     precision: str = setting("fp32", choices=("fp32", "bf16"))
 
@@ -202,8 +207,9 @@ class LoraConfig:
         dropout: Probability that a value before the factors is left out, to the nearest multiple of 2^-16.
         targets: Module paths inside a block; null takes the usual ones of the model's family: attn.proj and mlp.fc2 of
             a ViT, mlp_tokens.fc2 and mlp_channels.fc2 of a Mixer.
-        patch_embedding: Adapt the patch embedding's projection too, averaged only in rounds that have client 0 (an
-            oddity of the authors' code).
+        patch_embedding: Adapt the patch embedding's projection too, as the authors' code does (a convolution's).
+        head_init: What heads are at first: zero, or uniform in +-1/sqrt(features), as a linear layer is by default. A
+            zero head passes no gradient to LoRA in the first step.
     """
 
     rank: int = setting(8, minimum=1, maximum=4096)  # the width of the largest models
@@ -211,6 +217,7 @@ class LoraConfig:
     dropout: float = setting(0.0, fraction=True)
     targets: list[str] | None = None
     patch_embedding: bool = False
+    head_init: str = setting("zero", choices=("zero", "uniform"))
 
 
 @dataclass
@@ -219,10 +226,13 @@ class AggregationConfig:
 
     Attributes:
         weighting: uniform (the authors' code) or examples (weighted by each client's number of images).
+        patch_embedding: When LoRA of the patch embedding is averaged, if there is any: always, or client_0, only in
+            rounds that have client 0 (an oddity of the authors' code of FedRA).
         max_norm: Updates that change the client's values by more than this L2 norm are rejected; null for no bound.
     """
 
     weighting: str = setting("uniform", choices=("uniform", "examples"))
+    patch_embedding: str = setting("always", choices=("always", "client_0"))
     max_norm: float | None = setting(None, above=0)
 
 

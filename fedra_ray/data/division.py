@@ -151,4 +151,5 @@ class Division:
         rng = generator(self._seed, Purpose.PARTITION, domain)
         if config.scheme == "shards":
             return partition.shards(labels, sharing, config.shards_per_client, config.min_size, rng)
-        return partition.dirichlet(labels, sharing, config.alpha, config.min_size, rng)
+        divide = partition.balanced_dirichlet if config.balanced else partition.dirichlet
+        return divide(labels, sharing, config.alpha, config.min_size, rng)

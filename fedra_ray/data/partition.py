@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
+_DRAWS = 1000  # of a balanced partition, before its minimum is held to be out of reach
 _LEAST_PROPORTION = np.finfo(np.float64).tiny  # classes whose proportions round to 0 are drawn from last
 
 
@@ -41,6 +42,43 @@ def dirichlet(
         cuts = np.rint(shares * len(members)).astype(np.int64)
         owner[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")
     return _with_minimum(owner, num_clients, min_size)
+
+
+def balanced_dirichlet(
+    labels: NDArray[np.int64], num_clients: int, alpha: float, min_size: int, rng: np.random.Generator
+) -> list[Indices]:
+    """`dirichlet` with sizes that are nearly equal: a client that has its part of the domain gets no more.
+
+    Classes are divided one after another; the shares of clients that already have 1/n of all images are 0, and the
+    others' are scaled to sum to 1. All is drawn again until every client has `min_size` images. So Yurochkin et al.,
+    arXiv 1905.12022, and the code of FedRA.
+
+    Args:
+        labels: Labels (images,) of the domain.
+        num_clients: Number of clients n that share the domain.
+        alpha: Concentration: large means equal shares of every class, small means label skew.
+        min_size: Least number of images of a client.
+        rng: Generator of the draw.
+
+    Returns:
+        Ascending image indices of every client.
+
+    Raises:
+        ValueError: if there are too few images, or no draw gives every client enough.
+    """
+    for _ in range(_DRAWS):
+        sizes = np.zeros(num_clients, dtype=np.int64)
+        owner = np.empty(len(labels), dtype=np.int64)
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            shares = rng.dirichlet(np.full(num_clients, alpha)) + _LEAST_PROPORTION
+            shares = shares * (sizes < len(labels) / num_clients)
+            cuts = (np.cumsum(shares / shares.sum())[:-1] * len(members)).astype(np.int64)
+            owner[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")
+            sizes = sizes + np.bincount(owner[members], minlength=num_clients)
+        if sizes.min() >= min_size:
+            return _with_minimum(owner, num_clients, min_size)
+    raise ValueError(f"{_DRAWS} draws gave no {num_clients} clients at least {min_size} of {len(labels)} images each")
 
 
 def shards(

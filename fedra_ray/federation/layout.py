@@ -36,6 +36,7 @@ class Layout:
         head_names: Names of the heads; `head` for most methods.
         extras: The tensors of each further segment that a method trains, of any shape.
         extra_names: Names of the extras.
+        random_heads: Whether heads are random at first, and not zero.
     """
 
     layers: tuple[tuple[Entry, ...], ...]
@@ -43,6 +44,7 @@ class Layout:
     head_names: tuple[str, ...]
     extras: tuple[tuple[Entry, ...], ...] = ()
     extra_names: tuple[str, ...] = ()
+    random_heads: bool = False
 
     @cached_property
     def entries(self) -> tuple[tuple[Entry, ...], ...]:
@@ -89,8 +91,18 @@ class Layout:
         return sum(self.segments[index].stop - self.segments[index].start for index in held)
 
     def initial(self, seed: int) -> Vector:
-        """Initial values (size,): lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; the rest zero."""
+        """Initial values (size,): lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; random heads alike; else zero."""
         rng = generator(seed, Purpose.ADAPTER)
+        values = self._first_factors(rng)
+        for number, (name, head) in enumerate(zip(self.head_names, self.heads, strict=True), start=1):
+            if self.random_heads:
+                (segment,) = (self.segments[index] for index in self.held((), (name,)))
+                bound = 1 / math.sqrt(head[0].shape[1])
+                drawn = generator(seed, Purpose.ADAPTER, number).uniform(-bound, bound, segment.stop - segment.start)
+                values[segment] = drawn.astype(np.float32)
+        return values
+
+    def _first_factors(self, rng: np.random.Generator) -> Vector:
         parts = []
         for entry in (entry for segment in self.entries for entry in segment):
             if entry.name.endswith("lora_A"):

@@ -19,10 +19,17 @@ def local_steps(examples: int, bound: int | None, config: TrainingConfig) -> int
     return full if bound is None else min(bound, full)
 
 
+def epoch_steps(examples: int, steps: int, config: TrainingConfig) -> int:
+    """Steps of each local epoch, of so many in all; fewer than the images' batches with `cap_per_epoch`."""
+    full = math.ceil(examples / config.batch_size)
+    return min(full, math.ceil(steps / config.local_epochs)) if config.cap_per_epoch else full
+
+
 def images_seen(examples: int, steps: int, config: TrainingConfig) -> int:
     """How many images a client's steps take together; the last batch of an epoch may be a smaller one."""
-    epochs, rest = divmod(steps, math.ceil(examples / config.batch_size))
-    return epochs * examples + rest * config.batch_size
+    each = max(1, epoch_steps(examples, steps, config))
+    epochs, rest = divmod(steps, each)
+    return epochs * min(examples, each * config.batch_size) + rest * config.batch_size
 
 
 def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[int]) -> int | None:
@@ -38,5 +45,5 @@ def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[in
     if config.step_cap == "none" or not cohort:
         return config.max_steps
     smallest = int(sizes[cohort].min() if config.step_cap == "cohort" else sizes.min())
-    cap = full_steps(smallest, config) + config.extra_step
+    cap = full_steps(smallest, config) + config.extra_step * (config.local_epochs if config.cap_per_epoch else 1)
     return cap if config.max_steps is None else min(cap, config.max_steps)

@@ -28,7 +28,7 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
     problem = Problem(num_layers, tuple(present), fleet.size, config.rounds, tuple(fleet.shallowest_cohort()))
     method = instantiate(config.method.target, "method", Method, {"problem": problem, **config.method.options})
     if config.lora.patch_embedding:
-        method = PatchEmbedding(method)
+        method = PatchEmbedding(method, config.aggregation.patch_embedding == "client_0")
     wrappers = {"client_optimizer": config.client_optimizer, "server_optimizer": config.server_optimizer}
     for setting, wrapper in wrappers.items():
         if wrapper.target is not None:

@@ -26,26 +26,38 @@ class DepthFL(Method):
     Args:
         problem: The model and the fleet.
         distillation: Final weight of the exits' self-distillation; 0 for none. It grows as exp(-5 (1 - r/R)^2).
+        ramp_rounds: R, after which the weight stays; r then counts rounds from 0, as in the FedRA authors' code, where
+            it is 500 whatever the number of rounds. None takes that number, and r counts from 1.
         prediction: `ensemble` averages the probabilities of all exits, `last` takes the deepest.
         exits: After how many layers there is an exit; None for one at every distinct depth of the fleet.
         shared_head: A further head at the end of every client's own layers, whatever its depth, and of the model (an
             oddity of the FedRA authors' code, which has exits [4, 7, 10] besides).
+        whole_model: Evaluate all layers of the model, by its shared head, even where no client is that deep and the
+            layers beyond have never been trained (as the FedRA authors do). Otherwise the model ends with the deepest.
     """
 
     def __init__(
         self,
         problem: Problem,
         distillation: float = 1.0,
+        ramp_rounds: int | None = None,
         prediction: str = "ensemble",
         exits: list[int] | None = None,
         shared_head: bool = False,
+        whole_model: bool = False,
     ) -> None:
         super().__init__(problem)
         if prediction not in ("ensemble", "last"):
             raise SettingError("method.options.prediction", prediction, "must be one of ensemble, last")
         if not distillation >= 0:
             raise SettingError("method.options.distillation", distillation, "must be at least 0")
+        if ramp_rounds is not None and not ramp_rounds >= 1:
+            raise SettingError("method.options.ramp_rounds", ramp_rounds, "must be at least 1")
+        if whole_model and not shared_head:
+            raise SettingError("method.options.whole_model", True, "needs method.options.shared_head=true")
         self.distillation = distillation
+        self.ramp_rounds = ramp_rounds
+        self.whole_model = whole_model
         self.prediction = prediction
         self.shared_head = shared_head
         self.exits = {depth: f"exit_{depth}" for depth in sorted(set(problem.depths if exits is None else exits))}
@@ -65,13 +77,16 @@ class DepthFL(Method):
         layers = local.task.layers
         scores = model.exit_logits(batch.inputs, layers, self._exits_of(layers))
         total = torch.stack([functional.cross_entropy(score, batch.labels) for score in scores]).sum()
-        progress = local.task.round / self.problem.rounds
-        weight = self.distillation * math.exp(-5 * (1 - progress) ** 2)
-        return total + weight * _mutual_distillation(scores)
+        return total + self.weight(local.task.round) * _mutual_distillation(scores)
+
+    def weight(self, number: int) -> float:
+        """The weight of self-distillation in the round of this number, from 1."""
+        progress = number / self.problem.rounds if self.ramp_rounds is None else (number - 1) / self.ramp_rounds
+        return self.distillation * math.exp(-5 * (1 - min(1.0, progress)) ** 2)
 
     @property
     def evaluated_layers(self) -> tuple[int, ...]:
-        return tuple(range(max(self.depths)))
+        return tuple(range(self.num_layers if self.whole_model else max(self.depths)))
 
     def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
         import torch

@@ -82,7 +82,7 @@ class SubModel(nn.Module):
         features = int(cast(int, backbone.num_features))
         self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in head_names})
         self.extras = nn.ModuleDict(dict(extras or {}))
-        self.layout = _layout(self, targets, head_names, lora.patch_embedding)
+        self.layout = _layout(self, targets, head_names, lora)
         self._parameters_by_name = _named(self)
 
     @property
@@ -204,7 +204,7 @@ def _named(model: SubModel) -> dict[str, nn.Parameter]:
     return {name.removeprefix("backbone."): parameter for name, parameter in model.named_parameters()}
 
 
-def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], adapt_patch_embedding: bool) -> Layout:
+def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], lora: LoraConfig) -> Layout:
     shapes = {name: tuple(parameter.shape) for name, parameter in _named(model).items()}
 
     def entries(prefix: str, names: Sequence[str]) -> tuple[Entry, ...]:
@@ -217,6 +217,7 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
         name: tuple(Entry(f"extras.{name}.{path}", tuple(value.shape)) for path, value in module.named_parameters())
         for name, module in model.extras.items()
     }
-    if adapt_patch_embedding:
+    if lora.patch_embedding:
         extras["patch_embedding"] = entries("patch_embed.proj", ("lora_A", "lora_B"))
-    return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras))
+    random_heads = lora.head_init == "uniform"
+    return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras), random_heads)

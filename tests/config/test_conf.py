@@ -108,10 +108,15 @@ def test_the_authors_oddities_are_switched_on_together() -> None:
     assert config.backbone.std == pytest.approx([0.26862954, 0.26130258, 0.27577711])
     assert (config.training.step_cap, config.training.extra_step) == ("fleet", True)
     assert config.dataset.resize == "authors"
+    assert (config.training.cap_per_epoch, config.lora.head_init) == (True, "uniform")
+    assert (config.partition.balanced, config.partition.min_size) == (True, 10)
+    assert config.aggregation.patch_embedding == "client_0"
     inclusivefl = paper("domainnet_vit_feature_skew", "compat=authors", "method=inclusivefl")
     assert inclusivefl.method.options == {"momentum": 0.0}
+    assert inclusivefl.aggregation.patch_embedding == "always"
     depthfl = paper("domainnet_vit_feature_skew", "compat=authors", "method=depthfl").method.options
     assert (depthfl["exits"], depthfl["shared_head"], depthfl["prediction"]) == ([4, 7, 10], True, "last")
+    assert (depthfl["ramp_rounds"], depthfl["whole_model"]) == (500, True)
     mixer = paper("domainnet_mixer_feature_skew", "compat=authors")
     assert not mixer.lora.patch_embedding
     assert mixer.training.extra_step

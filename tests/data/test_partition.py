@@ -1,9 +1,11 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.data.partition import Indices, dirichlet, iid, lazy, shards
+from fedra_ray.data.partition import Indices, balanced_dirichlet, dirichlet, iid, lazy, shards
 
 SKEWS = (1e4, 10.0, 1.0, 0.1, 1e-3)
 
@@ -204,3 +206,33 @@ def test_which_images_of_a_class_a_lazy_client_gets_is_drawn() -> None:
     for seed in range(1000):
         times[lazy(np.full(20, 4), 5, 1.0, np.random.default_rng(seed))] += 1
     assert np.abs(times - 250).max() < 5 * np.sqrt(1000 * 3 / 16)
+
+
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    num_clients=st.integers(1, 6),
+    alpha=st.floats(0.05, 1e4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_balanced_parts_have_every_image_once(labels: list[int], num_clients: int, alpha: float, seed: int) -> None:
+    num_clients = min(num_clients, len(labels))
+    parts = balanced_dirichlet(np.array(labels), num_clients, alpha, 0, np.random.default_rng(seed))
+    check_parts(parts, len(labels), num_clients, 0)
+
+
+def test_balanced_sizes_spread_less() -> None:
+    labels = np.repeat(np.arange(20), 50)
+
+    def spread(divide: Callable[..., list[Indices]]) -> float:
+        sizes = [[len(part) for part in divide(labels, 5, 0.5, 1, np.random.default_rng(seed))] for seed in range(40)]
+        return float(np.mean(np.std(sizes, axis=1) / np.mean(sizes, axis=1)))
+
+    assert spread(balanced_dirichlet) < 0.5 * spread(dirichlet)
+
+
+def test_a_balanced_partition_is_drawn_until_everybody_has_the_least() -> None:
+    labels = np.repeat(np.arange(3), 20)
+    sizes = [len(part) for part in balanced_dirichlet(labels, 4, 0.1, 10, np.random.default_rng(0))]
+    assert min(sizes) >= 10
+    with pytest.raises(ValueError, match="draws gave no 4 clients at least 15 of 60 images each"):
+        balanced_dirichlet(labels, 4, 0.1, 15, np.random.default_rng(0))

@@ -95,6 +95,14 @@ def test_initial_adapter_changes_nothing_but_can_learn() -> None:
             assert not value.any()
 
 
+def test_random_heads_leave_the_factors_as_they_are() -> None:
+    start, random = LAYOUT.initial(0), replace(LAYOUT, random_heads=True).initial(0)
+    heads = slice(LAYOUT.segments[2].start, LAYOUT.segments[3].stop)
+    assert random[: heads.start].tobytes() == start[: heads.start].tobytes()
+    assert len(np.unique(random[heads])) == heads.stop - heads.start
+    assert np.abs(random[heads]).max() <= 1 / np.sqrt(4)
+
+
 def test_initial_lora_a_is_spread_as_peft_spreads_it() -> None:
     wide = Layout(((Entry("blocks.0.fc.lora_A", (50, 400)),),), (), ())
     values = wide.initial(0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedra_ray.config.schema import TrainingConfig
-from fedra_ray.federation.steps import full_steps, step_bound
+from fedra_ray.federation.steps import epoch_steps, full_steps, images_seen, step_bound
 
 SIZES = np.array([100, 33, 8, 64])  # images of four clients
 
@@ -30,6 +30,7 @@ def test_an_epoch_ends_with_what_is_left(examples: int, batch_size: int, epochs:
         ({"step_cap": "fleet", "local_epochs": 4}, 4),
         ({"step_cap": "cohort", "local_epochs": 2, "extra_step": True}, 11),
         ({"max_steps": 3, "extra_step": True}, 3),
+        ({"step_cap": "cohort", "local_epochs": 2, "extra_step": True, "cap_per_epoch": True}, 12),
     ],
     ids=str,
 )
@@ -47,3 +48,12 @@ def test_without_a_step_cap_sizes_are_not_needed() -> None:
 @pytest.mark.parametrize("step_cap", ["none", "cohort", "fleet"])
 def test_an_empty_cohort_has_no_smallest_client(step_cap: str) -> None:
     assert step_bound(TrainingConfig(step_cap=step_cap, max_steps=2), SIZES, []) == 2
+
+
+def test_with_a_cap_per_epoch_every_epoch_ends_early() -> None:
+    config = TrainingConfig(batch_size=8, local_epochs=3, max_steps=None, step_cap="fleet", extra_step=True)
+    config.cap_per_epoch = True
+    bound = step_bound(config, SIZES, [0, 1, 3])
+    assert bound == 6  # 8 images in a batch of 8 and one step more, three times
+    assert (epoch_steps(100, bound, config), epoch_steps(8, 3, config)) == (2, 1)
+    assert (images_seen(100, 6, config), images_seen(8, 3, config)) == (48, 24)

@@ -155,3 +155,23 @@ def test_exits_that_cannot_be_are_refused(exits: list[int], allowed: str) -> Non
     with pytest.raises(SettingError, match=allowed) as refusal:
         DepthFL(Problem(4, (4, 2, 1)), exits=exits)
     assert refusal.value.args[:2] == ("method.options.exits", exits)
+
+
+def test_distillation_grows_with_the_rounds_or_with_the_authors_ramp() -> None:
+    problem = Problem(4, (2, 4), rounds=100)
+    assert DepthFL(problem).weight(100) == 1
+    assert DepthFL(problem).weight(50) == pytest.approx(math.exp(-5 * 0.25))
+    ramped = DepthFL(problem, ramp_rounds=500)
+    assert ramped.weight(1) == pytest.approx(math.exp(-5))
+    assert ramped.weight(100) == pytest.approx(math.exp(-5 * (1 - 99 / 500) ** 2))
+    assert ramped.weight(700) == 1
+    with pytest.raises(SettingError, match="ramp_rounds"):
+        DepthFL(problem, ramp_rounds=0)
+
+
+def test_the_whole_model_is_evaluated_where_nobody_is_deep_if_asked_for() -> None:
+    problem = Problem(4, (2, 3))
+    assert DepthFL(problem, shared_head=True).evaluated_layers == (0, 1, 2)
+    assert DepthFL(problem, shared_head=True, whole_model=True).evaluated_layers == (0, 1, 2, 3)
+    with pytest.raises(SettingError, match="shared_head"):
+        DepthFL(problem, whole_model=True)
