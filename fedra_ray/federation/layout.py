@@ -91,7 +91,7 @@ class Layout:
         return sum(self.segments[index].stop - self.segments[index].start for index in held)
 
     def initial(self, seed: int) -> Vector:
-        """Initial values (size,): lora_A uniform in +-1/sqrt(inputs), as PEFT draws them; random heads alike; else zero."""
+        """Initial values (size,): lora_A uniform in +-1/sqrt(inputs), as in PEFT; random heads alike; the rest zero."""
         rng = generator(seed, Purpose.ADAPTER)
         values = self._first_factors(rng)
         for number, (name, head) in enumerate(zip(self.head_names, self.heads, strict=True), start=1):
