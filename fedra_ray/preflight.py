@@ -62,7 +62,8 @@ def _adapted(
     backbone: nn.Module, targets: Sequence[str], config: ExperimentConfig, method: Method, classes: int
 ) -> SubModel:
     extras = method.extra_modules(int(cast(int, backbone.num_features)))
-    return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras)
+    changes = method.changes_weights
+    return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes)
 
 
 def _check_split(dataset: Dataset, split: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from in_process import InProcess, finish, restarted, table
 
-from fedra_ray.config.schema import ExperimentConfig, OptimizerConfig
+from fedra_ray.config.schema import ExperimentConfig, WrapperConfig
 from fedra_ray.methods.scaffold import CONTROL
 from fedra_ray.run_dir import checkpoint
 from fedra_ray.run_dir.client_states import ClientStates
@@ -39,7 +39,7 @@ def around(config: ExperimentConfig) -> Around:
         config.fleet.num_clients, config.fleet.clients_per_round = 9, 3
         config.rounds, config.checkpoint.every, config.evaluation.every = 6, 2, 6
         for name in names:
-            wrapper = OptimizerConfig(name, target=f"fedra_ray.methods.{name}.{CLASSES[name]}")
+            wrapper = WrapperConfig(name, target=f"fedra_ray.methods.{name}.{CLASSES[name]}")
             setattr(config, OPTIMIZERS[name], wrapper)
         return config
 

@@ -83,12 +83,14 @@ def _train(
     model.train()
     optimiser = _optimiser(model, config)
     losses = []
+    model.cut(method.ranks(local.task.layers))
     method.begin(model, local)
     for batch in examples.batches(orders):
         optimiser.zero_grad(set_to_none=False)
         loss = method.loss(model, batch, local)
         loss.backward()
         method.adjust_gradients(model, local)
+        model.cut_gradients()
         if config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(_parameters(optimiser), config.clip_norm)
         optimiser.step()

@@ -5,14 +5,14 @@ from typing import Any
 
 from fedra_ray.config.devices import check_devices
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig, FleetConfig
+from fedra_ray.config.schema import WRAPPERS, ExperimentConfig, FleetConfig, LoraConfig
 from fedra_ray.config.validation import check_bounds, check_sizes, check_types
 
 _MODEL_LIMIT = 65_536  # of every size and number of layers in backbone.model_args
 _LEAST_SHARE = 1e-4  # of a GPU: Ray counts no finer
 #: Keyword arguments of plug-ins and models that follow from other settings.
 _METHOD_GIVEN = {"problem"}
-_OPTIMIZER_GIVEN = {"inner"}
+_WRAPPER_GIVEN = {"inner"}
 _DATASET_GIVEN = {"root", "image_size", "resize"}
 _MODEL_GIVEN = {
     "num_classes",
@@ -34,6 +34,7 @@ def check(config: ExperimentConfig) -> None:
     check_bounds(config)
     _check_free(config)
     _check_fleet(config.fleet)
+    _check_ranks(config.lora)
     check_devices(config.fleet)
     _check_gpus(config.runtime.num_gpus)
     _check_folders(config)
@@ -43,8 +44,8 @@ def check(config: ExperimentConfig) -> None:
 def _check_free(config: ExperimentConfig) -> None:
     """Refuse keyword arguments that follow from other settings, and numbers that no machine has the memory for."""
     _check_given("method.options", config.method.options, _METHOD_GIVEN)
-    _check_given("client_optimizer.options", config.client_optimizer.options, _OPTIMIZER_GIVEN)
-    _check_given("server_optimizer.options", config.server_optimizer.options, _OPTIMIZER_GIVEN)
+    for section in WRAPPERS:
+        _check_given(f"{section}.options", getattr(config, section).options, _WRAPPER_GIVEN)
     _check_given("dataset.options", config.dataset.options, _DATASET_GIVEN)
     _check_given("backbone.model_args", config.backbone.model_args, _MODEL_GIVEN)
     for name, value in config.backbone.model_args.items():
@@ -102,6 +103,14 @@ def _check_probabilities(fleet: FleetConfig) -> None:
     wanted = len(fleet.memory_mb or fleet.depths)
     if len(value) != wanted or not (min(value) >= 0 and abs(sum(value) - 1) <= 1e-6):
         raise SettingError(setting, value, f"must be {wanted} numbers of at least 0, one per depth, that sum to 1")
+
+
+def _check_ranks(lora: LoraConfig) -> None:
+    for rank in (lora.ranks or {}).values():
+        if not 1 <= rank <= lora.rank:
+            raise SettingError(
+                "lora.ranks", lora.ranks, f"every rank must be from 1 to lora.rank, which is {lora.rank}"
+            )
 
 
 def _check_gpus(share: float) -> None:

@@ -24,12 +24,15 @@ __all__ = [
     "FleetConfig",
     "LoraConfig",
     "MethodConfig",
-    "OptimizerConfig",
     "PartitionConfig",
     "RuntimeConfig",
     "TrainingConfig",
     "WatchConfig",
+    "WrapperConfig",
 ]
+
+#: The sections that put something around the method, the innermost first.
+WRAPPERS = ("submodel", "lora_aggregation", "client_optimizer", "server_optimizer")
 
 
 @dataclass
@@ -50,8 +53,8 @@ class MethodConfig:
 
 
 @dataclass
-class OptimizerConfig:
-    """A client optimiser (ClientOpt) or server optimiser (ServerOpt) wrapped around the method.
+class WrapperConfig:
+    """What is put around the method: how other blocks are run, how factors are averaged, another optimiser.
 
     Attributes:
         name: Its name in folders and settings.
@@ -207,6 +210,8 @@ class LoraConfig:
         dropout: Probability that a value before the factors is left out, to the nearest multiple of 2^-16.
         targets: Module paths inside a block; null takes the usual ones of the model's family: attn.proj and mlp.fc2 of
             a ViT, mlp_tokens.fc2 and mlp_channels.fc2 of a Mixer.
+        ranks: The rank of clients by the number of blocks that they train, where it is less than `rank`: they train
+            the first rows of A and columns of B, and send zeros for the others. Null: all clients have all ranks.
         patch_embedding: Adapt the patch embedding's projection too, as the authors' code does (a convolution's).
         head_init: What heads are at first: zero, or uniform in +-1/sqrt(features), as a linear layer is by default. A
             zero head passes no gradient to LoRA in the first step.
@@ -216,6 +221,7 @@ class LoraConfig:
     alpha: float = setting(24.0, above=0)
     dropout: float = setting(0.0, fraction=True)
     targets: list[str] | None = None
+    ranks: dict[int, int] | None = None
     patch_embedding: bool = False
     head_init: str = setting("zero", choices=("zero", "uniform"))
 
@@ -257,8 +263,10 @@ class ExperimentConfig:
     """
 
     method: MethodConfig = field(default_factory=fedra)
-    client_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("sgd"))
-    server_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("fedavg"))
+    submodel: WrapperConfig = field(default_factory=lambda: WrapperConfig("absent"))
+    lora_aggregation: WrapperConfig = field(default_factory=lambda: WrapperConfig("fedit"))
+    client_optimizer: WrapperConfig = field(default_factory=lambda: WrapperConfig("sgd"))
+    server_optimizer: WrapperConfig = field(default_factory=lambda: WrapperConfig("fedavg"))
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     backbone: BackboneConfig = field(default_factory=glyph_vit)
     fleet: FleetConfig = field(default_factory=FleetConfig)

@@ -56,6 +56,56 @@ def prefix(depths: list[int], num_layers: int) -> Matrix:
     return np.arange(num_layers) < np.asarray(depths)[:, None]
 
 
+def suffix(depths: list[int], num_layers: int) -> Matrix:
+    """Each client holds the last of the layers, as many as its depth."""
+    return np.arange(num_layers) >= num_layers - np.asarray(depths)[:, None]
+
+
+def window(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
+    """Each client holds consecutive layers, as many as its depth; every place is equally likely."""
+    first = rng.integers(num_layers + 1 - np.asarray(depths))[:, None]
+    layers = np.arange(num_layers)
+    inside: Matrix = (layers >= first) & (layers < first + np.asarray(depths)[:, None])
+    return inside
+
+
+def anchored(depths: list[int], num_layers: int, rng: np.random.Generator, anchors: Sequence[int]) -> Matrix:
+    """Each client holds the anchors, and of the others a systematic sample, which keeps the gaps between layers short.
+
+    Every layer that is no anchor is equally likely; the places of the sample are (i + u) n / k, i = 0, 1, ..., rounded
+    down, with one u uniform in [0, 1) for n layers and a sample of k. A client with fewer layers than there are anchors
+    holds the first of these.
+
+    Args:
+        depths: Depth of every client of the cohort.
+        num_layers: Layers of the full model.
+        rng: Of the round.
+        anchors: Layers, the most important first.
+    """
+    matrix = np.zeros((len(depths), num_layers), dtype=bool)
+    others = np.setdiff1d(np.arange(num_layers), anchors)
+    for row, depth in zip(matrix, depths, strict=True):
+        row[list(anchors[:depth])] = True
+        count = max(0, depth - len(anchors))
+        places = (np.arange(count) + rng.random()) * (len(others) / max(1, count))
+        row[others[np.minimum(places.astype(int), len(others) - 1)]] = True
+    return matrix
+
+
+def weighted(depths: list[int], weights: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
+    """Each client's layers are drawn one after another without replacement, with probabilities as these weights.
+
+    Args:
+        depths: Depth of every client of the cohort.
+        weights: Of each layer (layers,), greater than 0.
+        rng: Of the round.
+    """
+    matrix = np.zeros((len(depths), len(weights)), dtype=bool)
+    for row, depth in zip(matrix, depths, strict=True):
+        row[rng.choice(len(weights), size=depth, replace=False, p=weights / weights.sum())] = True
+    return matrix
+
+
 def balanced(depths: list[int], num_layers: int, rng: np.random.Generator) -> Matrix:
     """Layers are dealt in turn, in an order drawn anew each round: their numbers of holders differ by at most one.
 

@@ -24,6 +24,11 @@ class Entry:
         return math.prod(self.shape)
 
 
+def changed_weights(layer: int) -> str:
+    """The name of the extra that has the changes of a layer's adapted weights (`Method.changes_weights`)."""
+    return f"weights_{layer}"
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where everything lies in the flat float32 vector: the layers' LoRA factors in order, the heads, the extras.
@@ -85,6 +90,18 @@ class Layout:
             result[segment] = packed[start:stop]
             start = stop
         return result
+
+    def part(self, packed: Vector, held: Sequence[int], segment: int) -> Vector:
+        """One of the held segments of a packed buffer."""
+        start = self.packed_size([index for index in held if index < segment])
+        return packed[start : start + self.packed_size([segment])]
+
+    def factors(self, layer: int) -> list[tuple[slice, slice]]:
+        """The ranges of A and B of every target of a layer in the flat vector."""
+        entries = self.layers[layer]
+        stops = (self.segments[layer].start + np.cumsum([entry.size for entry in entries])).tolist()
+        ranges = [slice(stop - entry.size, stop) for stop, entry in zip(stops, entries, strict=True)]
+        return list(zip(ranges[::2], ranges[1::2], strict=True))
 
     def packed_size(self, held: Sequence[int]) -> int:
         """Number of values of the held segments."""

@@ -2,15 +2,16 @@
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.schema import WRAPPERS, ExperimentConfig, WrapperConfig
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.client_ranks import ClientRanks
 from fedra_ray.methods.method import Method, Problem
 from fedra_ray.methods.patch_embedding import PatchEmbedding
 from fedra_ray.methods.wrapper import Wrapper
 
 
 def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Method:
-    """The configured method, within its client optimiser and its server optimiser.
+    """The configured method, within all that is put around it.
 
     Args:
         config: The experiment, with the depths of its clients.
@@ -29,8 +30,10 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
     method = instantiate(config.method.target, "method", Method, {"problem": problem, **config.method.options})
     if config.lora.patch_embedding:
         method = PatchEmbedding(method, config.aggregation.patch_embedding == "client_0")
-    wrappers = {"client_optimizer": config.client_optimizer, "server_optimizer": config.server_optimizer}
-    for setting, wrapper in wrappers.items():
+    if config.lora.ranks is not None:
+        method = ClientRanks(method, config.lora.ranks)
+    for section in WRAPPERS:
+        wrapper: WrapperConfig = getattr(config, section)
         if wrapper.target is not None:
-            method = instantiate(wrapper.target, setting, Wrapper, {"inner": method, **wrapper.options})
+            method = instantiate(wrapper.target, section, Wrapper, {"inner": method, **wrapper.options})
     return method

@@ -29,6 +29,7 @@ class InclusiveFL(Method):
         if not 0 <= momentum <= 1:
             raise SettingError("method.options.momentum", momentum, "must be between 0 and 1")
         self.momentum = momentum
+        self.averages_factors = momentum == 0
 
     def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix(depths, self.num_layers)

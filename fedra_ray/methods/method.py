@@ -15,7 +15,7 @@ import numpy as np
 
 from fedra_ray.federation.allocation import Coverage, Matrix, drawn_coverage
 from fedra_ray.federation.layout import Layout
-from fedra_ray.federation.reduction import MaskedSums, Reduction
+from fedra_ray.federation.reduction import Collected, MaskedSums, Reduction
 from fedra_ray.federation.state import Arrays, ServerState
 
 if TYPE_CHECKING:
@@ -57,11 +57,20 @@ class Method(ABC):
         head_names: The heads of the model, shallowest first; the last one is saved as the model's head.
         extra_names: Names of the further segments that it trains; `extra_modules` makes their modules.
         keeps_client_state: Whether clients keep something from one of their rounds to the next (`LocalRound.kept`).
+        statistics: Names of what `finish` sends as arrays of any shape; the server gets them one by one.
+        collects_values: Whether the server needs the clients' values one by one, and not only their sums.
+        averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
+        changes_weights: Whether the server adds changes to the adapted weights themselves: for every layer, an extra
+            `weights_LAYER` of a matrix (outputs, inputs) per target, which counts alpha / rank times, as products do.
     """
 
     head_names: tuple[str, ...] = ("head",)
     extra_names: tuple[str, ...] = ()
     keeps_client_state: bool = False
+    statistics: tuple[str, ...] = ()
+    collects_values: bool = False
+    averages_factors: bool = True
+    changes_weights: bool = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -100,6 +109,13 @@ class Method(ABC):
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         """Names of the heads and extras that a client with these layers trains."""
         return self.head_names + self.extra_names
+
+    def ranks(self, layers: Sequence[int]) -> Mapping[int, int]:
+        """The LoRA ranks at which a client with these layers trains some of them, by layer; the others have all ranks.
+
+        A client with r ranks trains the first r rows of A and columns of B and sends zeros for the others.
+        """
+        return {}
 
     def unsent(self, cohort: Sequence[int]) -> tuple[str, ...]:
         """Names of the heads and extras that clients of this cohort train for themselves and do not send back."""
@@ -161,7 +177,9 @@ class Method(ABC):
         return 0
 
     def reduction(self, layout: Layout) -> Reduction:
-        """An empty reduction, which adds up the updates of a round."""
+        """An empty reduction, which adds up the updates of a round, and keeps what the method asks for one by one."""
+        if self.statistics or self.collects_values:
+            return Collected(layout, self.statistics, self.collects_values)
         return MaskedSums(layout)
 
     def merge(self, state: ServerState, total: Any) -> ServerState:

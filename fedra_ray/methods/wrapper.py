@@ -9,7 +9,7 @@ import numpy as np
 
 from fedra_ray.federation.allocation import Coverage, Matrix
 from fedra_ray.federation.layout import Layout
-from fedra_ray.federation.reduction import Reduction
+from fedra_ray.federation.reduction import MaskedSums, Reduction
 from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.methods.method import Method
 
@@ -36,6 +36,10 @@ class Wrapper(Method):
         self.head_names = inner.head_names
         self.extra_names = inner.extra_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
+        self.statistics = (*inner.statistics, *type(self).statistics)
+        self.averages_factors = inner.averages_factors
+        self.changes_weights = inner.changes_weights or type(self).changes_weights
+        self.collects_values = inner.collects_values or type(self).collects_values
 
     def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return self.inner.allocate(depths, rng, state)
@@ -48,6 +52,9 @@ class Wrapper(Method):
 
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         return self.inner.named(layers)
+
+    def ranks(self, layers: Sequence[int]) -> Mapping[int, int]:
+        return self.inner.ranks(layers)
 
     def unsent(self, cohort: Sequence[int]) -> tuple[str, ...]:
         return self.inner.unsent(cohort)
@@ -80,7 +87,8 @@ class Wrapper(Method):
         return self.inner.group(layers)
 
     def reduction(self, layout: Layout) -> Reduction:
-        return self.inner.reduction(layout)
+        inner = self.inner.reduction(layout)
+        return super().reduction(layout) if isinstance(inner, MaskedSums) else inner
 
     def merge(self, state: ServerState, total: Any) -> ServerState:
         return self.inner.merge(state, total)

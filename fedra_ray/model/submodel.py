@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import LoraConfig
-from fedra_ray.federation.layout import Entry, Layout
+from fedra_ray.federation.layout import Entry, Layout, changed_weights
 from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.stack import BlockInputs, Stem
@@ -44,6 +44,7 @@ class SubModel(nn.Module):
         num_classes: Outputs of each head.
         fused: Compute by `fedra_ray.model.fused` what it can, with the same results up to rounding.
         extras: Further modules that are trained, by the names of their segments.
+        changes_weights: Whether the flat vector also has a change of every adapted weight, added to it by `load`.
 
     Attributes:
         layout: How the trained tensors lie in the flat vector that travels.
@@ -65,6 +66,7 @@ class SubModel(nn.Module):
         num_classes: int,
         fused: bool = True,
         extras: Mapping[str, nn.Module] | None = None,
+        changes_weights: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -82,6 +84,8 @@ class SubModel(nn.Module):
         features = int(cast(int, backbone.num_features))
         self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in head_names})
         self.extras = nn.ModuleDict(dict(extras or {}))
+        self.changes_weights = changes_weights
+        self._changed = _add_changes(self.blocks, targets) if changes_weights else []
         self.layout = _layout(self, targets, head_names, lora)
         self._parameters_by_name = _named(self)
 
@@ -168,7 +172,11 @@ class SubModel(nn.Module):
                 if index in chosen:
                     parameter.grad = self._gradients[start:stop].view(entry.shape)
                 start = stop
+        for linear, frozen in self._changed:
+            changed = (frozen + linear.scaling * cast(Tensor, linear.change)).to(frozen.dtype)
+            linear.base.weight = nn.Parameter(changed, requires_grad=False)
         self._held = sorted(chosen)
+        self._ranks: dict[int, int] = {}
         self.held = [nn.Parameter(self._values[self.layout.segments[index]]) for index in self._held]
         self.gradients = [self._gradients[self.layout.segments[index]] for index in self._held]
         for parameter, gradient in zip(self.held, self.gradients, strict=True):
@@ -182,6 +190,26 @@ class SubModel(nn.Module):
         """The held segments of a full flat vector as tensors on the model's device, in the order of `held`."""
         device = self._values.device
         return [torch.tensor(vector[self.layout.segments[index]], device=device) for index in self._held]
+
+    def factors(self, layer: int) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """LoRA's A (rank, inputs) and B (outputs, rank) of every target of a layer."""
+        parameters = [self._parameters_by_name[entry.name] for entry in self.layout.layers[layer]]
+        return list(zip(parameters[::2], parameters[1::2], strict=True))
+
+    def cut(self, ranks: Mapping[int, int]) -> None:
+        """Train no more than these ranks of layers, by layer: what lies beyond is zero, and stays zero."""
+        self._ranks = dict(ranks)
+        for layer, rank in ranks.items():
+            for a, b in self.factors(layer):
+                a.data[rank:] = 0
+                b.data[:, rank:] = 0
+
+    def cut_gradients(self) -> None:
+        """Set the gradients of what `cut` left out to zero."""
+        for layer, rank in self._ranks.items():
+            for a, b in self.factors(layer):
+                cast(Tensor, a.grad)[rank:] = 0
+                cast(Tensor, b.grad)[:, rank:] = 0
 
     def trained(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The `held` parameters in two lists: those of LoRA factors and extras, and those of heads."""
@@ -197,6 +225,15 @@ def _adapt_patch_embedding(backbone: nn.Module, lora: LoraConfig) -> None:
         name = type(backbone).__name__
         raise SettingError("lora.patch_embedding", True, f"{name} has no convolution patch_embed.proj; set it to false")
     backbone.set_submodule("patch_embed.proj", LoraConv2d(projection, lora))
+
+
+def _add_changes(blocks: nn.ModuleList, targets: Sequence[str]) -> list[tuple[LoraLinear, Tensor]]:
+    """Give every adapted layer a parameter `change` of its weight's shape; returns these layers and their weights."""
+    linears = [cast(LoraLinear, block.get_submodule(target)) for block in blocks for target in targets]
+    for linear in linears:
+        zeros = torch.zeros(linear.base.weight.shape)
+        linear.register_parameter("change", nn.Parameter(zeros, requires_grad=False))
+    return [(linear, linear.base.weight.detach()) for linear in linears]
 
 
 def _named(model: SubModel) -> dict[str, nn.Parameter]:
@@ -219,5 +256,8 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
     }
     if lora.patch_embedding:
         extras["patch_embedding"] = entries("patch_embed.proj", ("lora_A", "lora_B"))
+    if model.changes_weights:
+        changes = [f"{target}.change" for target in targets]
+        extras |= {changed_weights(layer): entries(f"blocks.{layer}", changes) for layer in range(len(model.blocks))}
     random_heads = lora.head_init == "uniform"
     return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras), random_heads)

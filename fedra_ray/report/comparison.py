@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import WRAPPERS
 from fedra_ray.report.facts import Facts
 from fedra_ray.run_dir.claim import SETTING, shaping
 from fedra_ray.run_dir.reading import apart
 
 _TOLD = tuple(  # by the label of a run's method
-    f"{part}.{name}"
-    for part in ("method", "client_optimizer", "server_optimizer")
-    for name in ("name", "label", "target")
+    f"{part}.{name}" for part in ("method", *WRAPPERS) for name in ("name", "label", "target")
 )
 _SHORT = 16  # letters of a setting that may be part of a name
 

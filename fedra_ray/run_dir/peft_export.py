@@ -20,7 +20,8 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
     """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
 
     The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors, and
-    what a method trains besides LoRA and heads in extras.safetensors.
+    what a method trains besides LoRA and heads in extras.safetensors. What is added to weights of the backbone
+    themselves is in weights.safetensors.
 
     Args:
         folder: Where to write.
@@ -39,6 +40,7 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
         "adapter_model.safetensors": {},
         "exits.safetensors": {},
         "extras.safetensors": {},
+        "weights.safetensors": {},
     }
     for name, value in tensors.items():
         if name.startswith(last):
@@ -47,6 +49,8 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
             files["exits.safetensors"][name.removeprefix("heads.")] = value
         elif name.startswith("extras."):
             files["extras.safetensors"][name.removeprefix("extras.")] = value
+        elif name.endswith(".change"):
+            files["weights.safetensors"][name.removesuffix(".change")] = value * np.float32(lora.alpha / lora.rank)
         else:
             files["adapter_model.safetensors"][f"base_model.model.{name}.weight"] = value
     for file, content in files.items():

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from fedra_ray.federation.allocation import (
     Matrix,
+    anchored,
     balanced,
     covering,
     expected_uncovered,
     layer_coverage,
     prefix,
+    suffix,
     uniform,
+    weighted,
+    window,
 )
 
 Draw = Callable[[list[int], int, np.random.Generator], Matrix]
@@ -187,3 +191,51 @@ def test_uncovered_layers_of_a_large_cohort_are_rare() -> None:
 
 def test_a_layer_is_covered_however_many_hold_it() -> None:
     assert layer_coverage([2, 0, 1, 0]) == 0.5
+
+
+def test_a_suffix_is_the_last_layers() -> None:
+    assert suffix([1, 4, 2], 4).astype(int).tolist() == [[0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1]]
+
+
+def test_windows_are_equally_likely_in_every_place() -> None:
+    places = list(product([(0, 1), (1, 2), (2, 3)], [(0, 1, 2), (1, 2, 3)]))
+    assert_equally_likely(frequencies(window, [2, 3], 4, 3000), places)
+
+
+def test_an_anchored_client_holds_the_anchors_first() -> None:
+    rng = np.random.default_rng(0)
+    matrix = anchored([1, 2, 6, 3], 6, rng, (0, 5))
+    assert matrix[0].tolist() == [True, False, False, False, False, False]
+    assert matrix[1].tolist() == [True, False, False, False, False, True]
+    assert matrix[2].all()
+    assert matrix[3][[0, 5]].all()
+    assert matrix.sum(axis=1).tolist() == [1, 2, 6, 3]
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32), st.booleans())
+def test_an_anchored_sample_has_gaps_that_differ_by_at_most_one(depth: int, seed: int, last: bool) -> None:
+    anchors = (0, 11) if last else (0,)
+    row = anchored([depth], 12, np.random.default_rng(seed), anchors)[0]
+    assert row.sum() == depth
+    sample = np.setdiff1d(np.flatnonzero(row), anchors)
+    gaps = np.diff(sample)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+def test_every_layer_but_the_anchors_is_equally_likely() -> None:
+    rng = np.random.default_rng(3)
+    counts = np.sum([anchored([4], 12, rng, (0,))[0] for _ in range(4000)], axis=0)
+    assert counts[0] == 4000
+    np.testing.assert_allclose(counts[1:] / 4000, 3 / 11, atol=5 * np.sqrt(3 / 11 * 8 / 11 / 4000))
+
+
+def test_a_weighted_draw_takes_layers_in_proportion_one_after_another() -> None:
+    weights = np.array([1.0, 2.0, 3.0])
+    draws = frequencies(lambda depths, _, rng: weighted(depths, weights, rng), [2], 3, 6000)
+    expected = {  # p_i p_j / (1 - p_i) both ways
+        ((0, 1),): 1 / 6 * 2 / 5 + 2 / 6 * 1 / 4,
+        ((0, 2),): 1 / 6 * 3 / 5 + 3 / 6 * 1 / 3,
+        ((1, 2),): 2 / 6 * 3 / 4 + 3 / 6 * 2 / 3,
+    }
+    for choice, probability in expected.items():
+        assert draws[choice] / 6000 == pytest.approx(probability, abs=5 * np.sqrt(probability / 6000))

@@ -6,7 +6,7 @@ import yaml
 
 from analysis.runs.reading import UnfinishedError, read_run, read_runs
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig, FleetConfig, OptimizerConfig
+from fedra_ray.config.schema import ExperimentConfig, FleetConfig, WrapperConfig
 
 
 def test_a_run_is_read_with_its_typed_configuration(fedra_run: str) -> None:
@@ -26,7 +26,7 @@ def test_a_uri_is_read_as_a_path_is(fedra_run: str) -> None:
 def test_the_label_names_the_method_and_the_optimisers_around_it(fedra_run: str) -> None:
     run = read_run(fedra_run)
     assert run.label == "FedRA"
-    config = replace(run.config, server_optimizer=OptimizerConfig("fedadam", label="FedAdam"))
+    config = replace(run.config, server_optimizer=WrapperConfig("fedadam", label="FedAdam"))
     assert replace(run, config=config).label == "FedRA + FedAdam"
 
 

@@ -1,0 +1,30 @@
+"""Sub-models in which the blocks that a client does not train are run frozen, instead of being left out.
+
+The regime of Fed-HeLLo (arXiv 2506.12213), LEGEND (arXiv 2412.20004) and FedQuad (arXiv 2506.01001). The forward pass
+is that of the whole model; the price is arithmetic, and the memory of all blocks unless they are streamed.
+"""
+
+from collections.abc import Sequence
+
+from fedra_ray.config.errors import SettingError
+from fedra_ray.methods.method import Method
+from fedra_ray.methods.wrapper import Wrapper
+
+
+class FrozenBlocks(Wrapper):
+    """Clients run all blocks of the evaluated model, and train those that the wrapped method gives them.
+
+    Args:
+        inner: The wrapped method.
+
+    Raises:
+        SettingError: if that has several heads: each is trained at the end of a sub-model of its own.
+    """
+
+    def __init__(self, inner: Method) -> None:
+        super().__init__(inner)
+        if len(inner.head_names) > 1:
+            raise SettingError("submodel", "frozen", f"{inner.head_names} end sub-models; set it to absent")
+
+    def blocks(self, layers: Sequence[int]) -> tuple[int, ...]:
+        return tuple(sorted({*self.evaluated_layers, *self.inner.blocks(layers)}))
