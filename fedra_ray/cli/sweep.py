@@ -1,11 +1,13 @@
 """Run a grid of experiments as one job, several at a time.
 
-A setting with several values, separated by commas, varies: there is a run for
-every combination; the settings are those of `fedra-ray run`. run_dir names the
-folder of the sweep, in which every run has a folder of its own and results.parquet
-has one row per run. The same command with the same run_dir does what is left to
-do; a run that fails takes no other with it. sweep.parallel says how many run at
-once; without it, that follows from the room in the cluster.
+A setting with several values varies: there is a run for every combination. They
+are separated by commas, or told by range(START,STOP) or, for a whole group of
+settings, glob(PATTERN); the settings are those of `fedra-ray run`. run_dir names
+the folder of the sweep, in which every run has a folder of its own, results.parquet
+has one row per run, and report.html compares them. The same command with the same
+run_dir does what is left to do; a run that fails takes no other with it. The client
+actors that the cluster has room for, or runtime.max_actors, are shared equally
+among the runs that go on; sweep.parallel says how many do.
 
   fedra-ray sweep method=fedra,depthfl seed=0,1,2 run_dir=sweeps/mine
 """

@@ -3,11 +3,14 @@
 import copy
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from pyarrow import fs
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.paths import filesystem, publish
+
+_PLAIN = "!$&'()*+,;=:@/"  # signs that the path of a URI may have as they are (RFC 3986)
 
 
 class Folder:
@@ -31,7 +34,7 @@ class Folder:
     def below(self, name: str) -> "Folder":
         """A folder in this one."""
         found = copy.copy(self)
-        found._path, found._name = f"{self._path}/{name}", f"{self._name}/{name}"
+        found._path, found._name = f"{self._path}/{name}", below(self._name, name)
         return found
 
     def names(self) -> list[str]:
@@ -77,9 +80,9 @@ class Folder:
 
 
 def below(where: str, name: str) -> str:
-    """The path or URI of a file or folder in a folder; the query of a URI stays at its end."""
+    """The path or URI of a file or folder in a folder; a URI has the name percent-encoded, and keeps its query."""
     place, query = _split(where)
-    return f"{place}/{name}{query}"
+    return f"{place}/{quote(name, safe=_PLAIN) if '://' in where else name}{query}"
 
 
 def beside(where: str, suffix: str) -> str:
