@@ -3,7 +3,7 @@
 import copy
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pyarrow import fs
 
@@ -72,7 +72,7 @@ class Folder:
             self._system.create_dir(self._path, recursive=True)
             publish(self._system, f"{self._path}/{name}", content)
         except OSError as error:
-            raise RunFailedError(f"{self}/{name} cannot be written: {error}") from error
+            raise RunFailedError(f"{below(self._name, name)} cannot be written: {error}") from error
 
     def delete(self, name: str) -> None:
         """Delete a file that is there."""
@@ -83,6 +83,16 @@ def below(where: str, name: str) -> str:
     """The path or URI of a file or folder in a folder; a URI has the name percent-encoded, and keeps its query."""
     place, query = _split(where)
     return f"{place}/{quote(name, safe=_PLAIN) if '://' in where else name}{query}"
+
+
+def above(where: str) -> tuple[str, str]:
+    """The path or URI of the folder that a file or folder is in, and its name there, decoded if it is part of a URI."""
+    if "://" in where:
+        place, mark, query = where.partition("?")
+        folder, _, name = place.rpartition("/")
+        return f"{folder}{mark}{query}", unquote(name)
+    folder, _, name = where.rpartition("/")
+    return folder or ("/" if where.startswith("/") else "."), name
 
 
 def beside(where: str, suffix: str) -> str:

@@ -120,6 +120,7 @@ class WeightsAndBiases:
                 id=hashlib.sha256(where.encode()).hexdigest()[:16],
                 name=Path(where).name,
                 resume="allow",
+                reinit="create_new",  # beside the other runs of a sweep
                 config=dataclasses.asdict(config),
             )
         except wandb.Error as error:
