@@ -27,15 +27,16 @@ def add_options(parser: ArgumentParser) -> None:
     add_config_option(parser)
 
 
-def composed(settings: list[str], options: Namespace) -> list[ExperimentConfig]:
-    """The checked configurations of all runs.
+def composed(settings: list[str], options: Namespace) -> tuple[list[ExperimentConfig], str]:
+    """The checked configurations of all runs, and the folder of the sweep.
 
     Raises:
         SettingError: for the first setting of any run that cannot work.
     """
     from fedra_ray.cli.grid import compose_grid
 
-    return [run.config for run in compose_grid(settings, options.config).runs]
+    grid = compose_grid(settings, options.config)
+    return [run.config for run in grid.runs], grid.folder
 
 
 def carry_out(settings: list[str], options: Namespace) -> None:
