@@ -91,8 +91,18 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
 
 
 def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
-    """Fleets in which nobody is deep, with every seed."""
-    return {
+    """Fleets in which nobody is deep, with every seed, and the head alone after as many rounds."""
+    alone = {
+        f"head alone/{seed}": [
+            *METHODS["Head only"],
+            *best["Head only"],
+            *_fleet(seed, DEPTHS[seed]),
+            f"rounds={GRID_ROUNDS}",
+            _at(out / "extreme" / f"head-only-{seed}"),
+        ]
+        for seed in DEPTHS
+    }
+    return alone | {
         f"{draw} {depth}/{seed}": [
             *best["FedRA"],
             *_fleet(seed, [depth] * 6),
