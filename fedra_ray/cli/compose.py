@@ -204,7 +204,13 @@ def _lacking(default: Any, settings: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _literal(value: Any) -> Any:
-    """The same settings, in whose texts OmegaConf sees no interpolation: they are resolved already."""
+    """The same settings, in whose texts OmegaConf sees no interpolation: they are resolved already.
+
+    Raises:
+        ValueError: for the one text that it cannot hold.
+    """
+    if value == "???":
+        raise ValueError("??? stands for a value that is missing")
     if isinstance(value, dict):
         return {name: _literal(inner) for name, inner in value.items()}
     if isinstance(value, list):
