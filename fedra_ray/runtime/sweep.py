@@ -94,7 +94,8 @@ class Sweep:
                 else:
                     self._finish(run, summary, "already finished")
             if self._waiting:
-                with connected(self._runtime, self._runtime.max_actors or 0), terminable():
+                slots = max(self._runtime.max_actors or 0, self._grid.parallel or 0)
+                with connected(self._runtime, slots), terminable():
                     self._carry_out()
         return self._conclude()
 
