@@ -58,6 +58,6 @@ def carry_out(job: list[str], options: Namespace) -> None:
     settings, chosen = parser.read(words)
     runs, folder = verb.composed(settings, chosen)
     run_dirs = [config.run_dir for config in runs]
-    if any("${" in setting for setting in settings if setting.startswith("run_dir=")):
+    if any("${" in setting for setting in settings if setting.lstrip("+").startswith("run_dir=")):
         words = [*words, f"run_dir={quoted(folder or run_dirs[0])}"]  # as it is here, not as it would be there
     submit_job([name, *words], run_dirs, JobOptions(**vars(options)), folder)

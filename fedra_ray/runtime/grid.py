@@ -1,6 +1,7 @@
 """The grid of a sweep: its runs, how they share the cluster, and the one table of their results."""
 
 import dataclasses
+import hashlib
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from rich.markup import escape
 from rich.table import Column, Table
 
 from fedra_ray.config.devices import with_profiles
@@ -19,6 +21,8 @@ from fedra_ray.run_dir.reading import read_files
 from fedra_ray.run_dir.records import to_parquet
 
 RESULTS = "results.parquet"
+_LONGEST = 200  # bytes of a name; file systems have room for 255
+_KEPT = 40  # letters of a longer one, of up to four bytes each
 _MOST_AT_ONCE = 8  # servers take a tenth of a CPU each
 
 
@@ -60,8 +64,11 @@ class Result:
 
 
 def run_name(varied: Mapping[str, str]) -> str:
-    """The name of the run with these values, fit for a folder."""
-    return ",".join(f"{setting}={value}" for setting, value in varied.items()).replace("/", "_") or "run"
+    """The name of the run with these values, fit for a folder; of a long one the beginning, and a hash of all."""
+    name = ",".join(f"{setting}={value}" for setting, value in varied.items()).replace("/", "_") or "run"
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{name[:_KEPT]}...{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def at_once(runs: int, slots: int, parallel: int | None) -> int:
@@ -137,12 +144,12 @@ def tabulate(results: list[Result]) -> Table:
     table = Table(Column("run", no_wrap=True), "seeds", "mean of domains", "worst domain", title=title)
     for name, summaries in groups.items():
         if not summaries:
-            table.add_row(name, "0", "failed", "")
+            table.add_row(escape(name), "0", "failed", "")
             continue
         domains = {domain: [run["accuracy"][domain] for run in summaries] for domain in summaries[0]["accuracy"]}
         worst = min(domains, key=lambda domain: statistics.fmean(domains[domain]))
         mean = _percent([run["mean_accuracy"] for run in summaries])
-        table.add_row(name, str(len(summaries)), mean, f"{_percent(domains[worst])} ({worst})")
+        table.add_row(escape(name), str(len(summaries)), mean, f"{_percent(domains[worst])} ({escape(worst)})")
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from fedra_ray.config.errors import error_text
@@ -215,7 +216,7 @@ class Sweep:
     def _table(self) -> Table:
         table = Table("run", "state")
         for name, state in self._states.items():
-            table.add_row(name, state)
+            table.add_row(escape(name), escape(state))
         return table
 
 

@@ -117,6 +117,22 @@ def test_the_table_has_one_row_per_run_and_says_what_failed(tmp_path: Path) -> N
     assert rows[2]["method"] == "alllarge"
 
 
+def test_names_with_brackets_are_printed_as_they_are() -> None:
+    runs = [GridRun({"lora.targets": f"[{name}]"}, ExperimentConfig()) for name in ("attn.proj", "/red")]
+    output = io.StringIO()
+    summary = {"accuracy": {"[bold]": 0.5}, "mean_accuracy": 0.5}
+    Console(file=output, width=100).print(tabulate([Result(run, summary) for run in runs]))
+    for part in ("lora.targets=[attn.proj]", "lora.targets=[_red]", "([bold])"):
+        assert part in output.getvalue()
+
+
+def test_a_long_name_is_shortened_and_stays_one_of_its_own() -> None:
+    depths = [str([1] * 99 + [last]) for last in (1, 2)]
+    names = {run_name({"fleet.depths": text}) for text in depths}
+    assert len(names) == 2
+    assert all(name.startswith("fleet.depths=[1, 1") and len(name.encode()) < 200 for name in names)
+
+
 def test_the_printed_table_has_mean_and_deviation_over_seeds() -> None:
     output = io.StringIO()
     Console(file=output, width=100).print(tabulate(RESULTS))
