@@ -2,8 +2,9 @@
 
     python -m analysis.questions.extreme RUN_DIR... [--out figures]
 
-Writes `extreme`: one row per group of runs and a figure against the depth. Runs of other fleets whose method also ran
-on such a fleet, and runs that train the head alone, whatever their fleet, are its reference lines.
+Writes `extreme`: one row per group of runs and a figure against the depth. Its reference lines are runs of other fleets
+whose method also ran on such a fleet, runs that train the head alone, whatever their fleet, and the model that the runs
+of one depth began with, evaluated here: the data and the backbone must be where they were.
 """
 
 import sys
@@ -18,13 +19,17 @@ from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import legend, looks, panels
 from analysis.questions import coverage, fairness
-from analysis.runs.groups import GROUP, collect, over_seeds
+from analysis.runs.groups import GROUP, KEY, collect, over_seeds
 from analysis.runs.reading import Run
+from analysis.runs.replay import Replay
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.units import mean_over_domains
+from fedra_ray.federation.shards import accuracies
 from fedra_ray.report.style import INK, LINES, Look
 from fedra_ray.run_dir.claim import SETTING
 
 WORST, EXPECTED = "worst domain", "expected of uniform draws"
+UNTRAINED = "Untrained"
 _WITHOUT_DEPTH = "Head only"
 
 
@@ -55,6 +60,32 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
     worst = fairness.summarise(fairness.analyse(runs))[[*GROUP, "worst", "worst_deviation"]]
     covered = coverage.analyse(runs).rename(columns={"low": "uncovered_low", "high": "uncovered_high"})
     return result.merge(worst, on=GROUP).merge(covered, on=GROUP)
+
+
+def untrained(runs: Sequence[Run]) -> pd.DataFrame:
+    """The models that runs of one depth began with, one per backbone, data set and seed: as rows of `analyse`.
+
+    Returns:
+        label, fleet (name of the backbone); n, accuracy, deviation, low, high, worst and worst_deviation as there.
+
+    Raises:
+        SettingError: if the data or the backbone of a run are not where they were.
+    """
+    first: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        if depth(run) is not None:
+            first.setdefault((run.config.backbone.name, run.config.dataset.name, run.config.seed), run)
+    rows = []
+    for (backbone, dataset, seed), run in first.items():
+        replay = Replay(run)
+        accuracy = accuracies(replay.host.evaluate(replay.values(0))())
+        several = f", {dataset}" if len({name for _, name, _ in first}) > 1 else ""
+        measured = [mean_over_domains(accuracy.values()), min(accuracy.values())]
+        rows.append([str(run.folder), UNTRAINED, f"{backbone}{several}", seed, *measured])
+    table = pd.DataFrame(rows, columns=[*KEY, "accuracy", "worst"])
+    worst = over_seeds(table, GROUP, "worst").rename(columns={"mean": "worst", "deviation": "worst_deviation"})
+    means = over_seeds(table, GROUP, "accuracy").rename(columns={"mean": "accuracy"})
+    return means.merge(worst[[*GROUP, "worst", "worst_deviation"]], on=GROUP)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -94,8 +125,8 @@ def _whiskers(axes: Axes, rows: pd.DataFrame, columns: tuple[str, str, str], loo
 
 
 def _references(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of other fleets that share a label with rows of one depth, or train the head alone."""
-    head = table["label"].str.startswith(_WITHOUT_DEPTH)
+    """The rows of other fleets that share a label with rows of one depth, or train the head alone, or nothing."""
+    head = table["label"].str.startswith(_WITHOUT_DEPTH) | (table["label"] == UNTRAINED)
     extreme = table["depth"].notna()
     return table[~extreme & (head | table["label"].isin(table.loc[extreme, "label"]))]
 
@@ -111,6 +142,14 @@ def _counts(rows: pd.DataFrame) -> str:
 def leave(runs: Sequence[Run], out: str) -> None:
     """Write the table and the figure of these runs into a folder or URI."""
     table = analyse(runs)
+    if not table["label"].str.startswith(_WITHOUT_DEPTH).any():
+        print("no reference: none of the runs trains the head alone, as method=headonly does", file=sys.stderr)
+    try:
+        begun = untrained(runs)
+    except SettingError as error:
+        print(f"no reference: the untrained model cannot be evaluated: {error}", file=sys.stderr)
+    else:
+        table = pd.concat([table, begun], ignore_index=True).astype({"rounds": "Int64"})
     output.write(out, "extreme", table, draw(table))
 
 

@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 
 from analysis.runs.in_process import run_all
 from analysis.study.album import fill
+from fedra_ray.cli.ending import exit_code
+from fedra_ray.run_dir.command import quoted
 
 METHODS = {
     "AllLarge": ["method=alllarge"],
@@ -68,7 +70,7 @@ def tuning(out: Path) -> Runs:
             *setting,
             f"rounds={TUNING_ROUNDS}",
             "evaluation.split=validation",
-            f"run_dir={out / 'tune' / f'{slug(method)}-{index}'}",
+            _at(out / "tune" / f"{slug(method)}-{index}"),
         ]
         for method in METHODS
         for index, setting in enumerate(GRID)
@@ -93,7 +95,7 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
             *_fleet(seed, depths),
             "evaluation.every=10",
             f"fleet.devices={_listed(DEVICES[depth] for depth in depths)}",
-            f"run_dir={out / 'test' / f'{slug(method)}-{seed}'}",
+            _at(out / "test" / f"{slug(method)}-{seed}"),
         ]
         for seed, depths in DEPTHS.items()
         for method in METHODS
@@ -101,14 +103,24 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
 
 
 def extreme(out: Path, best: dict[str, list[str]]) -> Runs:
-    """Fleets in which nobody is deep, with every seed."""
-    return {
+    """Fleets in which nobody is deep, with every seed, and the head alone after as many rounds."""
+    alone = {
+        f"head alone/{seed}": [
+            *METHODS["Head only"],
+            *best["Head only"],
+            *_fleet(seed, DEPTHS[seed]),
+            f"rounds={GRID_ROUNDS}",
+            _at(out / "extreme" / f"head-only-{seed}"),
+        ]
+        for seed in DEPTHS
+    }
+    return alone | {
         f"{draw} {depth}/{seed}": [
             *best["FedRA"],
             *_fleet(seed, [depth] * 6),
             f"method.options.draw={draw}",
             f"rounds={GRID_ROUNDS}",
-            f"run_dir={out / 'extreme' / f'{draw}-{depth}-{seed}'}",
+            _at(out / "extreme" / f"{draw}-{depth}-{seed}"),
         ]
         for seed in DEPTHS
         for depth in SHALLOW
@@ -125,7 +137,7 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
             f"rounds={GRID_ROUNDS}",
             "evaluation.every=5",
             f"method.options.draw={draw}",
-            f"run_dir={out / 'convergence' / f'{draw}-{fleet}-{seed}'}",
+            _at(out / "convergence" / f"{draw}-{fleet}-{seed}"),
         ]
         for seed in DEPTHS
         for fleet, depths in FLEETS.items()
@@ -153,6 +165,10 @@ def markdown(table: pa.Table) -> str:
 def slug(method: str) -> str:
     """A method's name as part of a folder's."""
     return method.lower().replace(",", "").replace(" ", "-")
+
+
+def _at(run_dir: Path) -> str:
+    return f"run_dir={quoted(str(run_dir))}"
 
 
 def _fleet(seed: int, depths: list[int]) -> list[str]:
@@ -199,4 +215,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -39,7 +39,7 @@ PLATES: list[tuple[Callable[[list[str]], int], dict[str, tuple[str, ...]], list[
     (progress.main, {"test": ("",)}, []),
     (fairness.main, {"test": ("",)}, []),
     (balance.main, {"test": LAYERED}, []),
-    (extreme.main, {"extreme": ("",), "test": ("fedra", "head-only")}, []),
+    (extreme.main, {"extreme": ("",), "convergence": ("uniform-paper",)}, []),  # all of as many rounds
     (convergence.main, {"convergence": ("",)}, []),
     (imbalance.main, {"test": LAYERED}, []),
     (probes.main, {"test": ("fedra-0", "inclusivefl-0", "depthfl-0")}, []),

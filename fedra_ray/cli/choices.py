@@ -23,20 +23,25 @@ def overview() -> str:
     return "\n\n".join([choices(_defaults()), f"{_EXAMPLES}\nall of them, with their defaults, are in {conf_dir()}"])
 
 
-def choices(groups: Mapping[str, str | None]) -> str:
+def choices(defaults: Mapping[str, str | None]) -> str:
     """The choices of groups of settings, for the end of a help text; a group with a single choice is left out.
 
     Args:
-        groups: The default choice, if there is one, by the name of the group: a folder in conf/.
+        defaults: The default choice, if there is one, by the name of the group: a folder in conf/.
     """
-    star = " (* is the default)" if any(groups.values()) else ""
+    star = " (* is the default)" if any(defaults.values()) else ""
     lines = [f"choices of whole groups of settings, as GROUP=CHOICE{star}:"]
-    for group, default in groups.items():
+    for group, default in defaults.items():
         names = options(group)
         if len(names) > 1:
             text = ", ".join(f"{name}*" if name == default else name for name in names)
             lines.append(textwrap.fill(text, _WIDTH, initial_indent=f"  {group:11} ", subsequent_indent=" " * 14))
     return "\n".join(lines)
+
+
+def groups() -> list[str]:
+    """The names of all groups: the folders in conf/."""
+    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
 
 
 def options(group: str) -> list[str]:

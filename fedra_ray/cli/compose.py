@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 import yaml
 
+from fedra_ray.cli.choices import groups
+from fedra_ray.cli.overrides import explain, parse_single, reason, value_text
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import conf_dir, filesystem
 from fedra_ray.config.schema import ExperimentConfig
@@ -93,34 +95,34 @@ def schema_node(schema: type) -> "DictConfig":
     return node
 
 
-def check_syntax(overrides: list[str]) -> None:
-    """Refuse overrides that break Hydra's grammar.
+def to_plain(node: "DictConfig") -> Any:
+    """The dataclass of a composed configuration.
 
     Raises:
-        SettingError: for the first one.
+        SettingError: for a key that `+` has added and that is no setting.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
 
-    parser = OverridesParser.create()
-    for override in overrides:
-        if "=" not in override and not override.startswith("~"):
-            raise SettingError(override, "", "has no value; write SETTING=VALUE")
-        try:
-            parser.parse_override(override)
-        except HydraException as error:
-            raise _explain(error, [override]) from error
+    config = OmegaConf.to_object(node)
+    for name, value in _undeclared(config):
+        raise SettingError(f"+{name}", value, "is no setting; + is for keys of mappings such as method.options")
+    return config
 
 
 def _compose(name: str, overrides: list[str]) -> Any:
     from hydra import compose as hydra_compose
-    from omegaconf import OmegaConf
 
-    check_syntax(overrides)
+    parsed = parse_single(overrides)
     try:
-        return OmegaConf.to_object(hydra_compose(name, overrides=overrides))
+        config = to_plain(hydra_compose(name, overrides=overrides))
+    except SettingError:
+        raise
     except Exception as error:  # Hydra's own kinds, OmegaConf's, and for null in place of a name ValueError
-        raise _explain(error, overrides) from error
+        raise explain(error, overrides) from error
+    for item in parsed:
+        if item.is_delete() and (item.key_or_group in groups() or _declared(config, item.key_or_group)):
+            raise SettingError(item.get_key_element(), value_text(item), "cannot be removed; give it another value")
+    return config
 
 
 def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
@@ -137,7 +139,7 @@ def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
         node = cast(DictConfig, OmegaConf.merge(schema_node(schema), _literal(settings)))
         OmegaConf.to_object(node)
     except Exception as error:  # OmegaConf's own kinds, and Python's for values of strange types
-        raise SettingError(_OPTION, config, _reason(error)) from error
+        raise SettingError(_OPTION, config, reason(error)) from error
     node["run_dir"] = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))["run_dir"]
     ConfigStore.instance().store("recomposed", node=node)
     with initialize(config_path=None, version_base="1.3"):
@@ -146,10 +148,9 @@ def _recompose(config: str, schema: type[C], overrides: list[str]) -> C:
 
 def _refuse_groups(overrides: list[str]) -> None:
     """Refuse choices of whole groups: what they replace would be a guess."""
-    groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
     for override in overrides:
         name, _, value = override.lstrip("+~").partition("=")
-        if name in groups:
+        if name.partition("@")[0] in groups():
             allowed = f"cannot be chosen on top of {_OPTION}; override single settings, such as training.lr=0.1"
             raise SettingError(name, value, allowed)
 
@@ -171,6 +172,26 @@ def _read(config: str) -> dict[str, Any]:
     return content
 
 
+def _undeclared(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What a configuration holds beside the fields of its dataclasses, by dotted name."""
+    declared = {field.name for field in dataclasses.fields(config)}
+    for name, value in vars(config).items():
+        if name not in declared:
+            yield prefix + name, value
+        inner = {f"{name}.{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
+        for key, entry in inner.items():
+            if dataclasses.is_dataclass(entry):
+                yield from _undeclared(entry, f"{prefix}{key}.")
+
+
+def _declared(config: Any, name: str) -> bool:
+    """Whether a dotted name is that of a field, not of a key in a mapping."""
+    *above, last = name.split(".")
+    for part in above:
+        config = getattr(config, part, None)
+    return dataclasses.is_dataclass(config) and last in {field.name for field in dataclasses.fields(config)}
+
+
 def _lacking(default: Any, settings: Any, prefix: str = "") -> Iterator[str]:
     """The settings of a dataclass that are not given."""
     given = settings if isinstance(settings, dict) else {}
@@ -183,30 +204,15 @@ def _lacking(default: Any, settings: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _literal(value: Any) -> Any:
-    """The same settings, in whose texts OmegaConf sees no interpolation: they are resolved already."""
+    """The same settings, in whose texts OmegaConf sees no interpolation: they are resolved already.
+
+    Raises:
+        ValueError: for the one text that it cannot hold.
+    """
+    if value == "???":
+        raise ValueError("??? stands for a value that is missing")
     if isinstance(value, dict):
         return {name: _literal(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_literal(inner) for inner in value]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
-
-
-def _explain(error: Exception, overrides: list[str]) -> SettingError:
-    """One line from Hydra's chain of errors, with the override it is about."""
-    reason = _reason(error)
-    longest_first = sorted(overrides, key=len, reverse=True)  # `dataset` is part of many reasons
-    for override in sorted(longest_first, key=lambda candidate: candidate not in reason):
-        key, _, value = override.partition("=")
-        if key.lstrip("+~") in reason or len(overrides) == 1:
-            return SettingError(key, value, reason)
-    return SettingError("configuration", " ".join(overrides), reason)
-
-
-def _reason(error: BaseException) -> str:
-    """What an error and those that it came from say, in one line."""
-    reasons = []
-    cause: BaseException | None = error
-    while cause is not None:
-        reasons.append(" ".join(str(cause).split("Config search path")[0].split()))
-        cause = cause.__cause__
-    return "; ".join(reason for reason in dict.fromkeys(reasons) if reason not in ("", "None"))

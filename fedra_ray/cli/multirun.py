@@ -4,8 +4,10 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
-from fedra_ray.cli.compose import schema_node
+from fedra_ray.cli.compose import schema_node, to_plain
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.cli.grid import combinations
+from fedra_ray.cli.overrides import parse
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import ExperimentConfig
@@ -22,16 +24,22 @@ def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) ->
         start: Runs one experiment.
 
     Raises:
+        SettingError: before any run, for the first setting of any of them that cannot work.
         SystemExit: with the highest exit code of the runs, if one did not end well; an interruption ends all of them.
     """
     import hydra
     from hydra.core.config_store import ConfigStore
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
+    own_settings = [
+        item for item in parse(overrides) if not (item.is_hydra_override() or item.key_or_group == "run_dir")
+    ]
+    for _ in combinations(own_settings):
+        pass  # each is checked
     codes = [0]
 
     def carry_out(composed: DictConfig) -> None:
-        config = cast(ExperimentConfig, OmegaConf.to_object(composed))
+        config = cast(ExperimentConfig, to_plain(composed))
         check(config)
         start(config)
 

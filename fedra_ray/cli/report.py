@@ -32,12 +32,12 @@ def carry_out(run_dirs: list[str], options: Namespace) -> None:
     """
     from fedra_ray.report.facts import read
     from fedra_ray.report.page import FILE, render
-    from fedra_ray.run_dir.folder import Folder
+    from fedra_ray.run_dir.folder import Folder, above, below
 
     if not run_dirs:
         raise SettingError(SETTING, "", "name the folder of a finished run, or several")
     page = render([read(Folder(run_dir, SETTING)) for run_dir in run_dirs])
-    place = options.out or (f"{run_dirs[0].rstrip('/')}/{FILE}" if len(run_dirs) == 1 else FILE)
-    folder, _, name = place.rpartition("/")
-    Folder(folder or ("/" if place.startswith("/") else "."), "--out").write(name, page.encode())
+    place = options.out or (below(run_dirs[0], FILE) if len(run_dirs) == 1 else FILE)
+    folder, name = above(place)
+    Folder(folder, "--out").write(name, page.encode())
     print(f"report written to {place}")

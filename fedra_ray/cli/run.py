@@ -30,8 +30,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values, as Hydra does")
 
 
-def composed(settings: list[str], options: Namespace) -> list[ExperimentConfig]:
-    """The checked configuration of the run, the only one.
+def composed(settings: list[str], options: Namespace) -> tuple[list[ExperimentConfig], None]:
+    """The checked configuration of the run, the only one; it has no folder of a sweep above it.
 
     Raises:
         SettingError: for a setting that cannot work.
@@ -42,7 +42,7 @@ def composed(settings: list[str], options: Namespace) -> list[ExperimentConfig]:
         raise SettingError("--multirun", " ".join(settings), "is for this machine alone; on a cluster use sweep")
     config = compose_experiment(settings, options.config)
     check(config)
-    return [config]
+    return [config], None
 
 
 def carry_out(settings: list[str], options: Namespace) -> None:
@@ -54,7 +54,7 @@ def carry_out(settings: list[str], options: Namespace) -> None:
             raise SettingError("--config", options.config, "does not go with --multirun; use sweep")
         multirun(settings, start)
         return
-    (config,) = composed(settings, options)
+    (config,), _ = composed(settings, options)
     start(config)
 
 

@@ -14,6 +14,7 @@ from argparse import ArgumentParser, Namespace
 from fedra_ray.cli import run, sweep
 from fedra_ray.cli.arguments import Parser, declare, named
 from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.command import quoted
 
 OPERANDS = ("JOB", "after --: the verb of the job, run or sweep, and its settings")
 _VERBS = {"run": run, "sweep": sweep}
@@ -38,7 +39,10 @@ def add_options(parser: ArgumentParser) -> None:
         help="environment variable of the driver and all actors, or NAME with its value here",
     )
     parser.add_argument(
-        "--copy", default="runs", metavar="FOLDER", help="where --wait copies the summaries to; default: runs"
+        "--copy",
+        default="runs",
+        metavar="FOLDER",
+        help="where --wait copies the summaries to, and the table of a sweep; default: runs",
     )
 
 
@@ -52,5 +56,8 @@ def carry_out(job: list[str], options: Namespace) -> None:
     verb, parser = _VERBS[name], Parser(f"fedra-ray submit -- {name}", add_help=False)
     declare(verb, parser)
     settings, chosen = parser.read(words)
-    run_dirs = [config.run_dir for config in verb.composed(settings, chosen)]
-    submit_job([name, *words], run_dirs, JobOptions(**vars(options)))
+    runs, folder = verb.composed(settings, chosen)
+    run_dirs = [config.run_dir for config in runs]
+    if any("${" in setting for setting in settings if setting.lstrip("+").startswith("run_dir=")):
+        words = [*words, f"run_dir={quoted(folder or run_dirs[0])}"]  # as it is here, not as it would be there
+    submit_job([name, *words], run_dirs, JobOptions(**vars(options)), folder)

@@ -1,11 +1,13 @@
 """Run a grid of experiments as one job, several at a time.
 
-A setting with several values, separated by commas, varies: there is a run for
-every combination; the settings are those of `fedra-ray run`. run_dir names the
-folder of the sweep, in which every run has a folder of its own and results.parquet
-has one row per run. The same command with the same run_dir does what is left to
-do; a run that fails takes no other with it. sweep.parallel says how many run at
-once; without it, that follows from the room in the cluster.
+A setting with several values varies: there is a run for every combination. They
+are separated by commas, or told by range(START,STOP) or, for a whole group of
+settings, glob(PATTERN); the settings are those of `fedra-ray run`. run_dir names
+the folder of the sweep, in which every run has a folder of its own, results.parquet
+has one row per run, and report.html compares them. The same command with the same
+run_dir does what is left to do; a run that fails takes no other with it. The client
+actors that the cluster has room for, or runtime.max_actors, are shared equally
+among the runs that go on; sweep.parallel says how many do.
 
   fedra-ray sweep method=fedra,depthfl seed=0,1,2 run_dir=sweeps/mine
 """
@@ -25,15 +27,16 @@ def add_options(parser: ArgumentParser) -> None:
     add_config_option(parser)
 
 
-def composed(settings: list[str], options: Namespace) -> list[ExperimentConfig]:
-    """The checked configurations of all runs.
+def composed(settings: list[str], options: Namespace) -> tuple[list[ExperimentConfig], str]:
+    """The checked configurations of all runs, and the folder of the sweep.
 
     Raises:
         SettingError: for the first setting of any run that cannot work.
     """
     from fedra_ray.cli.grid import compose_grid
 
-    return [run.config for run in compose_grid(settings, options.config).runs]
+    grid = compose_grid(settings, options.config)
+    return [run.config for run in grid.runs], grid.folder
 
 
 def carry_out(settings: list[str], options: Namespace) -> None:

@@ -24,11 +24,7 @@ def resume_command(where: str) -> str:
     return _command(where, where)
 
 
-def _command(where: str, run_dir: str) -> str:
-    return shlex.join(["fedra-ray", "run", "--config", below(where, CONFIG), f"run_dir={_quoted(run_dir)}"])
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text as it is, in the grammar of Hydra's overrides."""
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
@@ -36,3 +32,7 @@ def _quoted(text: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", literal)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{chr(92) * trailing}'"
+
+
+def _command(where: str, run_dir: str) -> str:
+    return shlex.join(["fedra-ray", "run", "--config", below(where, CONFIG), f"run_dir={quoted(run_dir)}"])

@@ -3,11 +3,14 @@
 import copy
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pyarrow import fs
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.paths import filesystem, publish
+
+_PLAIN = "!$&'()*+,;=:@/"  # signs that the path of a URI may have as they are (RFC 3986)
 
 
 class Folder:
@@ -31,7 +34,7 @@ class Folder:
     def below(self, name: str) -> "Folder":
         """A folder in this one."""
         found = copy.copy(self)
-        found._path, found._name = f"{self._path}/{name}", f"{self._name}/{name}"
+        found._path, found._name = f"{self._path}/{name}", below(self._name, name)
         return found
 
     def names(self) -> list[str]:
@@ -69,7 +72,7 @@ class Folder:
             self._system.create_dir(self._path, recursive=True)
             publish(self._system, f"{self._path}/{name}", content)
         except OSError as error:
-            raise RunFailedError(f"{self}/{name} cannot be written: {error}") from error
+            raise RunFailedError(f"{below(self._name, name)} cannot be written: {error}") from error
 
     def delete(self, name: str) -> None:
         """Delete a file that is there."""
@@ -77,9 +80,19 @@ class Folder:
 
 
 def below(where: str, name: str) -> str:
-    """The path or URI of a file or folder in a folder; the query of a URI stays at its end."""
+    """The path or URI of a file or folder in a folder; a URI has the name percent-encoded, and keeps its query."""
     place, query = _split(where)
-    return f"{place}/{name}{query}"
+    return f"{place}/{quote(name, safe=_PLAIN) if '://' in where else name}{query}"
+
+
+def above(where: str) -> tuple[str, str]:
+    """The path or URI of the folder that a file or folder is in, and its name there, decoded if it is part of a URI."""
+    if "://" in where:
+        place, mark, query = where.partition("?")
+        folder, _, name = place.rpartition("/")
+        return f"{folder}{mark}{query}", unquote(name)
+    folder, _, name = where.rpartition("/")
+    return folder or ("/" if where.startswith("/") else "."), name
 
 
 def beside(where: str, suffix: str) -> str:

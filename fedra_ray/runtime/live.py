@@ -26,6 +26,7 @@ class LiveRun:
         layers: How many layers each client of a cohort holds.
         folder: The run directory.
         say: Told what a person should know besides the rounds.
+        slots: How many client actors it may have, in place of what the configuration says; None for that.
 
     Attributes:
         events: Ray's generator of references to events, for ray.wait.
@@ -38,10 +39,12 @@ class LiveRun:
         layers: list[int],
         folder: Folder,
         say: Callable[[str], None],
+        slots: int | None = None,
     ) -> None:
         self._arguments = (blueprint, [weights], layers, str(folder))
         self._attempts = blueprint.config.runtime.max_attempts
         self._say = say
+        self._slots = slots
         self._furthest = self._failures = 0
         self._start()
 
@@ -50,7 +53,7 @@ class LiveRun:
         remote: Any = ray.remote(Server)
         # two threads: one runs the experiment, the other can save it at any time
         server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
-        self._server = server.remote(*self._arguments)
+        self._server = server.remote(*self._arguments, self._slots)
         self.events = self._server.run.options(num_returns="streaming").remote()
 
     def next(self) -> RoundReport | Outcome | None:
@@ -75,6 +78,12 @@ class LiveRun:
         if isinstance(event, RoundReport) and event.round > self._furthest:
             self._furthest, self._failures = event.round, 0
         return event
+
+    def share(self, slots: int) -> None:
+        """Let it have so many client actors from now on."""
+        if slots != self._slots:
+            self._slots = slots
+            self._server.share.remote(slots)
 
     def save(self) -> None:
         """Save the last finished round, within the time that clusters leave."""

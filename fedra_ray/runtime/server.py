@@ -1,7 +1,7 @@
 """The server actor: draws the allocation, hands out tasks, averages what comes back, and reports every round."""
 
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 
 import ray
 
@@ -12,7 +12,7 @@ from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.metrics import Metrics
-from fedra_ray.runtime.placement import plan_slots
+from fedra_ray.runtime.placement import SlotSpec, plan_slots
 from fedra_ray.runtime.pool import SlotPool
 
 
@@ -24,12 +24,23 @@ class Server:
         weights: A list with the reference to the frozen weights; in a list, so that the server does not fetch them.
         layers: How many layers each client of a cohort holds; the client actors are planned for it.
         run_dir: Where records and checkpoints go.
+        slots: How many client actors it may have instead of those that the configuration asks for; None for those.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], layers: list[int], run_dir: str) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        weights: list[ray.ObjectRef],
+        layers: list[int],
+        run_dir: str,
+        slots: int | None = None,
+    ) -> None:
         self._blueprint = blueprint
-        plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
-        self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
+        self._layers = layers
+        self._runtime = blueprint.config.runtime
+        if slots is not None:
+            self.share(slots)
+        self._pool = SlotPool(blueprint, weights[0], self._plan)
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
         self._journal = Journal(Folder(run_dir), blueprint.config)
 
@@ -40,6 +51,13 @@ class Server:
                 self._metrics.round(event, self._pool.size)
             yield event
 
+    def share(self, slots: int) -> None:
+        """Have so many client actors from now on, at any time from another thread."""
+        self._runtime = replace(self._runtime, max_actors=slots)
+
     def save(self) -> int:
         """Save the last finished round, at any time from another thread; returns its number."""
         return self._journal.save()
+
+    def _plan(self) -> list[SlotSpec]:
+        return plan_slots(self._layers, self._blueprint.num_layers, nodes(), self._runtime)

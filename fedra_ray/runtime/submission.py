@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.run_dir.claim import SUMMARY
-from fedra_ray.run_dir.folder import Folder, below
+from fedra_ray.run_dir.folder import Folder, above, below
+from fedra_ray.runtime.grid import RESULTS
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -34,7 +35,7 @@ class JobOptions:
         working_dir: Local folder that is uploaded with the job.
         cpus: CPUs reserved for the driver; None reserves none, and it runs on the head node.
         env: Environment variables of the driver and all actors, NAME=VALUE, or NAME with the value it has here.
-        copy: Local folder to which `wait` copies the summaries of the runs.
+        copy: Local folder to which `wait` copies the summaries of the runs, and the table and page of a sweep.
     """
 
     address: str | None
@@ -46,13 +47,14 @@ class JobOptions:
     copy: str
 
 
-def submit_job(command: list[str], run_dirs: list[str], options: JobOptions) -> None:
-    """Submit a command of this package; with `wait`, follow the log to the end.
+def submit_job(command: list[str], run_dirs: list[str], options: JobOptions, sweep: str | None = None) -> None:
+    """Submit a command of this package; with `wait`, follow the log to the end, and copy what it has left.
 
     Args:
         command: The verb, its options and settings.
         run_dirs: Where its runs go.
         options: How it is submitted.
+        sweep: The folder above them, if they are those of a sweep.
 
     Raises:
         SettingError: for a run directory that would be lost with the job's own folder, or an address without a cluster.
@@ -81,9 +83,11 @@ def submit_job(command: list[str], run_dirs: list[str], options: JobOptions) -> 
         raise SettingError("--address", address, f"the job was not accepted: {reason}") from error
     print(f"submitted {name}; stop it with: ray job stop {name}", flush=True)
     if options.wait:
-        _follow(client, name)
-        for run_dir in run_dirs:
-            _copy_summary(run_dir, Path(options.copy) / name)
+        status = _follow(client, name)
+        _copy_results(run_dirs, sweep, Path(options.copy) / name)
+        if status != "SUCCEEDED":
+            info = client.get_job_info(name)
+            raise RunFailedError(f"the job {name} has {status.lower()}, exit code {info.driver_exit_code}")
 
 
 def runtime_env(working_dir: str, environment: list[str]) -> dict[str, object]:
@@ -105,7 +109,9 @@ def runtime_env(working_dir: str, environment: list[str]) -> dict[str, object]:
     return {"working_dir": working_dir, "excludes": _EXCLUDES, "env_vars": variables}
 
 
-def _follow(client: "JobSubmissionClient", name: str) -> None:
+def _follow(client: "JobSubmissionClient", name: str) -> str:
+    """Print the log of a job as it is written; returns how the job has ended."""
+
     async def tail() -> None:
         async for text in client.tail_job_logs(name):
             sys.stdout.write(text)
@@ -118,17 +124,38 @@ def _follow(client: "JobSubmissionClient", name: str) -> None:
     except KeyboardInterrupt:
         print(f"the job goes on; follow it with: ray job logs --follow {name}", flush=True)
         raise
-    if status != "SUCCEEDED":
-        info = client.get_job_info(name)
-        raise RunFailedError(f"the job {name} has {status.lower()}, exit code {info.driver_exit_code}")
+    return str(status)
 
 
-def _copy_summary(run_dir: str, where: Path) -> None:
-    """Copy a summary to this machine, if its folder can be read from here."""
-    content = Folder(run_dir).read(SUMMARY)
+def _copy_results(run_dirs: list[str], sweep: str | None, where: Path) -> None:
+    """Copy summaries and the files of a sweep's own folder to this machine, if they are there and can be read from it.
+
+    Raises:
+        RunFailedError: if they cannot be written here.
+    """
+    for run_dir in run_dirs:
+        _copy(run_dir, SUMMARY, where / above(run_dir.rstrip("/"))[1])
+    if sweep is not None:
+        for name in _files(Folder(sweep)) or [RESULTS]:
+            _copy(sweep, name, where)
+
+
+def _files(folder: Folder) -> list[str]:
+    """The files of a folder, without the folders in it; none if it cannot be read from here."""
+    try:
+        return [name for name in folder.names() if folder.read(name) is not None]
+    except OSError:
+        return []
+
+
+def _copy(place: str, name: str, where: Path) -> None:
+    """Copy a file of a folder on the cluster into a folder here, and say so, or that it is not there."""
+    try:
+        content = Folder(place).read(name)
+    except OSError:
+        content = None
     if content is None:
-        print(f"not copied: {below(run_dir, SUMMARY)} cannot be read from here")
+        print(f"not copied: {below(place, name)} is not there, or cannot be read from here")
         return
-    copy = where / PurePosixPath(run_dir.partition("?")[0]).name
-    Folder(copy).write(SUMMARY, content)
-    print(f"summary copied to {copy}")
+    Folder(where).write(name, content)
+    print(f"copied to {where / name}")

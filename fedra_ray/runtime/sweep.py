@@ -2,132 +2,199 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
-from fedra_ray.config.errors import RunFailedError, SettingError, error_text
+from fedra_ray.config.errors import error_text
 from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.shards import mean_accuracy
 from fedra_ray.run_dir.claim import prepare
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, below
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.driver import CheckedRun, check_run
-from fedra_ray.runtime.grid import RESULTS, Grid, GridRun, Result, shares, tabulate, write
+from fedra_ray.runtime.grid import (
+    RESULTS,
+    Grid,
+    GridRun,
+    Result,
+    at_once,
+    share,
+    summary_of,
+    tabulate,
+    write,
+)
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
 from fedra_ray.watch import results
+from fedra_ray.watch.writers import Writer, make_writers
+
+_FOLLOW_SECONDS = 2.0  # between looks at the cluster while nothing happens
 
 
 @dataclass
 class _Active:
+    """A run that goes on; `told` is the last round that its writers have."""
+
     run: GridRun
     checked: CheckedRun
     live: LiveRun
+    writers: list[Writer]
+    told: int = 0
+
+    def note(self, report: RoundReport) -> None:
+        """Tell the writers of a round, unless a new server repeats it."""
+        if report.round > self.told:
+            self.told = report.round
+            for writer in self.writers:
+                writer.round(report)
 
 
 class Sweep:
-    """Carries out every run of a grid, and writes one table of results.
+    """Carries out every run of a grid, and writes a table of the results and a page that compares them.
 
     Runs that have finished already are not run again; one that fails takes no other with it. All share the connection,
-    one copy of each frozen backbone per node, and the slots, of which each has equally many.
+    one copy of each frozen backbone per node, and the slots, of which each that goes on has equally many: whenever a
+    run begins or ends, or nodes come or go, the shares are dealt anew.
 
     Args:
-        grid: The runs; results.parquet goes to its folder.
+        grid: The runs; results.parquet and report.html go to its folder.
     """
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._folder = Folder(grid.folder)
-        self._waiting = deque(grid.runs)
+        self._runtime = grid.runs[0].config.runtime
+        self._waiting: deque[GridRun] = deque()
         self._active: list[_Active] = []
         self._results: dict[str, Result] = {}
         self._states = {run.name: "waiting" for run in grid.runs}
         self._weights: dict[str, ray.ObjectRef] = {}
         self._console = Console(highlight=False, soft_wrap=True)
+        self._view = Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True)
 
     def run(self) -> list[Result]:
         """Run all, and return the results in the order of the grid.
 
         Raises:
+            SettingError: if no cluster answers at the address.
             KeyboardInterrupt: after an interruption, with every run saved.
         """
-        runtime = self._grid.runs[0].config.runtime
-        with (
-            connected(runtime, runtime.max_actors or 0),
-            terminable(),
-            Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True) as self._view,
-        ):
-            slots = runtime.max_actors or _room(runtime)
-            at_once, self._share = shares(len(self._grid.runs), slots, self._grid.parallel)
-            try:
-                while self._waiting or self._active:
-                    while self._waiting and len(self._active) < at_once:
-                        self._begin(self._waiting.popleft())
-                    self._wait()
-            except KeyboardInterrupt:
-                for active in self._active:
-                    active.live.save()
-                self._say("", "stopped; the same command continues every run from its last checkpoint")
-                raise
+        with self._view:
+            for run in self._grid.runs:
+                summary = summary_of(run.config)
+                if summary is None:
+                    self._waiting.append(run)
+                else:
+                    self._finish(run, summary, "already finished")
+            if self._waiting:
+                slots = max(self._runtime.max_actors or 0, self._grid.parallel or 0)
+                with connected(self._runtime, slots), terminable():
+                    self._carry_out()
         return self._conclude()
 
-    def _conclude(self) -> list[Result]:
-        """Write the table of results, and print it."""
-        finished = [self._results[run.name] for run in self._grid.runs]
-        write(self._folder, finished)
-        self._console.print(tabulate(finished))
-        for result in finished:
-            if result.error is not None:
-                self._console.print(f"failed: {result.run.name}: {result.error}", markup=False)
-        self._console.print(f"results in {self._folder}/{RESULTS}", markup=False)
-        return finished
-
-    def _begin(self, run: GridRun) -> None:
-        runtime = replace(run.config.runtime, max_actors=self._share)
+    def _carry_out(self) -> None:
+        """Run what is waiting, to the end."""
         try:
-            checked = check_run(replace(run.config, runtime=runtime))
+            while self._waiting or self._active:
+                self._deal()
+                self._wait()
+        except KeyboardInterrupt:
+            for active in self._active:
+                active.live.save()
+                self._close(active, None)
+            self._say("", "stopped; the same command continues every run from its last checkpoint")
+            raise
+
+    def _deal(self) -> None:
+        """Begin the runs that there is room for, and give each that goes on its share of the slots."""
+        slots, tiers = self._runtime.max_actors or _room(self._runtime), len({*self._runtime.tier_labels.values()})
+        wanted = at_once(len(self._waiting) + len(self._active), slots // max(1, tiers), self._grid.parallel)
+        while self._waiting and len(self._active) < wanted:
+            self._begin(self._waiting.popleft(), share(wanted, slots, tiers))
+        for active in self._active:
+            active.live.share(share(len(self._active), slots, tiers))
+
+    def _begin(self, run: GridRun, slots: int) -> None:
+        say = self._teller(run.name)
+        try:
+            checked = check_run(run.config)
             if checked.finished is not None:
-                self._say(run.name, "already finished")
-                self._results[run.name] = Result(run, checked.finished)
+                self._finish(run, checked.finished, "already finished")
                 return
+            writers = make_writers(checked.blueprint.config)
             prepare(checked.folder, checked.blueprint.config)
-        except (SettingError, RunFailedError, OSError) as error:
+            key = repr((run.config.backbone, run.config.training.precision))
+            if key not in self._weights:
+                self._weights[key] = ray.put(checked.weights)
+            live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say, slots)
+        except Exception as error:  # whatever keeps one run from its start must not end the others
             self._fail(run, error)
             return
-        key = repr(run.config.backbone)
-        if key not in self._weights:
-            self._weights[key] = ray.put(checked.weights)
-        say = self._teller(run.name)
-        live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say)
-        self._active.append(_Active(run, checked, live))
+        self._active.append(_Active(run, checked, live, writers))
         say(f"started, {experiment_label(run.config)}")
 
     def _wait(self) -> None:
         """Take in the next event of whichever run has one."""
         if not self._active:
             return
-        ready, _ = ray.wait([active.live.events for active in self._active], num_returns=1)
-        (active,) = [candidate for candidate in self._active if candidate.live.events is ready[0]]
-        run = active.run
+        events = [active.live.events for active in self._active]
+        ready, _ = ray.wait(events, num_returns=1, timeout=_FOLLOW_SECONDS)
+        for active in [candidate for candidate in self._active if candidate.live.events in ready]:
+            self._take(active)
+
+    def _take(self, active: _Active) -> None:
+        """Take in the next event of a run."""
+        run, summary = active.run, None
         try:
             event = active.live.next()
             if isinstance(event, RoundReport):
+                active.note(event)
                 self._say(run.name, _progress(event, run.config.rounds))
             if not isinstance(event, Outcome):
                 return
             summary = results.write(active.checked.folder, active.checked.blueprint, event)
-            self._results[run.name] = Result(run, summary)
-            self._say(run.name, f"finished, mean accuracy {summary['mean_accuracy']:.2%}")
+            self._finish(run, summary, f"finished, mean accuracy {summary['mean_accuracy']:.2%}")
         except Exception as error:  # whatever ends one run must not end the others
             self._fail(run, error)
         active.live.end()
         self._active.remove(active)
+        self._close(active, summary)
+
+    def _close(self, active: _Active, summary: dict[str, Any] | None) -> None:
+        """Tell the writers of a run that it has ended."""
+        for writer in active.writers:
+            try:
+                writer.close(summary)
+            except Exception as error:  # the run has ended, well or not
+                self._say(
+                    "", f"{active.run.name}  {type(writer).__name__} was not told of the end: {error_text(error)}"
+                )
+
+    def _conclude(self) -> list[Result]:
+        """Write the table of results and the page, and print the former."""
+        ended = [self._results[run.name] for run in self._grid.runs]
+        write(self._folder, ended)
+        self._console.print(tabulate(ended))
+        for result in ended:
+            if result.error is not None:
+                self._console.print(f"failed: {result.run.name}: {result.error}", markup=False)
+        finished = [Folder(result.run.config.run_dir) for result in ended if result.summary is not None]
+        page = results.write_comparison(self._folder, finished)
+        compared = "" if page is None else f", compared in {page}"
+        self._console.print(f"results in {below(str(self._folder), RESULTS)}{compared}", markup=False)
+        return ended
+
+    def _finish(self, run: GridRun, summary: dict[str, Any], state: str) -> None:
+        self._results[run.name] = Result(run, summary)
+        self._say(run.name, state)
 
     def _fail(self, run: GridRun, error: Exception) -> None:
         reason = error_text(error)
@@ -141,7 +208,7 @@ class Sweep:
         """Keep the live table up to date; where there is no terminal, print a line."""
         if name:
             self._states[name] = text
-        if self._console.is_terminal:
+        if name and self._console.is_terminal:
             self._view.refresh()
         else:
             self._console.print(f"{name}  {text}" if name else text, markup=False)
@@ -149,7 +216,7 @@ class Sweep:
     def _table(self) -> Table:
         table = Table("run", "state")
         for name, state in self._states.items():
-            table.add_row(name, state)
+            table.add_row(escape(name), escape(state))
         return table
 
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fedra_ray.config.schema import ExperimentConfig
@@ -52,10 +53,10 @@ class Display:
         title = (
             f"{summary['label']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
         )
-        table = Table("domain", title=title)
+        table = Table("domain", title=escape(title))
         table.add_column("top-1", justify="right")
         for domain, accuracy in summary["accuracy"].items():
-            table.add_row(domain, f"{accuracy:.2%}")
+            table.add_row(escape(domain), f"{accuracy:.2%}")
         table.add_section()
         table.add_row("mean", f"{summary['mean_accuracy']:.2%}")
         self._console.print(table)

@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from fedra_ray.config.labels import experiment_label
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.model.kernels import unavailable
-from fedra_ray.report.facts import read
+from fedra_ray.report.facts import Facts, read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, below
 from fedra_ray.run_dir.peft_export import save_peft
 from fedra_ray.run_dir.records import hours, read_table, times
 
@@ -81,17 +82,41 @@ def _class_numbers(blueprint: Blueprint) -> dict[str, int] | None:
     return None if numbers == tuple(range(len(numbers))) else dict(zip(blueprint.classes, numbers, strict=True))
 
 
+def write_comparison(folder: Folder, runs: Sequence[Folder]) -> str | None:
+    """Write report.html, which compares finished runs, into the folder of their sweep.
+
+    A page that cannot be drawn is left out with a warning: the results are complete without it.
+
+    Args:
+        folder: The folder of the sweep.
+        runs: The folders of the runs.
+
+    Returns:
+        The path or URI of the page; None if there is no finished run, or no page.
+
+    Raises:
+        RunFailedError: if the page cannot be written.
+    """
+    return _draw(folder, lambda: [read(run) for run in runs], runs) if runs else None
+
+
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:
+    _draw(folder, lambda: [read(folder, summary)], [folder])
+
+
+def _draw(folder: Folder, facts: Callable[[], list[Facts]], runs: Sequence[Folder]) -> str | None:
+    """Write the page of runs, whose facts may turn out to be unreadable; returns where it is."""
     from fedra_ray.report.page import FILE, render  # matplotlib and jinja2 take a second, which only a run's end spends
 
     try:
-        page = render([read(folder, summary)])
+        page = render(facts())
     except Exception as error:  # nothing that a picture meets is worth the results
         reason = one_line(f"{type(error).__name__}: {error}")
-        again = f"try again with: fedra-ray report {shlex.quote(str(folder))}"
+        again = f"try again with: fedra-ray report {shlex.join(map(str, runs))}"
         print(f"warning: {FILE} was not written ({reason}); the results are complete; {again}", file=sys.stderr)
-        return
+        return None
     folder.write(FILE, page.encode())
+    return below(str(folder), FILE)
 
 
 def _versions() -> dict[str, str]:

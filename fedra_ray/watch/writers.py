@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import math
-from pathlib import Path
 from typing import Any, Protocol
 
 from fedra_ray.config.errors import SettingError
@@ -11,7 +10,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.allocation import layer_coverage
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import accuracies, mean_accuracy
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, above
 
 
 class Writer(Protocol):
@@ -118,8 +117,9 @@ class WeightsAndBiases:
             self._run = wandb.init(
                 project=project,
                 id=hashlib.sha256(where.encode()).hexdigest()[:16],
-                name=Path(where).name,
+                name=above(where)[1],
                 resume="allow",
+                reinit="create_new",  # beside the other runs of a sweep
                 config=dataclasses.asdict(config),
             )
         except wandb.Error as error:

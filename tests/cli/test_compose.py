@@ -57,7 +57,7 @@ def test_tier_labels_are_given_as_the_pages_print_them() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.from_regex(r"[\\$\{\}a]{0,8}", fullmatch=True))
 def test_any_text_is_the_same_again(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     config = ExperimentConfig()
-    config.method.name, config.method.options = text, {"texts": [text]}
+    config.method.name, config.method.options = text, {"texts": [text], f"{text}x": text}
     assert repeated(config, tmp_path_factory.getbasetemp()).method == config.method
 
 
@@ -105,6 +105,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     "an unknown setting of a section": (changed(lora={"rank": 8, "speed": 9}), "lacks lora.alpha"),
     "a wrong type": (changed(rounds="many"), "'many'"),
     "a section null": (changed(method=None), "lacks method.name"),
+    "a value that is missing": (changed(run_dir="???"), "??? stands for a value that is missing"),
     "another kind": (changed(defaults=[{"method": "depthfl"}]), "defaults"),
 }
 

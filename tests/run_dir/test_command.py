@@ -1,6 +1,7 @@
 """The commands that repeat and resume a run, as a shell and Hydra read them."""
 
 import shlex
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -40,3 +41,12 @@ def test_any_folder_survives_the_shell_and_hydra(name: str) -> None:
     *_, config, run_dir = shlex.split(repeat_command(f"/{name}x"))
     assert config == f"/{name}x/config.yaml"
     assert compose_experiment([run_dir]).run_dir == f"/{name}x-again"
+
+
+@pytest.mark.parametrize("name", ["$HOME", "${seed}", "\\${a}", "$(date)", "`date`", "it's $$", 'a"${b}"', "!$ #1; x"])
+def test_a_folder_with_signs_of_the_shell_survives_a_real_one(name: str) -> None:
+    command = repeat_command(f"/{name}").removeprefix("fedra-ray ")
+    shown = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True)
+    verb, option, config, run_dir = shown.stdout.splitlines()
+    assert (verb, option, config) == ("run", "--config", f"/{name}/config.yaml")
+    assert compose_experiment([run_dir]).run_dir == f"/{name}-again"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedra_ray.config.errors import RunFailedError, SettingError
-from fedra_ray.run_dir.folder import Folder, below, beside
+from fedra_ray.run_dir.folder import Folder, above, below, beside
 
 
 def test_a_file_comes_back_and_is_listed(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path) -> None:
     program = f"""
 import resource, signal
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.folder import Folder, above, below, beside
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Folder({str(tmp_path)!r})
 folder.write("a", b"old")
@@ -76,3 +76,25 @@ def test_an_unknown_file_system_is_refused() -> None:
 def test_names_join_a_path_and_a_uri_before_its_query(where: str, inside: str, neighbour: str) -> None:
     assert below(where, "b") == inside
     assert beside(where, "-2") == neighbour
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("a/page.html", ("a", "page.html")),
+        ("page.html", (".", "page.html")),
+        ("/page.html", ("/", "page.html")),
+        ("/a?b/c", ("/a?b", "c")),
+        ("s3://b/a%20c/p%20q.html?x=y/z", ("s3://b/a%20c?x=y/z", "p q.html")),
+    ],
+)
+def test_the_folder_above_a_file_keeps_the_query_of_a_uri(where: str, expected: tuple[str, str]) -> None:
+    assert above(where) == expected
+
+
+def test_names_below_a_uri_are_encoded_and_come_before_its_query() -> None:
+    assert below("s3://b/a?x=y", "[1, 2]") == "s3://b/a/%5B1,%202%5D?x=y"
+    assert below("/a?b", "[1, 2]") == "/a?b/[1, 2]"
+    folder = Folder("mock:///a?x=y").below("[1, 2]").below("c")
+    assert str(folder) == "mock:///a/%5B1,%202%5D/c?x=y"
+    folder.write("d", b"content")

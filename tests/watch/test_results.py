@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,19 @@ def test_a_folder_that_takes_no_page_leaves_the_run_to_be_finished(config: Exper
     with pytest.raises(RunFailedError, match=FILE):
         results.write(folder, workers.blueprint, outcome)
     assert read_summary(folder) is None
+
+
+def test_finished_runs_are_compared_on_one_page(
+    make_run: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def other(config: ExperimentConfig) -> None:
+        config.seed = 1
+
+    runs = [Folder(make_run()), Folder(make_run(other))]
+    assert results.write_comparison(Folder(tmp_path), runs) == str(tmp_path / FILE)
+    assert "(2 seeds)" in (tmp_path / FILE).read_text()
+    (tmp_path / FILE).unlink()
+    assert results.write_comparison(Folder(tmp_path), [runs[0], runs[0]]) is None
+    assert "is the same run as" in capsys.readouterr().err
+    assert results.write_comparison(Folder(tmp_path), []) is None
+    assert not (tmp_path / FILE).exists()

@@ -2,7 +2,9 @@
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +130,18 @@ def test_weights_and_biases_keeps_one_run_for_a_folder(
     config.run_dir += "-other"
     watched(config, range(1, 3))
     assert len({path.name for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}) == 2
+
+
+def test_several_runs_of_weights_and_biases_go_on_at_once(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, object]] = []
+    fake = SimpleNamespace(Error=RuntimeError, init=lambda **settings: begun.append(settings))
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    config.watch = WatchConfig(wandb="mine")
+    for name in ("seed=0", "lr=%5B1%5D"):
+        config.run_dir = f"file:///sweeps/{name}?a=b/c"
+        make_writers(config)
+    assert [settings["name"] for settings in begun] == ["seed=0", "lr=[1]"]
+    assert {settings["reinit"] for settings in begun} == {"create_new"}
+    assert len({settings["id"] for settings in begun}) == 2

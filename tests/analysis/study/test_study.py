@@ -41,6 +41,11 @@ def test_runs_are_experiments(stage: str, key: str) -> None:
     assert found.checkpoint.keep == 100
 
 
+def test_the_folder_of_a_study_may_have_any_name() -> None:
+    for run in study.methods(Path("/it's, mine=a ${b}"), BEST).values():
+        assert config(run).run_dir.startswith("/it's, mine=a ${b}/test/")
+
+
 def test_the_largest_client_has_the_same_domain_on_every_fleet() -> None:
     depths = [config(STAGES["convergence"][f"uniform {fleet}/1"]).fleet.depths for fleet in study.FLEETS]
     assert depths == [[7, 7, 7, 7, 7, 8], [6, 6, 7, 7, 8, 9], study.DEPTHS[1]]
