@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedra_ray.cli.compose import compose_experiment
-from fedra_ray.cli.overrides import MOST_RUNS, parse, refuse_hydras, value_text, values
+from fedra_ray.cli.overrides import MOST_RUNS, SEARCHPATH, parse, refuse_hydras, value_text, values
 from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
@@ -85,10 +85,13 @@ def _text(item: "Override") -> str:
 
 
 def _check_varying(parsed: "list[Override]", varying: "list[Override]", count: int) -> None:
-    """Refuse a setting that varies and is there twice, and a huge grid."""
+    """Refuse a setting that varies and is there twice, a glob that would miss further choices, and a huge grid."""
+    given = [item.key_or_group for item in parsed]
     for item in varying:
         setting = item.key_or_group
-        if [other.key_or_group for other in parsed].count(setting) > 1:
+        if SEARCHPATH in given and value_text(item).startswith("glob("):
+            raise SettingError(setting, value_text(item), f"glob sees no choices of {SEARCHPATH}; list them by name")
+        if given.count(setting) > 1:
             raise SettingError(setting, value_text(item), "is given more than once; name all its values in one place")
     if count > MOST_RUNS:
         settings = " ".join(item.input_line or "" for item in varying)

@@ -7,7 +7,7 @@ from typing import cast
 from fedra_ray.cli.compose import schema_node, to_plain
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.cli.grid import combinations
-from fedra_ray.cli.overrides import parse
+from fedra_ray.cli.overrides import is_hydras, parse
 from fedra_ray.config.checks import check
 from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import ExperimentConfig
@@ -31,9 +31,7 @@ def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) ->
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig
 
-    own_settings = [
-        item for item in parse(overrides) if not (item.is_hydra_override() or item.key_or_group == "run_dir")
-    ]
+    own_settings = [item for item in parse(overrides) if not is_hydras(item) and item.key_or_group != "run_dir"]
     for _ in combinations(own_settings):
         pass  # each is checked
     codes = [0]

@@ -12,6 +12,7 @@ from fedra_ray.config.errors import SettingError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override, RangeSweep
 
+SEARCHPATH = "hydra.searchpath"
 MOST_RUNS = 10_000  # of a grid; more are a slip of the keyboard
 _QUOTE = "a text with spaces, commas, quotes or other signs is written in quotes, as SETTING='TEXT'"
 
@@ -25,6 +26,11 @@ def parse(overrides: list[str]) -> "list[Override]":
     return [_parse(override) for override in overrides]
 
 
+def is_hydras(item: "Override") -> bool:
+    """Whether an override is for Hydra's way of starting runs; where further choices are is for every verb."""
+    return item.key_or_group == "hydra" or (item.is_hydra_override() and item.key_or_group != SEARCHPATH)
+
+
 def refuse_hydras(parsed: "list[Override]") -> None:
     """Refuse settings of Hydra itself, which change nothing where Hydra starts no runs.
 
@@ -32,7 +38,7 @@ def refuse_hydras(parsed: "list[Override]") -> None:
         SettingError: for the first one.
     """
     for item in parsed:
-        if item.key_or_group == "hydra" or item.is_hydra_override():
+        if is_hydras(item):
             raise SettingError(item.get_key_element(), value_text(item), "is Hydra's own, which --multirun alone has")
 
 

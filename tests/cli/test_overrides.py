@@ -1,5 +1,7 @@
 """What every verb makes of each kind of override: a configuration, or one line and exit code 2."""
 
+from pathlib import Path
+
 import pytest
 
 from fedra_ray.cli.compose import compose
@@ -152,3 +154,16 @@ def test_a_folder_is_the_same_in_a_run_and_in_a_sweep(text: str, monkeypatch: py
     place, mark, query = FOLDERS[text].partition("?")
     assert grid.folder == FOLDERS[text]
     assert [run.config.run_dir for run in grid.runs] == [f"{place}/seed={seed}{mark}{query}" for seed in (0, 1)]
+
+
+def test_further_choices_may_be_in_a_folder_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("name: mine\ntarget: fedra_ray.methods.fedra.FedRA\n")
+    where = f"hydra.searchpath=[{tmp_path}]"
+    assert compose(where, "method=mine").method.name == "mine"
+    runs = compose_grid([where, "method=mine,fedra"]).runs
+    assert [run.config.method.name for run in runs] == ["mine", "fedra"]
+    with pytest.raises(SettingError, match=r"glob sees no choices of hydra\.searchpath"):
+        compose_grid([where, "method=glob(*)"])
+    assert main(["--multirun", where, "method=mine", "rounds=0"]) == 2
+    assert capsys.readouterr().err == "error: rounds=0: must be at least 1\n"
