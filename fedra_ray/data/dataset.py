@@ -1,6 +1,7 @@
 """What every data set offers: the same classes in several domains, each with train, validation and test images."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,17 @@ class Dataset(ABC):
     Attributes:
         domains: Names of the domains, in alphabetical order.
         classes: Names of the classes; a label is an index into them.
+        notes: What a person should know about how the images were read, a line each.
     """
 
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def portable(self) -> bool:
+        """Whether another process may be handed the opened data set, instead of opening it by itself."""
+        return False
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
@@ -50,6 +58,13 @@ class Dataset(ABC):
 
         Raises:
             ImageError: if one of them is missing or cannot be decoded.
+        """
+
+    def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:  # noqa: B027  optional
+        """Be told what `images` will be asked for next, in order, so as to read what lies together at once.
+
+        Args:
+            requests: Domain, split and indices (n,) of every call.
         """
 
 
