@@ -84,7 +84,10 @@ class ParquetDataset(Dataset):
         return self._labels[self._part(domain, split)]
 
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        rows = self._rows[self._part(domain, split)][indices]
+        part = self._rows[self._part(domain, split)]
+        rows = part[indices]
+        if not self._encoded.expects(rows):
+            self._encoded.expect(part)  # whoever asks for some of them will ask for others
         decoded = np.empty((len(rows), 3, self._image_size, self._image_size), dtype=np.uint8)
         for position, content in self._encoded.take(rows):
             decoded[position] = decode(content, self._image_size, self._encoded.name(rows[position], content))

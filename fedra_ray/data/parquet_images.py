@@ -17,7 +17,7 @@ from fedra_ray.data.parquet_groups import RowGroups, Rows, beside, has_paths
 #: Bound on the encoded images that a process keeps, in bytes. Those of one batch and one page of a file come on top.
 KEPT_BYTES = 256_000_000
 #: Of row groups with fewer bytes all images are kept, as long as there is room: others may need them soon.
-SMALL_BYTES = KEPT_BYTES // 16
+SMALL_BYTES = KEPT_BYTES // 64
 _CHUNK_BYTES = 8_000_000  # that are read and decoded at once
 _OPEN_FILES = 32
 
@@ -65,6 +65,10 @@ class EncodedImages:
         self._window = set()
         self._spare = dict.fromkeys(row for row in self._kept if row not in self._place)
         self._damage.clear()  # what could not be reached may be there again
+
+    def expects(self, rows: Rows) -> bool:
+        """Whether it has been told that these images (n,) will be asked for."""
+        return all(row in self._place for row in rows.tolist())
 
     def take(self, rows: Rows) -> Iterator[tuple[int, Content]]:
         """Pairs of a position in `rows` (n,) and an image, in no particular order; an image may be empty.
@@ -184,8 +188,8 @@ class EncodedImages:
 
     def _open(self, file: int) -> pq.ParquetFile:
         source = self._system.open_input_file(self._groups.files[file])
-        # the buffer lets a column be read bit by bit
-        return pq.ParquetFile(source, buffer_size=_CHUNK_BYTES, page_checksum_verification=True)
+        # so a column is read bit by bit, where pre_buffer would hold all of it
+        return pq.ParquetFile(source, buffer_size=_CHUNK_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
 def _fields(column: pa.Array) -> list[pa.Array]:
