@@ -21,12 +21,15 @@ class Dataset(ABC):
     Attributes:
         domains: Names of the domains, in alphabetical order.
         classes: Names of the classes; a label is an index into them.
-        notes: What a person should know about how the images were read, a line each.
     """
 
     domains: tuple[str, ...]
     classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the data set before a run: what is passed over or renumbered, a line each."""
+        return ()
 
     @property
     def portable(self) -> bool:

@@ -73,7 +73,11 @@ class ParquetDataset(Dataset):
         self._numbers = {name: number for number, name in enumerate(self.domains)}
         groups = row_groups(files, [part.metadata for part in read], names.image)
         self._encoded = EncodedImages(system, groups, names.image)
-        self.notes = (*notes, *advice(groups))
+        self._notes = (*notes, *advice(groups))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes
 
     @property
     def portable(self) -> bool:

@@ -97,10 +97,10 @@ class EncodedImages:
         return self._groups.place(row) + (f", {content}" if isinstance(content, Path) else "")
 
     def _move_window(self, rows: list[int]) -> None:
-        """Let the window begin with the first of these rows, if some of them lie outside."""
+        """Let the window begin with the first of these rows if some lie outside, or sooner if the rest fits."""
         outside = [self._place[row] for row in rows if row in self._place and row not in self._window]
         if outside:
-            first = min(outside)
+            first = min(*outside, int(np.searchsorted(self._ends, self._ends[-1] - KEPT_BYTES)))
             before = self._ends[first - 1] if first else 0
             end = int(np.searchsorted(self._ends, before + KEPT_BYTES, side="right"))
             self._window = set(self._expected[first : max(end, first + 1)].tolist())
