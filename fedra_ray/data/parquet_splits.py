@@ -193,10 +193,11 @@ def _with_held_out(
 def _of_untested(
     rows: NDArray[np.int64], rank: NDArray[np.uint64], domain: NDArray[np.int64], split: Splits
 ) -> NDArray[np.int64]:
-    """The training image of lowest rank of every domain that has several and none for testing."""
+    """The image of lowest rank of every domain that has none for testing: of those for training if it keeps another."""
     domains = domain.max(initial=-1) + 1
-    tested, trained = (np.bincount(domain[split == part], minlength=domains) for part in (_TEST, _TRAIN))
-    poor = ((tested == 0) & (trained > 1))[domain[rows]] & (split[rows] == _TRAIN)
-    rows, rank = rows[poor], rank[poor]
-    rows = rows[np.lexsort((rank, domain[rows]))]
+    trained, validated, tested = (np.bincount(domain[split == part], minlength=domains) for part in range(len(SPLITS)))
+    poor = (tested == 0) & (trained + validated > 1)
+    candidates = poor[domain[rows]] & ((split[rows] == _VALIDATION) | (trained > 1)[domain[rows]])
+    rows, rank = rows[candidates], rank[candidates]
+    rows = rows[np.lexsort((rank, split[rows], domain[rows]))]
     return rows[np.flatnonzero(np.diff(domain[rows], prepend=-1))]
