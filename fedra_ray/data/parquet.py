@@ -61,6 +61,8 @@ class ParquetDataset(Dataset):
         except (pa.ArrowException, OSError, RecursionError) as error:
             raise SettingError("dataset.root", root, f"is not readable as Parquet: {error_text(error)}") from error
         words = together(files, [part.words for part in read], root)
+        for column in (names.label, names.domain):
+            _check_names(files, [_known_names(part.schema, column) for part in read], column, root)
         label, self.classes = _labels(words, names, read[0].schema, root)
         domain, self.domains = _domains(words[names.domain], _known_names(read[0].schema, names.domain), root)
         if names.split in words.column_names:
@@ -126,6 +128,15 @@ def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
     except manifest.DAMAGE:
         return None
     return [str(name) for name in names] if isinstance(names, list) and len({*map(str, names)}) == len(names) else None
+
+
+def _check_names(files: list[str], known: list[list[str] | None], column: str, root: str) -> None:
+    """Refuse files whose metadata name the numbers of a column differently."""
+    named = [(file, names) for file, names in zip(files, known, strict=True) if names is not None]
+    for file, names in named:
+        if names != named[0][1]:
+            allowed = f"the metadata of {named[0][0]} and {file} give other names to the numbers of column {column}"
+            raise SettingError("dataset.root", root, allowed)
 
 
 def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

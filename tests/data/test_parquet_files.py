@@ -1,6 +1,7 @@
 """Files of one data set that were written by several tools."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,19 @@ def test_images_may_be_a_struct_in_one_file_and_bytes_in_another(tmp_path: Path)
     dataset = opened(tmp_path)
     for split in ("train", "test"):
         assert dataset.images("y", split, np.arange(2)).shape == (2, 3, 4, 4)
+
+
+def named(names: list[str]) -> dict[str, str]:
+    return {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+
+
+def test_metadata_that_name_the_same_numbers_differently_are_refused(tmp_path: Path) -> None:
+    for file, names in (("train", ["cat", "dog"]), ("test", ["dog", "cat"]), ("validation", None)):
+        path = tmp_path / f"{file}.parquet"
+        write(path)
+        if names:
+            pq.write_table(pq.read_table(path).replace_schema_metadata(named(names)), path)
+    with pytest.raises(SettingError, match=r"test\.parquet and .*train\.parquet give other names .* column label"):
+        opened(tmp_path)
+    (tmp_path / "test.parquet").unlink()
+    assert opened(tmp_path).classes == ("cat", "dog")
