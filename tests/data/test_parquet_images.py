@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from in_process import InProcess, finish, table
 from PIL import Image
 
 from fedra_ray.config.errors import ImageError, SettingError
-from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.config.schema import DatasetConfig, ExperimentConfig
 from fedra_ray.data import parquet_images
 from fedra_ray.data.examples import Examples
 from fedra_ray.data.parquet import ParquetDataset
@@ -225,3 +226,21 @@ def test_paths_that_lead_elsewhere_are_refused_at_opening(
         ParquetDataset(str(write_paths(tmp_path / "data" / "a.parquet", paths)), 4)
     assert "a.parquet" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_run_counts_every_image_of_a_damaged_row_group(config: ExperimentConfig, world: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(world / "shapes.parquet")
+    file = tmp_path / "shapes.parquet"
+    pq.write_table(rows, file, row_group_size=12, compression="NONE", use_dictionary=False, write_page_checksum=True)
+    images = pq.ParquetFile(file).metadata.row_group(4).column(rows.column_names.index("image"))
+    content = bytearray(file.read_bytes())
+    content[images.data_page_offset + images.total_compressed_size // 2] ^= 1
+    file.write_bytes(content)
+    config.dataset.root, config.dataset.on_error = str(file), "skip"
+    config.fleet.clients_per_round = config.training.max_steps = None
+    finish(InProcess(config), tmp_path / "run")
+    used = {row for row in range(48, 60) if rows["split"][row].as_py() in ("train", config.evaluation.split)}
+    assert {row["image"] for row in table(tmp_path / "run", "skipped")} == {
+        f"{file}, row group 4: row {row}" for row in used
+    }
+    assert used
