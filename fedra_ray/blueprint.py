@@ -1,6 +1,6 @@
 """What all parts of an experiment share. Loads neither model nor data, so that every process can have it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ class Blueprint:
         domains: Names of the domains.
         classes: Names of the classes.
         cost: What sub-models cost; None unless a setting of the fleet needs it: memory_mb or devices.
+        opened: The images, if a process has opened them already.
     """
 
     config: ExperimentConfig
@@ -36,6 +37,7 @@ class Blueprint:
     domains: tuple[str, ...]
     classes: tuple[str, ...]
     cost: CostModel | None = None
+    opened: Dataset | None = field(default=None, repr=False, compare=False)
 
     @property
     def num_layers(self) -> int:
@@ -56,8 +58,8 @@ class Blueprint:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The images; opened once in every process that asks for them."""
-        return open_dataset(self.config.dataset, self.image_size)
+        """The images; opened in every process that asks for them, unless they could be handed to it."""
+        return self.opened or open_dataset(self.config.dataset, self.image_size)
 
     def shards(self) -> list[Shard]:
         """The parts of the evaluation images that are evaluated side by side."""
@@ -66,5 +68,6 @@ class Blueprint:
         return shards(images, evaluation.batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the opened data set: another process opens its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "dataset"}
+        """All but an opened data set that cannot be handed to another process: it opens its own."""
+        portable = self.opened if self.opened is not None and self.opened.portable else None
+        return {name: value for name, value in self.__dict__.items() if name != "dataset"} | {"opened": portable}

@@ -23,6 +23,8 @@ from fedra_ray.model.stack import check_stack
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.model.weights import FrozenWeights, Weights, from_weights, in_precision, load_weights
 
+_NAMED = 8  # domains in a message
+
 
 def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights]:
     """Check the whole configuration and load the frozen weights.
@@ -44,7 +46,8 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
     model = _adapted(backbone, targets, config, method, len(dataset.classes))
-    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
+    names = (dataset.domains, dataset.classes)
+    blueprint = Blueprint(config, model.layout, targets, image_size, *names, cost, dataset)
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
@@ -70,4 +73,6 @@ def _check_split(dataset: Dataset, split: str) -> None:
     """Refuse to evaluate on images that some domain does not have."""
     empty = [domain for domain in dataset.domains if not len(dataset.labels(domain, split))]
     if empty:
-        raise SettingError("evaluation.split", split, f"the data set has no such images of {', '.join(empty)}")
+        rest = f" and {len(empty) - _NAMED} more of its {len(dataset.domains)} domains" if len(empty) > _NAMED else ""
+        allowed = f"the data set has no such images of {', '.join(empty[:_NAMED])}{rest}"
+        raise SettingError("evaluation.split", split, allowed)

@@ -1,5 +1,7 @@
+import pickle
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,6 +13,7 @@ from support import shipped_method
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import cost_model
+from fedra_ray.data.parquet import ParquetDataset
 from fedra_ray.model.weights import from_weights
 from fedra_ray.preflight import adapted_model, check_experiment
 
@@ -25,6 +28,32 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
     model = adapted_model(blueprint, weights.training)
     assert model.layout == blueprint.layout
     assert np.shares_memory(model.blocks[0].norm1.weight.detach().numpy(), weights.training["blocks.0.norm1.weight"])
+
+
+def test_another_process_is_handed_the_opened_images(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    blueprint, _ = check_experiment(config)
+    assert blueprint.dataset is blueprint.opened
+    sent = pickle.dumps(blueprint)
+    monkeypatch.setattr("fedra_ray.blueprint.open_dataset", lambda *_: pytest.fail("opened again"))
+    there = pickle.loads(sent).dataset
+    assert there.labels("dark", "train").tolist() == blueprint.dataset.labels("dark", "train").tolist()
+    assert there.images("dark", "test", np.arange(2)).any()
+
+
+class Own(ParquetDataset):
+    """A data set of a user's own may hold anything: here a lock, which cannot be handed over."""
+
+    def __init__(self, root: str, image_size: int) -> None:
+        super().__init__(root, image_size)
+        self.lock = Lock()
+
+
+def test_another_process_opens_a_data_set_of_one_s_own_by_itself(config: ExperimentConfig) -> None:
+    config.dataset.target = f"{__name__}.Own"
+    blueprint, _ = check_experiment(config)
+    there = pickle.loads(pickle.dumps(blueprint))
+    assert there.opened is None
+    assert there.dataset.domains == blueprint.domains
 
 
 def test_heads_are_those_of_the_method(config: ExperimentConfig) -> None:

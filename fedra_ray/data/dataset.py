@@ -1,6 +1,7 @@
 """What every data set offers: the same classes in several domains, each with train, validation and test images."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,11 @@ class Dataset(ABC):
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the data set before a run: what is passed over or renumbered, a line each."""
         return ()
+
+    @property
+    def portable(self) -> bool:
+        """Whether another process may be handed the opened data set, instead of opening it by itself."""
+        return False
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
@@ -70,6 +76,13 @@ class Dataset(ABC):
 
         Raises:
             ImageError: if one of them is missing or cannot be decoded.
+        """
+
+    def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:  # noqa: B027  optional
+        """Be told what `images` will be asked for next, in order, so as to read what lies together at once.
+
+        Args:
+            requests: Domain, split and indices (n,) of every call.
         """
 
 

@@ -53,6 +53,7 @@ class Examples:
         Raises:
             ImageError: for an image that cannot be read, unless the configuration says to skip it.
         """
+        self.source.dataset.expect(self._requests(order))
         with ThreadPoolExecutor(1) as pool:
             ahead = [pool.submit(self._batch, positions) for positions in order[:1]]
             for number in range(len(order)):
@@ -62,6 +63,13 @@ class Examples:
                     pixels = self._copied(torch.from_numpy(images))
                     shares = pixels if pixels.is_floating_point() else pixels.float() / 255
                     yield Batch((shares - self.mean) / self.std, self._copied(torch.from_numpy(labels)))
+
+    def _requests(self, order: Sequence[Indices]) -> Iterator[tuple[str, str, Indices]]:
+        """Domain, split and indices of what the batches ask for, in order."""
+        for positions in order:
+            owners = self._part[positions]
+            for owner in np.unique(owners):
+                yield self.parts[owner][0], self.split, self._index[positions[owners == owner]]
 
     def _copied(self, values: Tensor) -> Tensor:
         """The values on the device. They go to a GPU from pinned memory, so that it computes meanwhile."""

@@ -5,55 +5,45 @@ Face Hub, and the shards that `fedra-ray prepare` writes.
 """
 
 import json
-import re
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyarrow.fs import FileSystem
 
-from fedra_ray.config.errors import ImageError, SettingError, error_text
+from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import filesystem
-from fedra_ray.data.classes import Chosen, Classes, check_alike, one_form, take, without_images
+from fedra_ray.data.classes import check_alike, one_form, take, without_images
 from fedra_ray.data.dataset import SPLITS, Dataset
 from fedra_ray.data.image import Pixels, decode, pixel_type
-from fedra_ray.data.parquet_files import Columns, list_files, open_file, read_columns
+from fedra_ray.data.parquet_files import Columns, ReadFile, list_files, read_files, together
+from fedra_ray.data.parquet_groups import advice, row_groups
+from fedra_ray.data.parquet_images import EncodedImages
+from fedra_ray.data.parquet_splits import divided, told_by_column, told_by_names
 from fedra_ray.data.prepare import manifest
-from fedra_ray.data.tree import Item, held_out
+from fedra_ray.data.tree import held_out
 
-_SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"} | {name: name for name in SPLITS}
-_FILE_SPLIT = re.compile(rf"(?:^|/)({'|'.join(_SPLIT_NAMES)})[-_./]")
 _LABEL_DIGITS = 9
-_SHOWN = 40  # characters of an unknown word in a message
-_ENCODED_BYTES = 256_000_000  # of the row groups that a process keeps in memory
-
-
-@dataclass
-class _Index:
-    """What is known of all rows (rows,) but their images; rows are numbered through all files."""
-
-    label: NDArray[np.int64]
-    domain: NDArray[np.object_]
-    split: NDArray[np.object_]
-    position: NDArray[np.int64]
 
 
 class ParquetDataset(Dataset):
     """Reads all labels when it is opened, and later the row groups that hold the images that are asked for.
 
-    Splits come from a column, else from file names (train-00000.parquet), else shares are held out. Names of classes
-    and domains come from a column, else from Hugging Face's metadata of the schema, else they are the numbers.
+    Splits come from a column, else from the names of files and folders by the rule of the Hugging Face Hub. Where these
+    tell training images alone, or nothing does, shares are held out. Names of classes and domains come from a column,
+    else from Hugging Face's metadata of the schema, else they are the numbers.
 
     Args:
         root: A Parquet file or a folder of them: a path or a pyarrow.fs URI.
         image_size: Side in pixels of the returned images; stored images of another size are resized (bicubic).
         columns: The columns that have other names than `image`, `label`, `label_name`, `domain` and `split`, by these.
         classes: Names of the classes to take, or their labels; None takes all.
-        test: Share in [0, 1) of every domain and class that is held out for testing, if nothing else tells the splits.
-        validation: The same for validation.
+        test: Share in [0, 1) of every domain and class that is held out for testing; None means 0.2 if nothing tells
+            splits or file names tell training images alone, else 0.
+        validation: The same for validation; None means 0.1 or 0.
         resize: A value of `dataset.resize`.
 
     Raises:
@@ -66,35 +56,40 @@ class ParquetDataset(Dataset):
         image_size: int,
         columns: dict[str, str] | None = None,
         classes: list[str | int] | None = None,
-        test: float = 0.2,
-        validation: float = 0.1,
+        test: float | None = None,
+        validation: float | None = None,
         resize: str = "antialias",
     ) -> None:
-        self._root = root
         self._image_size = image_size
         self._resize = resize
-        self._columns = Columns.renamed(columns or {})
-        held_out([], test, validation)  # refuses shares that cannot be, before anything is read
-        self._system, self._path = filesystem("dataset.root", root)
-        try:
-            self._files = list_files(self._system, self._path, root)
-            self._readers = [open_file(self._system, file, self._columns, root) for file in self._files]
-            index, taken = self._read_index(classes, test, validation)
-        except (pa.ArrowException, OSError, RecursionError) as error:
-            raise SettingError("dataset.root", root, f"is not readable as Parquet: {error_text(error)}") from error
-        self.classes = taken.names
-        self._numbers = taken.numbers
-        self.domains = tuple(sorted(set(index.domain[index.label >= 0])))
-        self._notes = (*taken.notes, *without_images(set(index.domain), self.domains))
-        self._rows = _rows_by_split(index, self.domains)
-        self._labels = {key: index.label[rows] for key, rows in self._rows.items()}
-        self._groups = [
-            (file, group) for file, reader in enumerate(self._readers) for group in range(reader.num_row_groups)
-        ]
-        metadata = [self._readers[file].metadata.row_group(group) for file, group in self._groups]
-        self._starts = np.cumsum([0] + [group.num_rows for group in metadata])
-        largest = max(group.total_byte_size for group in metadata)
-        self._encoded = lru_cache(maxsize=max(2, _ENCODED_BYTES // max(1, largest)))(self._read_group)
+        names = Columns.renamed(columns or {})
+        held_out([], test or 0.0, validation or 0.0)  # refuses shares that cannot be, before anything is read
+        system, path = filesystem("dataset.root", root)
+        files, read = _read(system, path, names, root)
+        words = together(files, [part.words for part in read], root)
+        _check_resize(resize, words, root)
+        for column in (names.label, names.domain):
+            _check_names(files, [_known_names(part.schema, column) for part in read], column, root)
+        label, known = _labels(words, names, read[0].schema, root)
+        taken = take(known, classes, root)
+        self.classes, self._class_numbers = taken.names, taken.numbers
+        domain, present = _domains(words[names.domain], _known_names(read[0].schema, names.domain), root)
+        if names.split in words.column_names:
+            told = told_by_column(words[names.split], names.split, root)
+        else:
+            told = told_by_names(files, [len(part.words) for part in read], path, root)
+        split, notes = divided(told, label, domain, test, validation, root)
+        label = taken.labelled(label)
+        parts = len(present) * len(SPLITS)
+        part = np.where(label < 0, parts, domain * len(SPLITS) + split)  # rows of classes that are not taken come last
+        self._rows, self._starts = _grouped(part, words, parts + 1)
+        self._labels = label[self._rows]
+        self._numbers = {name: number for number, name in enumerate(present)}
+        self.domains = tuple(present[number] for number in np.unique(domain[label >= 0]))
+        groups = row_groups(files, [part.metadata for part in read], names.image)
+        self._encoded = EncodedImages(system, groups, names.image)
+        self._notes = (*notes, *taken.notes, *without_images(present, self.domains), *advice(groups))
+        self._system, self._files = system, files
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -102,95 +97,72 @@ class ParquetDataset(Dataset):
 
     @property
     def class_numbers(self) -> tuple[int, ...]:
-        return self._numbers
+        return self._class_numbers
 
     def fingerprint(self, domain: str, split: str) -> bytes:
-        return repr(
-            [(info.path, info.size, info.mtime_ns) for info in self._system.get_file_info(self._files)]
-        ).encode()
+        return self._stamp
+
+    @cached_property
+    def _stamp(self) -> bytes:
+        """What changes with the files; asked for only by a cache, because there may be thousands."""
+        found = self._system.get_file_info(self._files)
+        return repr([(info.path, info.size, info.mtime_ns) for info in found]).encode()
+
+    @property
+    def portable(self) -> bool:
+        """A subclass may hold what cannot be handed to another process."""
+        return type(self) is ParquetDataset
 
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        return self._labels[domain, split]
+        return self._labels[self._part(domain, split)]
 
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
-        rows = self._rows[domain, split][indices]
+        part = self._rows[self._part(domain, split)]
+        rows = part[indices]
+        if not self._encoded.expects(rows):
+            self._encoded.expect(part)  # whoever asks for some of them will ask for others
         decoded = np.empty((len(rows), 3, self._image_size, self._image_size), dtype=pixel_type(self._resize))
-        groups = np.searchsorted(self._starts, rows, side="right") - 1
-        for group in np.unique(groups):
-            encoded = self._encoded(group)
-            for position in np.flatnonzero(groups == group):
-                row = rows[position] - self._starts[group]
-                content = encoded[row].as_py()
-                decoded[position] = decode(content or b"", self._image_size, self._name(group, row), self._resize)
+        for position, content in self._encoded.take(rows):
+            decoded[position] = decode(
+                content, self._image_size, self._encoded.name(rows[position], content), self._resize
+            )
         return decoded
 
-    def _read_group(self, group: int) -> pa.ChunkedArray:
-        file, number = self._groups[group]
-        try:
-            column = self._readers[file].read_row_group(number, columns=[self._columns.image]).column(0)
-            if len(column) != self._starts[group + 1] - self._starts[group]:
-                raise ValueError(f"has {len(column)} rows, another number than the file says")
-        except Exception as error:  # pyarrow raises errors of all kinds for damaged files
-            raise ImageError(f"{self._files[file]}, row group {number}", error_text(error)) from error
-        return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:
+        rows = [self._rows[self._part(domain, split)][indices] for domain, split, indices in requests]
+        self._encoded.expect(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
 
-    def _name(self, group: int, row: int) -> str:
-        file, number = self._groups[group]  # a file's groups follow one another
-        return f"{self._files[file]}, row {self._starts[group] - self._starts[group - number] + row}"
-
-    def _read_index(self, chosen: Chosen, test: float, validation: float) -> tuple[_Index, Classes]:
-        """Label, domain and split of every row, and the classes; the label is -1 in rows of those not taken."""
-        schema = self._readers[0].schema_arrow
-        names = self._columns
-        wanted = [name for name in dict.fromkeys([*names.words, manifest.POSITION]) if name in schema.names]
-        readers = zip(self._readers, self._files, strict=True)
-        tables = [read_columns(reader, wanted, file, self._root) for reader, file in readers]
-        table = pa.concat_tables(tables, promote_options="default")
-        if not len(table):
-            raise SettingError("dataset.root", self._root, "has no rows")
-        for name in wanted:
-            if pa.types.is_dictionary(kind := table[name].type):
-                table = table.set_column(table.column_names.index(name), name, table[name].cast(kind.value_type))
-            if table[name].null_count:
-                raise SettingError("dataset.root", self._root, f"the column {name} has empty values")
-        label, known = _labels(table, names, schema, self._root)
-        taken = take(known, chosen, self._root)
-        domain = _domains(table[names.domain], _known_names(schema, names.domain), self._root)
-        sizes = [len(part) for part in tables]
-        if names.split in table.column_names:
-            split = _named_splits(table[names.split].to_pylist(), self._root)
-        elif all(told := [_file_split(file, self._path) for file in self._files]):
-            split = np.repeat(np.array(told, dtype=object), sizes)
-        else:
-            items = [Item(str(row), label[row], domain[row], "train") for row in range(len(label))]
-            split = np.array([item.split for item in held_out(items, test, validation)], dtype=object)
-        prepared = manifest.POSITION in table.column_names
-        if prepared and self._resize == "authors":
-            allowed = f"{self._root} was resized by fedra-ray prepare; read the original images, or take antialias"
-            raise SettingError("dataset.resize", self._resize, allowed)
-        position = table[manifest.POSITION].to_numpy() if prepared else np.arange(len(table))
-        return _Index(taken.labelled(label), domain, split, position), taken
+    def _part(self, domain: str, split: str) -> slice:
+        """Where the rows of a domain and split are."""
+        number = self._numbers[domain] * len(SPLITS) + SPLITS.index(split)
+        return slice(self._starts[number], self._starts[number + 1])
 
 
-def _rows_by_split(index: _Index, domains: tuple[str, ...]) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """The rows of every domain and split in their order, without those of classes that are not taken."""
-    taken = index.label >= 0
-    return {
-        (domain, split): _in_order(np.flatnonzero((index.domain == domain) & (index.split == split) & taken), index)
-        for domain in domains
-        for split in SPLITS
-    }
+def _read(system: FileSystem, path: str, names: Columns, root: str) -> tuple[list[str], list[ReadFile]]:
+    """The files, and what is read of each when the data set is opened."""
+    try:
+        files = list_files(system, path, root)
+        return files, read_files(system, files, names, root)
+    except (pa.ArrowException, OSError, RecursionError) as error:
+        raise SettingError("dataset.root", root, f"is not readable as Parquet: {error_text(error)}") from error
 
 
-def _in_order(rows: NDArray[np.int64], index: _Index) -> NDArray[np.int64]:
-    return rows[np.argsort(index.position[rows], kind="stable")]
+def _check_resize(resize: str, words: pa.Table, root: str) -> None:
+    """Refuse to resize prepared shards in another way than they were."""
+    if resize == "authors" and manifest.POSITION in words.column_names:
+        allowed = f"{root} was resized by fedra-ray prepare; read the original images, or take antialias"
+        raise SettingError("dataset.resize", resize, allowed)
 
 
-def _file_split(file: str, path: str) -> str | None:
-    """The split that the name of a file tells, or that of a folder between it and the root's path."""
-    inside = file.removeprefix(path) or file.rpartition("/")[2]
-    named = _FILE_SPLIT.findall(inside)
-    return _SPLIT_NAMES[named[-1]] if named else None
+def _grouped(part: NDArray[np.int64], words: pa.Table, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows (rows,) by the part that each is in, and the first of every part (parts,) and the end.
+
+    Rows of a part are in the order of the files, or that before they were prepared.
+    """
+    order = [part]
+    if manifest.POSITION in words.column_names:
+        order.insert(0, words[manifest.POSITION].to_numpy())
+    return np.lexsort(order), np.cumsum(np.bincount(part + 1, minlength=parts + 1))
 
 
 def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
@@ -201,6 +173,15 @@ def _known_names(schema: pa.Schema, column: str) -> list[str] | None:
     except manifest.DAMAGE:
         return None
     return [str(name) for name in names] if isinstance(names, list) and len({*map(str, names)}) == len(names) else None
+
+
+def _check_names(files: list[str], known: list[list[str] | None], column: str, root: str) -> None:
+    """Refuse files whose metadata name the numbers of a column differently."""
+    named = [(file, names) for file, names in zip(files, known, strict=True) if names is not None]
+    for file, names in named:
+        if names != named[0][1]:
+            allowed = f"the metadata of {named[0][0]} and {file} give other names to the numbers of column {column}"
+            raise SettingError("dataset.root", root, allowed)
 
 
 def _labels(table: pa.Table, names: Columns, schema: pa.Schema, root: str) -> tuple[NDArray[np.int64], dict[int, str]]:
@@ -233,21 +214,14 @@ def _forms(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     return [one_form(str(word)) for word in encoded.dictionary.to_pylist()], encoded.indices.to_numpy().astype(np.int64)
 
 
-def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> NDArray[np.object_]:
-    """Names of domains (rows,); `known` are names for numbers."""
+def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers of domains (rows,), and the names by these; `known` are names for the integers of the column."""
     forms, rows = _forms(column)
     if pa.types.is_integer(column.type) and known:
         if not all(0 <= int(form) < len(known) for form in forms):
             raise SettingError("dataset.root", root, f"has domains outside its {len(known)} names")
         forms = [one_form(known[int(form)]) for form in forms]
-    check_alike(forms, "domains", root)
-    return np.array(forms, dtype=object)[rows]
-
-
-def _named_splits(values: list[Any], root: str) -> NDArray[np.object_]:
-    """Splits (rows,) of their usual names."""
-    unknown = sorted({str(value)[:_SHOWN] for value in values} - _SPLIT_NAMES.keys())
-    if unknown:
-        allowed = f"splits must be train, validation or test; there is {', '.join(unknown[:3])}"
-        raise SettingError("dataset.root", root, allowed)
-    return np.array([_SPLIT_NAMES[str(value)] for value in values], dtype=object)
+    names = sorted(set(forms))
+    check_alike(names, "domains", root)
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[form] for form in forms], dtype=np.int64)[rows], tuple(names)

@@ -1,7 +1,8 @@
 """The Parquet files of a data set: finding them, and checking what they hold. None of them is trusted."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -10,7 +11,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from fedra_ray.config.errors import SettingError, error_text
+from fedra_ray.data.parquet_groups import check_paths
 from fedra_ray.data.prepare import manifest
+
+_AT_ONCE = 8  # files that are read side by side: over a network, each waits
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,23 @@ def _below(system: fs.FileSystem, path: str) -> Iterator[str]:
             yield from _below(system, info.path)
 
 
-def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> pq.ParquetFile:
-    """Open a file, and check that it has the columns that are needed and that their types are understood.
+@dataclass(frozen=True)
+class ReadFile:
+    """What is read of a Parquet file when a data set is opened: all but its images.
+
+    Attributes:
+        words: The columns of text or integers that it has: integers as int64, text as strings.
+        schema: Its schema, for the metadata.
+        metadata: Its row groups.
+    """
+
+    words: pa.Table
+    schema: pa.Schema
+    metadata: pq.FileMetaData
+
+
+def read_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> ReadFile:
+    """Check that a file has the columns that are needed and that their types are understood, and read their words.
 
     Args:
         system: Where the file is.
@@ -89,46 +108,86 @@ def open_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> 
         root: The setting, for messages.
 
     Raises:
-        SettingError: naming the file, and the column that does not fit.
+        SettingError: naming the file, if it is damaged or has another number of rows than it states, and the column
+            that does not fit.
     """
     with _naming(file, root):
         reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
-        schema = reader.schema_arrow
-        present = schema.names
-    missing = [name for name in (columns.image, columns.label, columns.domain) if name not in present]
+        schema, metadata = reader.schema_arrow, reader.metadata
+    _check_schema(schema, file, columns, root)
+    names = [name for name in (*columns.words, manifest.POSITION) if name in schema.names]
+    with _naming(file, root):
+        stated = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        table = reader.read(columns=names, use_threads=False)
+        if not len(table) == stated == metadata.num_rows:
+            raise ValueError(f"it says that it has {metadata.num_rows} rows and has {len(table)}")
+        table.validate(full=True)  # text that is no UTF-8, and offsets that lead elsewhere
+        check_paths(system, reader, columns.image, file)
+    words = {name: _word(table[name], name, file, root) for name in names}
+    return ReadFile(pa.table(words), schema, metadata)
+
+
+def read_files(system: fs.FileSystem, files: Sequence[str], columns: Columns, root: str) -> list[ReadFile]:
+    """What `read_file` reads of each file, several at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda file: read_file(system, file, columns, root), files))
+
+
+def _check_schema(schema: pa.Schema, file: str, columns: Columns, root: str) -> None:
+    missing = [name for name in (columns.image, columns.label, columns.domain) if name not in schema.names]
     if missing:
-        lacking = f"{file} lacks the columns {', '.join(missing)}; its columns are {', '.join(present)}"
+        lacking = f"{file} lacks the columns {', '.join(missing)}; its columns are {', '.join(schema.names)}"
         raise SettingError("dataset.root", root, f"{lacking}; dataset.options.columns renames them")
     kinds = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
     kinds |= {name: (_is_word, "text or integers") for name in columns.words}
     kinds[manifest.POSITION] = (pa.types.is_integer, "integers")
     for name, (fits, expected) in kinds.items():
-        if present.count(name) > 1:
+        if schema.names.count(name) > 1:
             raise SettingError("dataset.root", root, f"{file} has more than one column {name}")
-        if name in present and not fits(schema.field(name).type):
+        if name in schema.names and not fits(schema.field(name).type):
             allowed = f"{file}: column {name} must have {expected}; it has {schema.field(name).type}"
             raise SettingError("dataset.root", root, allowed)
-    return reader
 
 
-def read_columns(reader: pq.ParquetFile, names: list[str], file: str, root: str) -> pa.Table:
-    """Read some columns of all rows.
+def _word(column: pa.ChunkedArray, name: str, file: str, root: str) -> pa.ChunkedArray:
+    """The column as int64 or strings: files of one data set may have been written with other widths."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.null_count:
+        raise SettingError("dataset.root", root, f"{file}: the column {name} has empty values")
+    try:
+        return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.large_string())
+    except pa.ArrowInvalid as error:
+        allowed = f"{file}: column {name} has a number beyond 64 bits with sign: {error_text(error)}"
+        raise SettingError("dataset.root", root, allowed) from error
+
+
+def together(files: Sequence[str], tables: Sequence[pa.Table], root: str) -> pa.Table:
+    """The words of all files as one table.
 
     Args:
-        reader: The file.
-        names: Names of the columns.
-        file: Path of the file, for messages.
+        files: Paths of the files.
+        tables: The words of each.
         root: The setting, for messages.
 
     Raises:
-        SettingError: naming the file, if it is damaged or has another number of rows than it states.
+        SettingError: naming two files, if one lacks a column of the other or has text for its integers, or if there are
+            no rows.
     """
-    with _naming(file, root):
-        stated = sum(reader.metadata.row_group(group).num_rows for group in range(reader.num_row_groups))
-        table = reader.read(columns=names)
-        if not len(table) == stated == reader.metadata.num_rows:
-            raise ValueError(f"it says that it has {reader.metadata.num_rows} rows and has {len(table)}")
-        table.validate(full=True)  # text that is no UTF-8, and offsets that lead elsewhere
+    first = tables[0].schema
+    for file, table in zip(files, tables, strict=True):
+        for name in sorted({*first.names} ^ {*table.schema.names}):
+            having, lacking = (files[0], file) if name in first.names else (file, files[0])
+            raise SettingError("dataset.root", root, f"{lacking} lacks the column {name}, which {having} has")
+        for name in first.names:
+            kinds = [parts.field(name).type for parts in (first, table.schema)]
+            if kinds[0] != kinds[1]:
+                words = ["integers" if pa.types.is_integer(kind) else "text" for kind in kinds]
+                allowed = f"column {name} has {words[0]} in {files[0]} and {words[1]} in {file}"
+                raise SettingError("dataset.root", root, allowed)
+    table = pa.concat_tables([table.select(first.names) for table in tables])
+    if not len(table):
+        raise SettingError("dataset.root", root, "has no rows")
     return table
 
 

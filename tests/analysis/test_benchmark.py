@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from analysis.benchmark import plain, rounds, steps
+from analysis.benchmark import opening, plain, rounds, steps
 from analysis.benchmark.processes import cpu_seconds, memory_mb
 from analysis.benchmark.report import show, take_turns
 from fedra_ray.config.schema import BackboneConfig, LoraConfig
@@ -96,6 +96,13 @@ def test_turns_are_taken_and_the_first_does_not_count() -> None:
     times = take_turns([lambda: order.append("a"), lambda: order.append("b")], 2)
     assert order == ["a", "b"] * 3
     assert all(seconds >= 0 for seconds in times)
+
+
+def test_opening_and_reading_are_compared_with_the_columns_alone(tmp_path: Path) -> None:
+    opened = opening.opening(tmp_path, 400, 20, repeats=1)
+    assert opened["times as long"] == pytest.approx(opened["open, s"] / opened["columns, s"])
+    read = opening.reading(tmp_path, 200, 50, repeats=1)
+    assert read["images/s"] == pytest.approx(30 / read["pass, s"])  # of 50, less shares of 5 of each class
 
 
 def test_numbers_are_written_with_date_and_machine(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def write_shard(config: PrepareConfig, dataset: Dataset, shard: PreparedShard, s
     labels = dataset.labels(*key)
     indices = np.argsort(labels, kind="stable")[shard.start : shard.stop]
     source = ImageSource(dataset, dataclasses.replace(config.dataset, cache=None, memory_mb=0), config.image_size)
+    dataset.expect([(*key, indices)])
     encoded: list[bytes] = []
     kept: list[int] = []  # indices of the encoded images
     skipped: list[tuple[str, str]] = []
