@@ -43,7 +43,7 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
         cost = cost_model(from_weights(config.backbone, weights.training), config, len(dataset.classes))
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
-    model = _adapted(backbone, targets, config, method, len(dataset.classes))
+    model = adapt(backbone, targets, config, method, len(dataset.classes))
     blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
@@ -55,12 +55,21 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
     """The model with LoRA and heads over shared frozen weights, those of training or of evaluation."""
     config = blueprint.config
     backbone = from_weights(config.backbone, weights)
-    return _adapted(backbone, blueprint.targets, config, blueprint.method(), len(blueprint.classes))
+    return adapt(backbone, blueprint.targets, config, blueprint.method(), len(blueprint.classes))
 
 
-def _adapted(
+def adapt(
     backbone: nn.Module, targets: Sequence[str], config: ExperimentConfig, method: Method, classes: int
 ) -> SubModel:
+    """The model with LoRA in its targets, and the heads and extras of the method; the backbone is changed in place.
+
+    Args:
+        backbone: The frozen model.
+        targets: Module paths inside a block.
+        config: The experiment; of it, the settings of LoRA.
+        method: Names the heads, and makes the extras.
+        classes: How many classes there are.
+    """
     extras = method.extra_modules(int(cast(int, backbone.num_features)))
     return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras)
 
