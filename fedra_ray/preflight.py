@@ -19,7 +19,7 @@ from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets, input_size, normalisation
-from fedra_ray.model.stack import check_stack
+from fedra_ray.model.stack import check_stack, check_targets
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.model.weights import FrozenWeights, Weights, from_weights, in_precision, load_weights
 
@@ -37,6 +37,7 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
     image_size = input_size(backbone)
     check_stack(backbone, config.backbone.model, image_size)
     targets = find_targets(backbone, config.lora.targets)
+    check_targets(backbone, targets, image_size)
     dataset = open_dataset(config.dataset, image_size)
     cost = None
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:

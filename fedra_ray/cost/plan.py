@@ -26,8 +26,8 @@ from fedra_ray.federation.steps import step_bound
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.draw import draw_round
 from fedra_ray.methods.method import Method
-from fedra_ray.model.backbone import build, input_size, normalisation
-from fedra_ray.model.stack import check_stack
+from fedra_ray.model.backbone import build, find_targets, input_size, normalisation
+from fedra_ray.model.stack import check_stack, check_targets
 
 GIGABYTE = 10**9
 PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries
@@ -185,6 +185,7 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     backbone = build(config.backbone)
     image_size = input_size(backbone)
     check_stack(backbone, config.backbone.model, image_size)
+    check_targets(backbone, find_targets(backbone, config.lora.targets), image_size)
     dataset = _dataset(config, image_size)
     classes = config.plan.classes or len(dataset.classes if dataset else ())
     if config.training.precision == "bf16":
