@@ -16,6 +16,7 @@ from fedra_ray.data.cache import open_cache
 from fedra_ray.data.dataset import Dataset, open_dataset
 from fedra_ray.data.division import Division
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.storage import frozen_bytes
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets, input_size, normalisation
@@ -45,7 +46,8 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
         config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
     model = adapt(backbone, targets, config, method, len(dataset.classes))
-    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, cost)
+    frozen = frozen_bytes(weights.training, len(model.blocks))
+    blueprint = Blueprint(config, model.layout, targets, image_size, dataset.domains, dataset.classes, frozen, cost)
     Division(config, dataset).check()
     open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)

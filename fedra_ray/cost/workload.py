@@ -81,10 +81,11 @@ def simulated_seconds(
     seconds = []
     for task in tasks:
         traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
+        fetched = task.fetched if config.fleet.storage == "fetched" else 0
         heads = len([name for name in task.named if name in layout.head_names])
         images = int(sizes[task.client])
         work = _workload(len(task.layers), heads, len(task.frozen), images, task.max_steps, config.training)
-        seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost)).total)
+        seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds
 
 
@@ -102,17 +103,18 @@ class Duration:
         return self.download + self.training + self.upload
 
 
-def duration(device: DeviceConfig, traffic: int, flops: int) -> Duration:
+def duration(device: DeviceConfig, traffic: int, flops: int, fetched: float = 0) -> Duration:
     """How long a client's round takes on a device.
 
     Args:
         device: Its profile.
         traffic: Bytes that the client gets, and that it sends back.
         flops: FLOPs of its local training.
+        fetched: Bytes of frozen weights that it gets besides.
     """
     bits = 8 * traffic
     return Duration(
-        download=bits / (device.download_mbps * 1e6),
+        download=(bits + 8 * fetched) / (device.download_mbps * 1e6),
         training=flops / (device.gflops * 1e9),
         upload=bits / (device.upload_mbps * 1e6),
     )

@@ -68,6 +68,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "simulated_hours": hours(rounds["simulated_s"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),
+        "bytes_fetched": sum(rounds["bytes_fetched"].to_pylist()),
         # tried in this process alone: client actors have the same version of torch
         "kernels": f"plain: {reason}" if (reason := unavailable()) else "fused",
         "versions": _versions(),
