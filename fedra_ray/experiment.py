@@ -76,7 +76,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
             whole = gather(parts, empty, config.on_client_failure, config.runtime.max_attempts)
 
         with watch("aggregation"):
-            storage = storage.after([report.task for report in whole.reports])
+            storage = storage.after({report.task.client: report.task.blocks for report in whole.reports})
             done = Checkpoint(number, method.merge(state, whole.total) if whole.reports else state, storage.held)
             due = number == config.rounds or number % config.evaluation.every == 0
             scores = workers.evaluate(done.state.values) if due else None

@@ -27,6 +27,7 @@ class Workload:
         seen: How many images these steps take together.
         heads: How many heads it trains.
         idle: How many further blocks it runs and does not train.
+        fetched: Mean bytes of frozen weights that it downloads a round.
     """
 
     layers: int
@@ -35,6 +36,7 @@ class Workload:
     seen: int
     heads: int = 1
     idle: int = 0
+    fetched: float = 0
 
     def flops(self, cost: CostModel) -> int:
         """FLOPs of its local training."""

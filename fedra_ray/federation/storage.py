@@ -1,13 +1,11 @@
 """What clients hold of the frozen model, and what they must download of it before they train."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fedra_ray.federation.messages import ClientTask
 
 
 class _Tensor(Protocol):
@@ -78,11 +76,11 @@ class Storage:
         wanted = range(len(known)) if self.resident else blocks
         return (not stem) * self.sizes.stem + sum(self.sizes.blocks[block] for block in wanted if not known[block])
 
-    def after(self, tasks: Iterable[ClientTask]) -> "Storage":
-        """Once the clients of these tasks have taken part in a round."""
+    def after(self, blocks: Mapping[int, Collection[int]]) -> "Storage":
+        """Once clients have taken part in a round, by client with the blocks that it ran."""
         held = self.held.copy()
-        for task in tasks:
+        for client, run in blocks.items():
             bits = np.full(1 + len(self.sizes.blocks), self.resident)
-            bits[[0, *(1 + block for block in task.blocks)]] = True
-            held[task.client] = np.packbits(bits)
+            bits[[0, *(1 + block for block in run)]] = True
+            held[client] = np.packbits(bits)
         return replace(self, held=held)

@@ -7,15 +7,10 @@ import pytest
 from in_process import InProcess, finish, named, restarted, table
 
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.storage import FrozenBytes, Storage, frozen_bytes
 from fedra_ray.preflight import check_experiment
 
 SIZES = FrozenBytes(stem=1000, blocks=(1, 10, 100))
-
-
-def took_part(client: int, layers: tuple[int, ...], frozen: tuple[int, ...] = ()) -> ClientTask:
-    return ClientTask(1, client, layers, ("head",), frozen=frozen)
 
 
 def test_the_sizes_are_those_of_stem_and_blocks() -> None:
@@ -33,11 +28,11 @@ def test_the_sizes_are_those_of_stem_and_blocks() -> None:
 def test_a_client_that_fetches_downloads_the_blocks_that_it_did_not_hold_the_last_time() -> None:
     storage = Storage.empty(SIZES, "fetched", num_clients=2)
     assert storage.missing(0, (0, 2)) == 1101
-    later = storage.after([took_part(0, (0,), frozen=(2,))])
+    later = storage.after({0: (0, 2)})
     assert later.missing(0, (0, 2)) == 0
     assert later.missing(0, (1, 2)) == 10
     assert later.missing(1, (1,)) == 1010  # another client
-    again = later.after([took_part(0, (1,))])
+    again = later.after({0: (1,)})
     assert again.missing(0, (0, 1, 2)) == 101  # what it held before is gone, but for the stem
     assert storage.missing(0, (0, 2)) == 1101  # the value before is left as it was
 
@@ -45,7 +40,7 @@ def test_a_client_that_fetches_downloads_the_blocks_that_it_did_not_hold_the_las
 def test_a_resident_client_downloads_everything_once() -> None:
     storage = Storage.empty(SIZES, "resident", num_clients=2)
     assert storage.missing(1, (0,)) == SIZES.whole == 1111
-    later = storage.after([took_part(1, (0,))])
+    later = storage.after({1: (0,)})
     assert (later.missing(1, (2,)), later.missing(0, (2,))) == (0, 1111)
 
 
@@ -54,7 +49,7 @@ def test_a_client_takes_a_few_bytes_however_many_layers_there_are(num_layers: in
     sizes = FrozenBytes(1, (2,) * num_layers)
     storage = Storage.empty(sizes, "fetched", num_clients=1000)
     assert storage.held.nbytes == 1000 * -(-(1 + num_layers) // 8)
-    last = storage.after([took_part(999, (num_layers - 1,))])
+    last = storage.after({999: (num_layers - 1,)})
     assert last.missing(999, range(num_layers)) == 2 * (num_layers - 1)
 
 
