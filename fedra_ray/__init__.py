@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fedra_ray.config.errors import RunFailedError, SettingError
     from fedra_ray.config.schema import ExperimentConfig
     from fedra_ray.data.dataset import Dataset
+    from fedra_ray.loading import TunedModel, load
     from fedra_ray.methods.method import Method, Problem
     from fedra_ray.methods.wrapper import Wrapper
 
@@ -20,8 +21,10 @@ _HOMES = {
     "Result": "fedra_ray.api",
     "RunFailedError": "fedra_ray.config.errors",
     "SettingError": "fedra_ray.config.errors",
+    "TunedModel": "fedra_ray.loading",
     "Wrapper": "fedra_ray.methods.wrapper",
     "compose": "fedra_ray.cli.compose",
+    "load": "fedra_ray.loading",
     "run_experiment": "fedra_ray.api",
     "run_local": "fedra_ray.api",
 }
@@ -34,8 +37,10 @@ __all__ = [
     "Result",
     "RunFailedError",
     "SettingError",
+    "TunedModel",
     "Wrapper",
     "compose",
+    "load",
     "run_experiment",
     "run_local",
 ]

@@ -1,8 +1,11 @@
 """What all parts of an experiment share. Loads neither model nor data, so that every process can have it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel
@@ -11,6 +14,7 @@ from fedra_ray.data.division import Division
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.shards import Shard, shards
+from fedra_ray.federation.storage import FrozenBytes, Storage
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 
@@ -26,6 +30,7 @@ class Blueprint:
         image_size: Input side in pixels.
         domains: Names of the domains.
         classes: Names of the classes.
+        frozen: Bytes of the frozen weights.
         cost: What sub-models cost; None unless a setting of the fleet needs it: memory_mb or devices.
         opened: The images, if a process has opened them already.
     """
@@ -36,6 +41,7 @@ class Blueprint:
     image_size: int
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+    frozen: FrozenBytes
     cost: CostModel | None = None
     opened: Dataset | None = field(default=None, repr=False, compare=False)
 
@@ -51,6 +57,11 @@ class Blueprint:
     def fleet(self) -> Fleet:
         """The fleet: domain, depth and device of every client."""
         return Fleet(self.config, self.domains)
+
+    def storage(self, held: NDArray[np.uint8] | None = None) -> Storage:
+        """What clients hold of the frozen weights: as a restart point has it, or nothing before the first round."""
+        empty = Storage.empty(self.frozen, self.config.fleet.storage, self.config.fleet.num_clients)
+        return empty if held is None else replace(empty, held=held)
 
     def division(self) -> Division:
         """Which training images each client has."""

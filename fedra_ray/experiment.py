@@ -18,6 +18,7 @@ from fedra_ray.federation.partial_round import PartialRound, gather
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.federation.steps import images_seen, local_steps, step_bound
+from fedra_ray.federation.storage import Storage
 from fedra_ray.methods.draw import draw_round
 from fedra_ray.methods.method import Method
 from fedra_ray.run_dir.checkpoint import Checkpoint
@@ -56,6 +57,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     sizes = division.sizes()
     journal.begin(division.table())
     done = journal.restore() or Checkpoint(0, method.init_state(layout, config.seed))
+    storage = blueprint.storage(done.held)
     scores = workers.evaluate(done.state.values) if done.round == config.rounds else None
 
     for number in range(done.round + 1, config.rounds + 1):
@@ -63,7 +65,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
         state = done.state
         with watch("allocation"):
             drawn = draw_round(method, fleet, config.seed, number, state)
-            tasks = client_tasks(blueprint, method, drawn, sizes)
+            tasks = client_tasks(blueprint, method, drawn, sizes, storage)
             seconds = simulated_seconds(config, layout, blueprint.cost, fleet, tasks, sizes)
             responses = respond(config.fleet, drawn.cohort, config.seed, number, seconds)
             tasks = [task for task in tasks if responses.in_time(task.client)]
@@ -76,7 +78,8 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
             whole = gather(parts, empty, config.on_client_failure, config.runtime.max_attempts)
 
         with watch("aggregation"):
-            done = Checkpoint(number, method.merge(state, whole.total) if whole.reports else state)
+            storage = storage.after({report.task.client: report.task.blocks for report in whole.reports})
+            done = Checkpoint(number, method.merge(state, whole.total) if whole.reports else state, storage.held)
             due = number == config.rounds or number % config.evaluation.every == 0
             scores = workers.evaluate(done.state.values) if due else None
         journal.close(ClosedRound(drawn, fleet, responses, whole, done, scores, watch))
@@ -85,7 +88,9 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     yield Outcome(done.state.values, scores() if scores else [])
 
 
-def client_tasks(blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes: NDArray[np.int64]) -> list[ClientTask]:
+def client_tasks(
+    blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes: NDArray[np.int64], storage: Storage
+) -> list[ClientTask]:
     """One task for every client of a drawn round: its row of the allocation matrix as layer indices, and its share.
 
     Args:
@@ -93,6 +98,7 @@ def client_tasks(blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes:
         method: Says what else a client trains, and which blocks it runs.
         drawn: The cohort and its allocation matrix.
         sizes: How many images each client (clients,) of the fleet has.
+        storage: Says which frozen weights a client has to download.
     """
     config = blueprint.config
     cohort = drawn.cohort
@@ -110,6 +116,7 @@ def client_tasks(blueprint: Blueprint, method: Method, drawn: DrawnRound, sizes:
             named=named,
             unsent=tuple(name for name in unsent if name in named),
             frozen=tuple(block for block in method.blocks(layers) if block not in layers),
+            fetched=storage.missing(client, {*layers, *method.blocks(layers)}),
             group=method.group(layers),
             max_steps=bound,
             images=images_seen(size, local_steps(size, bound, config.training), config.training),

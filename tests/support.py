@@ -69,6 +69,7 @@ def note_round(
         loss=mean_loss(clients),
         bytes_up=traffic,
         bytes_down=traffic,
+        bytes_fetched=sum(client.task.fetched for client in clients),
         missing=missing,
         simulated_s=None,
         retries=0,

@@ -11,9 +11,11 @@ import torch
 from support import shipped_method
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig, LoraConfig
+from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig
 from fedra_ray.cost.measure import cost_model
+from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
 from fedra_ray.data.parquet import ParquetDataset
+from fedra_ray.model.backbone import build
 from fedra_ray.model.weights import from_weights
 from fedra_ray.preflight import adapted_model, check_experiment
 
@@ -151,3 +153,19 @@ def test_half_precision_trains_in_bfloat16_and_evaluates_in_float32(config: Expe
     )
     rounded = evaluated.blocks[0].norm1.weight.bfloat16()
     assert torch.equal(trained.blocks[0].norm1.weight, rounded)
+
+
+def test_targets_that_the_model_bypasses_are_refused_before_anything_runs(config: ExperimentConfig) -> None:
+    arguments = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
+    config.backbone = BackboneConfig(model="beit_base_patch16_224", model_args=arguments, mean=[0.5] * 3, std=[0.5] * 3)
+    config.lora.targets = ["mlp.fc1", "attn.qkv"]
+    planned = PlannedExperiment(**vars(config))
+    message = r"^lora.targets=\['mlp.fc1', 'attn.qkv'\]: Beit reads the weight of attn.qkv without calling the layer"
+    with pytest.raises(SettingError, match=message):
+        plan_experiment(planned)
+    backbone = build(config.backbone)
+    weights = {name: value.numpy() for name, value in backbone.state_dict().items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedra_ray.preflight.load_weights", lambda backbone: weights)
+        with pytest.raises(SettingError, match=message):
+            check_experiment(config)

@@ -35,10 +35,11 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"config", "run_dir"},
     "watch": {"blueprint", "config", "federation", "model", "report", "run_dir"},
     "runtime": _RUN | {"watch"},
+    "loading": {"config", "data", "federation", "methods", "model", "preflight", "run_dir"},
     "testing": {"blueprint", "config", "data", "federation", "methods", "model"},
     "cli": {"config", "cost", "data", "report", "run_dir", "runtime", "watch"},
     "api": {"client", "config", "experiment", "federation", "preflight", "run_dir", "runtime", "watch"},
-    "fedra_ray": {"api", "cli", "config", "data", "methods"},
+    "fedra_ray": {"api", "cli", "config", "data", "loading", "methods"},
     "__main__": {"cli"},
 }
 #: What a room may import for types alone, under `if TYPE_CHECKING`.

@@ -21,6 +21,7 @@ from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import Shard
 from fedra_ray.federation.state import Arrays, ServerState, Vector
+from fedra_ray.federation.storage import FrozenBytes
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
@@ -87,7 +88,8 @@ def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> 
     dataset = open_dataset(config.dataset, 32)
     layers = tuple((Entry(f"{number}", ((VALUES - _HEAD) // NUM_LAYERS,)),) for number in range(NUM_LAYERS))
     layout = Layout(layers, ((Entry("head", (_HEAD,)),),), ("head",))
-    blueprint = Blueprint(config, layout, (), 32, dataset.domains, dataset.classes)
+    frozen = FrozenBytes(0, (0,) * NUM_LAYERS)
+    blueprint = Blueprint(config, layout, (), 32, dataset.domains, dataset.classes, frozen)
     pool = SlotPool(blueprint, ray.put({}), lambda: [SlotSpec(NUM_LAYERS, 1.0, 0.0)] * slots, EchoSlot)
     with tempfile.TemporaryDirectory() as folder:
         seconds, cpu = _follow(blueprint, pool, Path(folder))

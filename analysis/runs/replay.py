@@ -64,7 +64,9 @@ class Replay:
     def tasks(self, number: int) -> list[ClientTask]:
         """What the clients of a round are asked to do, drawn as the run draws it."""
         drawn = draw_round(self.method, self.blueprint.fleet(), self.run.config.seed, number, self.state(number - 1))
-        return client_tasks(self.blueprint, self.method, drawn, self.blueprint.division().sizes())
+        held = checkpoint.of_round(self.run.folder, number - 1).held if number > 1 else None
+        storage = self.blueprint.storage(held)
+        return client_tasks(self.blueprint, self.method, drawn, self.blueprint.division().sizes(), storage)
 
     def train(self, tasks: Iterable[ClientTask], number: int) -> list[ClientUpdate]:
         """The updates of these tasks, in order, from what the server and the clients had after a round."""

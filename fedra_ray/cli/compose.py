@@ -86,6 +86,7 @@ def schema_node(schema: type) -> "DictConfig":
     """
     from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("min", min, replace=True)  # ${min:100,${fleet.num_clients}} in conf/
     node: DictConfig = OmegaConf.structured(schema)
     for name, hint in get_type_hints(schema).items():
         if dataclasses.is_dataclass(hint):

@@ -35,6 +35,10 @@ class FleetConfig:
         num_clients: Size of the whole fleet.
         clients_per_round: Size of a round's cohort; null takes every client, or one per domain.
         sampling: How a cohort is drawn without replacement: uniform, or per_domain with equally many of each domain.
+        storage: What a client keeps of the frozen model. resident: all of it, downloaded once; these bytes count in the
+            first round that it takes part in (`bytes_fetched`), but not in simulated time, as if done beforehand.
+            fetched: the blocks of its current sub-model alone; before it trains it downloads those that it did not
+            hold the last time it took part, which counts in simulated time too.
         dropout: Probability that a sampled client does not answer in a round.
         straggler_spread: Standard deviation of the logarithm of the clients' times, which are drawn anew each round.
         round_deadline: Updates that take longer than this multiple of the median client's time (with `devices`, of the
@@ -51,6 +55,7 @@ class FleetConfig:
     num_clients: int = setting(6, minimum=1, maximum=1_000_000)
     clients_per_round: int | None = setting(None, minimum=1)
     sampling: str = setting("uniform", choices=("uniform", "per_domain"))
+    storage: str = setting("resident", choices=("resident", "fetched"))
     dropout: float = setting(0.0, fraction=True)
     straggler_spread: float = setting(0.0, minimum=0)
     round_deadline: float | None = setting(None, above=0)

@@ -46,11 +46,17 @@ def _check_arguments(plugin: type, setting: str, arguments: dict[str, Any]) -> N
         if name in accepted:
             check_type(f"{setting}.options.{name}", value, hints.get(name))
         elif not takes_any:
-            raise SettingError(f"{setting}.options.{name}", value, f"{plugin.__name__} has no such option")
+            raise SettingError(f"{setting}.options.{name}", value, _unknown(plugin, setting, name))
     for name, parameter in accepted.items():
         variable = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if name not in arguments and parameter.default is parameter.empty and not variable:
             raise SettingError(f"{setting}.options.{name}", None, f"{plugin.__name__} needs this option")
+
+
+def _unknown(plugin: type, setting: str, option: str) -> str:
+    """Why an option is refused: it may belong to the class of a YAML file, of which only the target was replaced."""
+    own = f"conf/{setting}/NAME.yaml and {setting}=NAME for a class of its own"
+    return f"{plugin.__name__} has no such option; leave it out by ~{setting}.options.{option}, or write {own}"
 
 
 def _annotations(plugin: type) -> dict[str, Any]:

@@ -6,9 +6,11 @@ Needs neither weights nor Ray, and no images: their number is enough.
 import math
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from fedra_ray.config.bounds import setting
 from fedra_ray.config.checks import check
@@ -17,6 +19,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.measure import cost_model, with_depths
+from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage
 from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.data.dataset import Dataset, in_numbers, open_dataset
@@ -24,11 +27,11 @@ from fedra_ray.data.division import Division
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.steps import step_bound
+from fedra_ray.federation.storage import Storage, frozen_bytes
 from fedra_ray.methods.create import create_method
-from fedra_ray.methods.draw import draw_round
 from fedra_ray.methods.method import Method
-from fedra_ray.model.backbone import build, input_size, normalisation
-from fedra_ray.model.stack import check_stack
+from fedra_ray.model.backbone import build, find_targets, input_size, normalisation
+from fedra_ray.model.stack import check_stack, check_targets
 
 GIGABYTE = 10**9
 PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries
@@ -69,6 +72,7 @@ class Tier:
         clients: How many clients these are.
         parameters: Trained values of each.
         traffic: Bytes that each receives per round, and that it sends back.
+        fetched: Mean bytes of frozen weights that each downloads per round.
         steps: Mean number of local steps per round.
         flops: Mean FLOPs of a client's round.
         memory: Bytes of a client's training at its peak.
@@ -84,6 +88,7 @@ class Tier:
     traffic: int
     steps: float
     flops: float
+    fetched: float
     memory: int
     slot_memory: int
     gpu_share: float
@@ -103,6 +108,7 @@ class Plan:
         evaluation_flops: FLOPs of all evaluations.
         seconds: Time of the whole experiment at best: no device waits, and only arithmetic takes time.
         coverage: Layers without a holder.
+        downloads: Frozen weights that clients download.
         simulation: Times on simulated devices; None if there are none.
         data: What is known of the data set, one line each; empty without one.
     """
@@ -114,6 +120,7 @@ class Plan:
     evaluation_flops: float
     seconds: float
     coverage: Coverage
+    downloads: Downloads | None = None
     simulation: Simulation | None = None
     data: tuple[str, ...] = ()
 
@@ -168,6 +175,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
         traffic=cost.bytes(first.layers, first.heads),
         steps=sum(client.steps for client in clients) / len(clients),
         flops=sum(client.flops(cost) for client in clients) / len(clients),
+        fetched=sum(client.fetched for client in clients) / len(clients),
         memory=cost.memory(first.layers, batch_size, first.heads, first.idle),
         slot_memory=slot_memory,
         gpu_share=share,
@@ -177,7 +185,9 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
 
 
 def plan_experiment(config: PlannedExperiment) -> Plan:
-    """The plan of a configured experiment; the cohort of its first round stands for all of them.
+    """The plan of a configured experiment.
+
+    Its first round stands for all of them, except in what is counted over many: coverage and downloads.
 
     Raises:
         SettingError: for the first setting that cannot work.
@@ -187,29 +197,34 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     backbone = build(config.backbone)
     image_size = input_size(backbone)
     check_stack(backbone, config.backbone.model, image_size)
+    check_targets(backbone, find_targets(backbone, config.lora.targets), image_size)
     dataset = _dataset(config, image_size)
     classes = config.plan.classes or len(dataset.classes if dataset else ())
     if config.training.precision == "bf16":
         backbone = backbone.bfloat16()
+    frozen = frozen_bytes(backbone.state_dict(), len(cast(nn.ModuleList, backbone.blocks)))
     cost = cost_model(backbone, config, classes)
     config = with_depths(config, cost)
     # without a data set there is one domain per depth, as in the paper
     fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
     method = create_method(config, cost.num_layers, fleet)
     sizes = _sizes(config, dataset)
-    drawn = draw_round(method, fleet, config.seed, 1)
+    drawn, *later = draw_rounds(method, fleet, config)
     cohort = drawn.cohort
     if not cohort:
         raise SettingError("method.name", config.method.name, "no client of the first round can take part")
     bound = step_bound(config.training, sizes, cohort)
     held = [np.flatnonzero(row).tolist() for row in drawn.matrix]
     rows = zip(cohort, held, strict=True)
-    clients = [describe(method, layers, int(sizes[client]), bound, config.training) for client, layers in rows]
+    fetched = downloads(method, [drawn, *later], Storage.empty(frozen, config.fleet.storage, fleet.size))
+    clients = [
+        replace(describe(method, layers, int(sizes[client]), bound, config.training), fetched=fetched.by_client[client])
+        for client, layers in rows
+    ]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
-    coverage = method.coverage(drawn.depths, drawn.matrix)
-    planned = plan(cost, clients, coverage, config, config.plan, evaluation)
+    planned = plan(cost, clients, mean_coverage(method, [drawn, *later]), config, config.plan, evaluation)
     data = (in_numbers(dataset), *dataset.notes) if dataset else ()
-    return replace(planned, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
+    return replace(planned, downloads=fetched, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:

@@ -63,8 +63,9 @@ def simulate(
         return None
     known = profiles(config.fleet)
     names = [fleet.device(client) for client in cohort]
+    counted = config.fleet.storage == "fetched"
     times = [
-        duration(known[name], cost.bytes(client.layers, client.heads), client.flops(cost))
+        duration(known[name], cost.bytes(client.layers, client.heads), client.flops(cost), counted * client.fetched)
         for name, client in zip(names, clients, strict=True)
     ]
     shares = []

@@ -8,6 +8,7 @@ from rich.table import Table
 from fedra_ray.config.labels import experiment_label
 from fedra_ray.config.units import clock, scaled
 from fedra_ray.cost.plan import Plan, PlanConfig, PlannedExperiment
+from fedra_ray.cost.rounds import Downloads
 from fedra_ray.cost.simulation import Simulation
 from fedra_ray.federation.allocation import Coverage
 
@@ -17,7 +18,7 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
     console = Console(highlight=False)
     for line in plan.data:
         console.print(f"{config.dataset.name}: {line}", markup=False, soft_wrap=True)
-    console.print(_clients(plan))
+    console.print(_clients(plan, config.fleet.storage == "fetched"))
     if config.runtime.num_gpus:
         console.print(_slots(plan, config.plan))
     if plan.simulation:
@@ -25,8 +26,8 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
     console.print(_totals(plan, config))
 
 
-def _clients(plan: Plan) -> Table:
-    header = ["blocks", "clients", "parameters", "each way", "steps", "compute", "memory"]
+def _clients(plan: Plan, fetched: bool) -> Table:
+    header = ["blocks", "clients", "parameters", "each way", "steps", "compute", "memory", *["fetched"] * fetched]
     table = _table("per client and round", header)
     for tier in plan.tiers:
         table.add_row(
@@ -37,6 +38,7 @@ def _clients(plan: Plan) -> Table:
             f"{tier.steps:,.4g}",
             scaled(tier.flops, "FLOP"),
             scaled(tier.memory, "B"),
+            *[scaled(tier.fetched, "B")] * fetched,
         )
     return table
 
@@ -72,6 +74,8 @@ def _totals(plan: Plan, config: PlannedExperiment) -> Table:
     table = Table(title=f"{experiment_label(config)} with {config.backbone.name}, {rounds} rounds", show_header=False)
     table.add_row("data moved per round", scaled(plan.round_bytes, "B"))
     table.add_row("data moved in all", scaled(rounds * plan.round_bytes, "B"))
+    if plan.downloads:
+        table.add_row(f"frozen weights, {config.fleet.storage}", _downloads(plan.downloads))
     table.add_row("training per round", scaled(plan.round_flops, "FLOP"))
     table.add_row("training in all", scaled(rounds * plan.round_flops, "FLOP"))
     table.add_row(f"evaluation, {plan.evaluations} times", evaluation)
@@ -80,6 +84,11 @@ def _totals(plan: Plan, config: PlannedExperiment) -> Table:
         table.add_row("time on simulated devices", f"{_number(plan.simulation.seconds / 3600)} hours")
     table.add_row("layers without a holder", _coverage(plan.coverage))
     return table
+
+
+def _downloads(downloads: Downloads) -> str:
+    total = f"{scaled(downloads.total, 'B')} in {downloads.rounds} rounds"
+    return f"{scaled(downloads.first, 'B')} in the first round, {total}"
 
 
 def _coverage(coverage: Coverage) -> str:

@@ -27,6 +27,7 @@ class Workload:
         seen: How many images these steps take together.
         heads: How many heads it trains.
         idle: How many further blocks it runs and does not train.
+        fetched: Mean bytes of frozen weights that it downloads a round.
     """
 
     layers: int
@@ -35,6 +36,7 @@ class Workload:
     seen: int
     heads: int = 1
     idle: int = 0
+    fetched: float = 0
 
     def flops(self, cost: CostModel) -> int:
         """FLOPs of its local training."""
@@ -89,10 +91,11 @@ def simulated_seconds(
     seconds = []
     for task in tasks:
         traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
+        fetched = task.fetched if config.fleet.storage == "fetched" else 0
         heads = len([name for name in task.named if name in layout.head_names])
         images = int(sizes[task.client])
         work = _workload(len(task.layers), heads, len(task.frozen), images, task.max_steps, config.training)
-        seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost)).total)
+        seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds
 
 
@@ -110,17 +113,18 @@ class Duration:
         return self.download + self.training + self.upload
 
 
-def duration(device: DeviceConfig, traffic: int, flops: int) -> Duration:
+def duration(device: DeviceConfig, traffic: int, flops: int, fetched: float = 0) -> Duration:
     """How long a client's round takes on a device.
 
     Args:
         device: Profile of the device.
         traffic: Bytes that the client receives, and that it sends back.
         flops: FLOPs of its local training.
+        fetched: Bytes of frozen weights that it gets besides.
     """
     bits = 8 * traffic
     return Duration(
-        download=bits / (device.download_mbps * 1e6),
+        download=(bits + 8 * fetched) / (device.download_mbps * 1e6),
         training=flops / (device.gflops * 1e9),
         upload=bits / (device.upload_mbps * 1e6),
     )

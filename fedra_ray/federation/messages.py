@@ -21,6 +21,7 @@ class ClientTask:
         images: How many images its steps take together: with the blocks, how long it will train.
         weight: Weight of its update in the average.
         total_weight: Weight of the whole cohort.
+        fetched: Bytes of frozen weights that it downloads before it trains.
     """
 
     round: int
@@ -34,6 +35,7 @@ class ClientTask:
     images: int = 1
     weight: int = 1
     total_weight: int = 1
+    fetched: int = 0
 
     @property
     def blocks(self) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ class RoundReport:
         loss: Mean training loss of the averaged clients; not a number if there is none.
         bytes_up: Bytes that they sent.
         bytes_down: Bytes that they received.
+        bytes_fetched: Bytes of frozen weights that they downloaded.
         missing: The clients of the cohort whose updates are not in the average.
         simulated_s: Its seconds on simulated devices; None without them.
         retries: Further attempts that its averaged clients took.
@@ -56,6 +57,7 @@ class RoundReport:
     loss: float
     bytes_up: int
     bytes_down: int
+    bytes_fetched: int
     missing: Missing
     simulated_s: float | None
     retries: int

@@ -88,10 +88,21 @@ class DepthFL(Method):
     def evaluated_layers(self) -> tuple[int, ...]:
         return tuple(range(self.num_layers if self.whole_model else max(self.depths)))
 
+    @property
+    def evaluated_exits(self) -> list[tuple[int, str]]:
+        exits = self._exits_of(self.evaluated_layers)
+        return exits[-1:] if self.prediction == "last" else exits
+
+    @property
+    def combination(self) -> str:
+        if self.prediction == "last":
+            return "the scores of the exit"
+        return "the logarithm of the mean over exits of their softmax probabilities"
+
     def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
         import torch
 
-        scores = model.exit_logits(inputs, self.evaluated_layers, self._exits_of(self.evaluated_layers))
+        scores = model.exit_logits(inputs, self.evaluated_layers, self.evaluated_exits)
         if self.prediction == "last":
             return scores[-1]
         return torch.stack([score.log_softmax(dim=1) for score in scores]).logsumexp(dim=0) - math.log(len(scores))

@@ -200,6 +200,22 @@ class Method(ABC):
         """The layers of the global model that is evaluated."""
         return tuple(range(self.num_layers))
 
+    @property
+    def evaluated_exits(self) -> list[tuple[int, str]]:
+        """The heads that `predict` uses, shallowest first: how many of the evaluated layers lie before it, its name."""
+        return [(len(self.evaluated_layers), "head")]
+
+    @property
+    def combination(self) -> str:
+        """How `predict` makes class scores of those exits, in words, for whoever uses the model elsewhere.
+
+        A method that overrides `predict` says it too; otherwise the words name its function.
+        """
+        predict = type(self).predict
+        if predict is Method.predict:
+            return "the scores of the exit"
+        return f"as {predict.__module__}.{predict.__qualname__} makes them"
+
     def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
         """Class scores (examples, classes) of the global model."""
         return model.logits(inputs, self.evaluated_layers)

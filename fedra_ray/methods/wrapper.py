@@ -97,5 +97,13 @@ class Wrapper(Method):
     def evaluated_layers(self) -> tuple[int, ...]:
         return self.inner.evaluated_layers
 
+    @property
+    def evaluated_exits(self) -> list[tuple[int, str]]:
+        return self.inner.evaluated_exits
+
+    @property
+    def combination(self) -> str:
+        return self.inner.combination if type(self).predict is Wrapper.predict else super().combination
+
     def predict(self, model: SubModel, inputs: Inputs) -> Tensor:
         return self.inner.predict(model, inputs)

@@ -1,6 +1,7 @@
 """A backbone's forward pass as a stem and blocks: what the blocks are given, and whether they are exchangeable."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -65,6 +66,49 @@ def _is_stack(backbone: nn.Module, image_size: int) -> bool:
                 return False
         features = backbone.forward_head(backbone.norm(inputs.tokens))  # type: ignore[operator]
         return torch.allclose(whole.head(features), whole(images), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+
+
+def check_targets(backbone: nn.Module, targets: Sequence[str], image_size: int) -> None:
+    """Refuse targets where LoRA would never be trained, because the model reads their weights without calling them.
+
+    Timm's BEiT and EVA do so with attn.qkv. A backward pass tells, whatever the model.
+
+    Args:
+        backbone: A model that `check_stack` accepts; it is left as it is.
+        targets: Paths of linear layers inside a block.
+        image_size: Side in pixels of the square images that it takes.
+
+    Raises:
+        SettingError: naming these targets, and the linear layers that can be adapted.
+    """
+    bypassed = _bypassed(backbone, targets, image_size)
+    if bypassed:
+        blocks = [dict(block.named_modules()) for block in cast(nn.ModuleList, backbone.blocks)]
+        linear = [path for path in blocks[0] if all(isinstance(block.get(path), nn.Linear) for block in blocks)]
+        others = sorted({*linear} - {*_bypassed(backbone, linear, image_size)})
+        reason = f"{type(backbone).__name__} reads the weight of {', '.join(bypassed)} without calling the layer"
+        allowed = f"{reason}, so LoRA there would never be trained; choose among {', '.join(others)}"
+        raise SettingError("lora.targets", list(targets), allowed)
+
+
+def _bypassed(backbone: nn.Module, targets: Sequence[str], image_size: int) -> list[str]:
+    """Those of the targets whose output has no part in the model's in some block."""
+    blocks = cast(nn.ModuleList, backbone.blocks)
+    factors = {target: [torch.ones((), requires_grad=True) for _ in blocks] for target in targets}
+    hooks = [
+        block.get_submodule(target).register_forward_hook(lambda _, inputs, output, factor=factor: output * factor)
+        for target in targets
+        for block, factor in zip(blocks, factors[target], strict=True)
+    ]
+    try:
+        with torch.enable_grad():
+            features = backbone(torch.zeros(1, 3, image_size, image_size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if features.requires_grad:  # it has none if all targets are bypassed
+        features.sum().backward()
+    return [target for target in targets if any(factor.grad is None for factor in factors[target])]
 
 
 class Stem(nn.Module):

@@ -26,6 +26,7 @@ class Cost:
         simulated_hours: Time on simulated devices; None without them.
         bytes_up: Bytes of the adapter values that clients sent.
         bytes_down: Bytes of those that were sent to clients.
+        bytes_fetched: Bytes of the frozen weights that clients downloaded; None if the run did not count them.
         missing: By reason (dropped, late, rejected) and client, in how many rounds its update was missing.
         skipped: Images that could not be read.
     """
@@ -34,6 +35,7 @@ class Cost:
     simulated_hours: float | None
     bytes_up: int
     bytes_down: int
+    bytes_fetched: int | None
     missing: dict[str, dict[str, int]]
     skipped: int
 
@@ -148,6 +150,7 @@ def _told(summary: dict[str, Any]) -> dict[str, Any]:
     """The content of summary.json, in the types of `Facts`."""
     missing = {reason: {str(client): int(times) for client, times in summary[reason].items()} for reason in REASONS}
     hours = summary["simulated_hours"]
+    fetched = summary.get("bytes_fetched")  # earlier versions did not count it
     return {
         **{name: str(summary[name]) for name in ("dataset", "backbone", "partition", "split")},
         **{name: int(summary[name]) for name in ("seed", "rounds")},
@@ -159,6 +162,7 @@ def _told(summary: dict[str, Any]) -> dict[str, Any]:
             simulated_hours=None if hours is None else float(hours),
             bytes_up=int(summary["bytes_up"]),
             bytes_down=int(summary["bytes_down"]),
+            bytes_fetched=None if fetched is None else int(fetched),
             missing=missing,
             skipped=int(summary["skipped_images"]),
         ),

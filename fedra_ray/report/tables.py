@@ -77,11 +77,13 @@ def by_run(groups: Sequence[Group]) -> Table:
 def tiles(cost: Cost) -> list[Tile]:
     """What a run took, one tile per number."""
     simulated = [] if cost.simulated_hours is None else [Tile("Simulated time", duration(3600 * cost.simulated_hours))]
+    fetched = [] if cost.bytes_fetched is None else [Tile("Frozen weights to clients", scaled(cost.bytes_fetched, "B"))]
     return [
         Tile("Wall time of the rounds", duration(cost.seconds)),
         *simulated,
         Tile("Sent by clients", scaled(cost.bytes_up, "B")),
         Tile("Sent to clients", scaled(cost.bytes_down, "B")),
+        *fetched,
         *(
             Tile(f"Updates {reason}", f"{sum(cost.missing[reason].values()):,}", _of(cost, reason))
             for reason in REASONS
@@ -94,7 +96,7 @@ def costs(groups: Sequence[Group]) -> Table:
     """What each of several runs took."""
     table = Table(
         "Wall and simulated time of the rounds, bytes of adapter values, updates not averaged, and images skipped",
-        ["run", "wall time", "simulated", "sent by clients", "sent to clients", *REASONS, "skipped"],
+        ["run", "wall time", "simulated", "sent by clients", "sent to clients", "frozen weights", *REASONS, "skipped"],
     )
     for group in groups:
         for run in group.runs:
@@ -104,6 +106,7 @@ def costs(groups: Sequence[Group]) -> Table:
                 "" if cost.simulated_hours is None else duration(3600 * cost.simulated_hours),
                 scaled(cost.bytes_up, "B"),
                 scaled(cost.bytes_down, "B"),
+                "" if cost.bytes_fetched is None else scaled(cost.bytes_fetched, "B"),
                 *(f"{sum(cost.missing[reason].values()):,}" for reason in REASONS),
                 f"{cost.skipped:,}",
             ]

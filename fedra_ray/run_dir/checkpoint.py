@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load
 from safetensors.numpy import save as serialise
 
@@ -14,15 +15,23 @@ from fedra_ray.run_dir.folder import Folder
 
 FOLDER = "checkpoints"
 _PREFIX, _SUFFIX = "round_", ".safetensors"
+_HELD = "held"
 _ARRAY = "array."  # begins the names of a method's own arrays in the file
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the server carries after `round` rounds. With the configuration it is all that the next round needs."""
+    """What the server carries after `round` rounds. With the configuration it is all that the next round needs.
+
+    Attributes:
+        round: How many rounds are done.
+        state: Of the server.
+        held: Which frozen weights every client holds (`Storage.held`); None if that is not counted.
+    """
 
     round: int
     state: ServerState
+    held: NDArray[np.uint8] | None = None
 
 
 def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
@@ -33,6 +42,8 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
     """
     points = folder.below(FOLDER)
     arrays = {_ARRAY + name: np.ascontiguousarray(array) for name, array in checkpoint.state.arrays.items()}
+    if checkpoint.held is not None:
+        arrays[_HELD] = checkpoint.held
     content = serialise({"values": checkpoint.state.values, "round": np.array(checkpoint.round), **arrays})
     digest = hashlib.sha256(content).hexdigest()
     name = f"{_PREFIX}{checkpoint.round:06d}-{digest[:16]}{_SUFFIX}"
@@ -94,7 +105,7 @@ def _newest_whole(points: Folder, names: list[str]) -> tuple[str, bytes] | None:
 def _parse(content: bytes) -> Checkpoint:
     tensors = load(content)
     arrays = {name.removeprefix(_ARRAY): array for name, array in tensors.items() if name.startswith(_ARRAY)}
-    return Checkpoint(int(tensors["round"]), ServerState(tensors["values"], arrays))
+    return Checkpoint(int(tensors["round"]), ServerState(tensors["values"], arrays), tensors.get(_HELD))
 
 
 def _round(name: str) -> int:

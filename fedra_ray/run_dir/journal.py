@@ -137,6 +137,7 @@ def _report(closed: ClosedRound, seconds: float, scores: list[Score], phases: di
         loss=mean_loss(clients),
         bytes_up=traffic,
         bytes_down=traffic,
+        bytes_fetched=sum(client.task.fetched for client in clients),
         missing=missing,
         simulated_s=responses.duration(missing.clients()),
         retries=sum(client.attempt - 1 for client in clients),

@@ -3,25 +3,28 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from fedra_ray.config.schema import LoraConfig
 from fedra_ray.federation.layout import Layout
 from fedra_ray.run_dir.folder import Folder
 
 Vector = NDArray[np.float32]
+ADAPTER = "adapter_model.safetensors"
 
 
 def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
     """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
 
     The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors, and
-    what a method trains besides LoRA and heads in extras.safetensors. What is added to weights of the backbone
-    themselves is in weights.safetensors.
+    what a method trains besides LoRA and heads in extras.safetensors. What is added, alpha / rank times, to weights of
+    the backbone themselves is in weights.safetensors.
 
     Args:
         folder: Where to write.
@@ -34,28 +37,12 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
 
     from peft import LoraConfig as PeftConfig  # isort: skip  (imports transformers: seconds, only when a run ends)
 
-    tensors = layout.tensors(values)
-    last = f"heads.{layout.head_names[-1]}."
-    files: dict[str, dict[str, Vector]] = {
-        "adapter_model.safetensors": {},
-        "exits.safetensors": {},
-        "extras.safetensors": {},
-        "weights.safetensors": {},
-    }
-    for name, value in tensors.items():
-        if name.startswith(last):
-            files["adapter_model.safetensors"]["base_model.model.head." + name.removeprefix(last)] = value
-        elif name.startswith("heads."):
-            files["exits.safetensors"][name.removeprefix("heads.")] = value
-        elif name.startswith("extras."):
-            files["extras.safetensors"][name.removeprefix("extras.")] = value
-        elif name.endswith(".change"):
-            files["weights.safetensors"][name.removesuffix(".change")] = value * np.float32(lora.alpha / lora.rank)
-        else:
-            files["adapter_model.safetensors"][f"base_model.model.{name}.weight"] = value
+    files: dict[str, dict[str, Vector]] = {}
+    for name, value in layout.tensors(values).items():
+        file, stored = place(name, layout.head_names)
+        files.setdefault(file, {})[stored] = np.ascontiguousarray(value)
     for file, content in files.items():
-        if content:
-            folder.write(file, save({name: np.ascontiguousarray(value) for name, value in content.items()}))
+        folder.write(file, save(content))
     pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
     if "patch_embedding" in layout.extra_names:
         pattern += r"|patch_embed\.proj"
@@ -69,6 +56,59 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
     )
     text = json.dumps(config.to_dict(), default=_plain, indent=2, sort_keys=True)
     folder.write("adapter_config.json", (text + "\n").encode())
+
+
+def read_peft(folder: Folder, layout: Layout) -> Vector:
+    """The full vector that `save_peft` has written.
+
+    Args:
+        folder: The adapter directory.
+        layout: Layout of the vector.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ValueError: if a tensor is missing, or has another shape or type than the layout's.
+    """
+    files: dict[str, dict[str, Vector]] = {}
+    parts = []
+    for entry in chain.from_iterable(layout.entries):
+        file, stored = place(entry.name, layout.head_names)
+        if file not in files:
+            files[file] = _read_tensors(folder, file)
+        value = files[file].get(stored)
+        if value is None or value.shape != entry.shape or value.dtype != np.float32:
+            raise ValueError(f"{file} has no {stored} of {entry.shape} float32 values")
+        parts.append(value.ravel())
+    return np.concatenate(parts)
+
+
+def place(name: str, head_names: Sequence[str]) -> tuple[str, str]:
+    """The file of an adapter directory that holds a tensor, and its name there.
+
+    Args:
+        name: Of the tensor in the layout.
+        head_names: Names of the heads, the model's own last.
+    """
+    last = f"heads.{head_names[-1]}."
+    if name.startswith(last):
+        return ADAPTER, "base_model.model.head." + name.removeprefix(last)
+    if name.startswith("heads."):
+        return "exits.safetensors", name.removeprefix("heads.")
+    if name.startswith("extras."):
+        return "extras.safetensors", name.removeprefix("extras.")
+    if name.endswith(".change"):
+        return "weights.safetensors", name.removesuffix(".change")
+    return ADAPTER, f"base_model.model.{name}.weight"
+
+
+def _read_tensors(folder: Folder, file: str) -> dict[str, Vector]:
+    content = folder.read(file)
+    if content is None:
+        raise FileNotFoundError(f"{folder}/{file}")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

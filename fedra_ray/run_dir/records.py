@@ -15,7 +15,8 @@ from fedra_ray.federation.messages import ClientReport, Score
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.run_dir.folder import Folder
 
-#: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients. `simulated_s` is
+#: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients, but
+#: `bytes_fetched` those of frozen weights that clients download before they train, by `fleet.storage`. `simulated_s` is
 #: the time on simulated devices, in seconds: null unless `fleet.devices` names some.
 SCHEMAS = {
     "rounds": pa.schema(
@@ -31,6 +32,7 @@ SCHEMAS = {
             "dropped": pa.list_(pa.int32()),
             "late": pa.list_(pa.int32()),
             "simulated_s": pa.float64(),
+            "bytes_fetched": pa.int64(),
         }
     ),
     "clients": pa.schema(
@@ -49,6 +51,7 @@ SCHEMAS = {
             "slot": pa.int32(),
             "attempt": pa.int32(),
             "simulated_s": pa.float64(),
+            "bytes_fetched": pa.int64(),
         }
     ),
     "skipped": pa.schema(
@@ -115,6 +118,7 @@ class Records:
                 "dropped": sorted(report.missing.dropped),
                 "late": sorted(report.missing.late),
                 "simulated_s": report.simulated_s,
+                "bytes_fetched": report.bytes_fetched,
             }
         )
         self._add_scores(report.round, report.scores)
@@ -136,6 +140,7 @@ class Records:
                 "slot": report.slot,
                 "attempt": report.attempt,
                 "simulated_s": simulated_s,
+                "bytes_fetched": report.task.fetched,
             }
         )
         self._add_skipped(report.task.round, report.skipped)

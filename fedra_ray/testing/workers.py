@@ -12,6 +12,7 @@ from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.state import Arrays, ServerState, Vector
+from fedra_ray.federation.storage import FrozenBytes
 
 
 def small_blueprint(config: ExperimentConfig, num_layers: int, values_per_segment: int = 2) -> Blueprint:
@@ -27,10 +28,11 @@ def small_blueprint(config: ExperimentConfig, num_layers: int, values_per_segmen
     """
     dataset = open_dataset(config.dataset, image_size=16)
     layers = tuple((Entry(f"layer{index}", (values_per_segment,)),) for index in range(num_layers))
-    draft = Blueprint(config, Layout(layers, (), ()), (), 16, dataset.domains, dataset.classes)
+    frozen = FrozenBytes(0, (0,) * num_layers)
+    draft = Blueprint(config, Layout(layers, (), ()), (), 16, dataset.domains, dataset.classes, frozen)
     names = draft.method().head_names
     heads = tuple((Entry(f"heads.{name}", (values_per_segment,)),) for name in names)
-    return Blueprint(config, Layout(layers, heads, names), (), 16, dataset.domains, dataset.classes)
+    return Blueprint(config, Layout(layers, heads, names), (), 16, dataset.domains, dataset.classes, frozen)
 
 
 class FakeWorkers:

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,21 @@ from fedra_ray.config.errors import one_line
 from fedra_ray.config.labels import experiment_label
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.federation.shards import accuracies, mean_accuracy
+from fedra_ray.model.backbone import normalisation
 from fedra_ray.model.kernels import unavailable
 from fedra_ray.report.facts import Facts, read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.folder import Folder, below
-from fedra_ray.run_dir.peft_export import save_peft
+from fedra_ray.run_dir.model_description import ADAPTER, PIXELS, Exit, ModelDescription
+from fedra_ray.run_dir.peft_export import place, save_peft
 from fedra_ray.run_dir.records import hours, read_table, times
 
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
 
 
 def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
-    """Write adapter/, report.html and, last of all, summary.json, which marks the run as finished.
+    """Write adapter/ with model.json, report.html and, last of all, summary.json, which marks the run as finished.
 
     A page that cannot be drawn is left out with a warning: the results are complete without it.
 
@@ -44,7 +47,8 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         RunFailedError: if a file cannot be written.
     """
     rounds = read_table(folder, "rounds")
-    save_peft(folder.below("adapter"), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
+    save_peft(folder.below(ADAPTER), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
+    _description(blueprint).write(folder.below(ADAPTER))
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
     summary = {
         "method": blueprint.config.method.name,
@@ -66,6 +70,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "simulated_hours": hours(rounds["simulated_s"].to_pylist()),
         "bytes_up": sum(rounds["bytes_up"].to_pylist()),
         "bytes_down": sum(rounds["bytes_down"].to_pylist()),
+        "bytes_fetched": sum(rounds["bytes_fetched"].to_pylist()),
         # tried in this process alone: client actors have the same version of torch
         "kernels": f"plain: {reason}" if (reason := unavailable()) else "fused",
         "versions": _versions(),
@@ -98,6 +103,28 @@ def write_comparison(folder: Folder, runs: Sequence[Folder]) -> str | None:
         RunFailedError: if the page cannot be written.
     """
     return _draw(folder, lambda: [read(run) for run in runs], runs) if runs else None
+
+
+def _description(blueprint: Blueprint) -> ModelDescription:
+    config, method = blueprint.config, blueprint.method()
+    mean, std = normalisation(config.backbone)
+    exits = []
+    for after, head in method.evaluated_exits:
+        file, bias = place(f"heads.{head}.bias", blueprint.layout.head_names)
+        exits.append(Exit(after, head, file, bias.removesuffix("bias")))
+    return ModelDescription(
+        method=config.method.target,
+        backbone=asdict(config.backbone),
+        input_size=(3, blueprint.image_size, blueprint.image_size),
+        pixels=PIXELS[config.dataset.resize],
+        mean=tuple(mean.flatten().tolist()),
+        std=tuple(std.flatten().tolist()),
+        classes=blueprint.classes,
+        domains=blueprint.domains,
+        evaluated_layers=method.evaluated_layers,
+        exits=tuple(exits),
+        scores=method.combination,
+    )
 
 
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
     return numbers | {
         "bytes/up": report.bytes_up,
         "bytes/down": report.bytes_down,
+        "bytes/fetched": report.bytes_fetched,
         "layer_coverage": layer_coverage(report.layer_holders),
         "clients/retries": report.retries,
         "clients/dropped": len(missing.dropped),

@@ -10,10 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedra_ray.cli.compose import compose_as, compose_experiment
+from fedra_ray.cli.compose import compose, compose_as, compose_experiment
+from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DeviceConfig, ExperimentConfig
 from fedra_ray.cost.plan import PlannedExperiment
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.alllarge import AllLarge
+from fedra_ray.methods.create import create_method
 from fedra_ray.run_dir.claim import CONFIG, prepare
 from fedra_ray.run_dir.folder import Folder
 
@@ -134,3 +138,18 @@ def test_a_file_that_is_not_there_is_refused(config: str, expected: str) -> None
     with pytest.raises(SettingError, match=expected) as refusal:
         compose_experiment([], config)
     assert refusal.value.args[:2] == ("--config", config)
+
+
+@pytest.mark.parametrize(("clients", "cohort"), [(50, 50), (100, 100), (10_000, 100)])
+def test_a_lazy_partition_samples_a_hundred_clients_or_all_of_a_smaller_fleet(clients: int, cohort: int) -> None:
+    config = compose("partition=lazy", f"fleet.num_clients={clients}")
+    assert config.fleet.clients_per_round == cohort
+    check(config)
+
+
+def test_an_option_of_a_replaced_method_is_left_out_as_its_refusal_says() -> None:
+    target = "method.target=fedra_ray.methods.alllarge.AllLarge"
+    fleet = Fleet(compose(), ("dark",))
+    with pytest.raises(SettingError, match=r"leave it out by ~method\.options\.draw"):
+        create_method(compose(target), 12, fleet)
+    assert isinstance(create_method(compose(target, "~method.options.draw"), 12, fleet), AllLarge)

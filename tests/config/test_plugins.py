@@ -44,7 +44,10 @@ def test_an_abstract_class_is_refused() -> None:
 
 def test_an_unknown_option_is_refused() -> None:
     error = refusal_of(FEDRA, **ARGUMENTS, pace=3)
-    assert str(error) == "method.options.pace=3: FedRA has no such option"
+    assert str(error) == (
+        "method.options.pace=3: FedRA has no such option; leave it out by ~method.options.pace, "
+        "or write conf/method/NAME.yaml and method=NAME for a class of its own"
+    )
 
 
 def test_a_missing_option_is_named() -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, LoraConfig
 from fedra_ray.model.backbone import build, find_targets, input_size
-from fedra_ray.model.stack import check_stack
+from fedra_ray.model.stack import check_stack, check_targets
 from fedra_ray.model.submodel import SubModel
 
 LORA = LoraConfig(rank=2, alpha=3.0)
@@ -172,3 +172,26 @@ def test_the_papers_backbones_have_the_papers_numbers_of_parameters(model: str, 
     assert input_size(backbone) == 224
     assert [sum(entry.size for entry in layer) for layer in layout.layers] == [per_block] * 12
     assert [sum(entry.size for entry in head) for head in layout.heads] == [76_900]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_linear_layers_can_be_adapted_but_those_that_the_model_bypasses(
+    family: str, random_values: Callable[..., np.ndarray]
+) -> None:
+    model, arguments = FAMILIES[family]
+    backbone = backbone_of(model, arguments)
+    size = input_size(backbone)
+    linear = [path for path, module in backbone.blocks[0].named_modules() if isinstance(module, nn.Linear)]
+    if family in ("beit", "beit_shared", "beitv2", "eva02_tiny"):
+        with pytest.raises(SettingError, match=r"the weight of attn.qkv without calling the layer.* among attn.proj, "):
+            check_targets(backbone, linear, size)
+        linear.remove("attn.qkv")
+    check_targets(backbone, linear, size)
+
+    adapted = SubModel(backbone, linear, LORA, ("head",), CLASSES)
+    adapted.load(random_values(adapted.layout), range(len(adapted.layout.entries)))
+    for parameter in adapted.parameters():
+        parameter.grad = None
+    adapted.train().logits(torch.randn(2, 3, size, size), range(len(adapted.blocks))).square().sum().backward()
+    for block in adapted.blocks:
+        assert [path for path in linear if block.get_submodule(path).lora_A.grad is None] == []

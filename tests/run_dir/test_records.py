@@ -13,7 +13,7 @@ from fedra_ray.run_dir.records import SCHEMAS, Records
 
 
 def update(number: int, client: int, loss: float = 1.0) -> ClientReport:
-    task = ClientTask(number, client, (0, 2), ("head",))
+    task = ClientTask(number, client, (0, 2), ("head",), fetched=70)
     return ClientReport(task, 40, 24, 3, loss, 0.25, slot=1, attempt=2)
 
 
@@ -51,6 +51,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
             "dropped": [],
             "late": [],
             "simulated_s": None,
+            "bytes_fetched": 140,
         }
     ]
     assert read(tmp_path, "clients")[1] == {
@@ -68,6 +69,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
         "slot": 1,
         "attempt": 2,
         "simulated_s": None,
+        "bytes_fetched": 70,
     }
     score = {"round": 1, "domain": "clipart", "split": "test", "examples": 8, "top1": 0.25, "top5": 0.75, "loss": 0.5}
     assert read(tmp_path, "evaluations") == [score]

@@ -46,6 +46,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "model.json",
     }
     assert (summary["depths"], summary["partition"], summary["skipped_images"]) == ([4, 2, 1], "feature_skew", 0)
     assert Image.open(tmp_path / "partition.png").format == "PNG"
