@@ -199,7 +199,7 @@ def test_other_partitions_train_too(scheme: str, config: ExperimentConfig, tmp_p
 
 
 def test_the_patch_embedding_is_averaged_only_in_rounds_with_client_0(config: ExperimentConfig, tmp_path: Path) -> None:
-    config.lora.patch_embedding, config.rounds = True, 6
+    config.lora.patch_embedding, config.aggregation.patch_embedding, config.rounds = True, "client_0", 6
     config.fleet.clients_per_round = 2
     workers = InProcess(config, arrival=3)
     segment = workers.blueprint.layout.segments[-1]
