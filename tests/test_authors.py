@@ -125,12 +125,10 @@ class Replayed(InProcess):
     def __init__(self, config: ExperimentConfig, run: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
         self.run = run
         self.task: ClientTask | None = None
-        monkeypatch.setattr(Division, "_divide_domain", lambda division, domain: self.parts(domain))
+        self.places: dict[int, dict[str, int]] = {}
+        monkeypatch.setattr(Division, "_divide_domain", lambda division, domain: self.parts(division._dataset, domain))
         super().__init__(config)
         monkeypatch.setattr(training, "_orders", self.orders)
-        dataset = self.blueprint.dataset
-        assert isinstance(dataset, TreeDataset)
-        self.places = {domain: place_of(dataset, domain) for domain in dataset.domains}
         monkeypatch.setattr("fedra_ray.experiment.draw_round", self.drawn)
         initial = run.values("initial", self.blueprint.layout)
         monkeypatch.setattr(Layout, "initial", lambda layout, seed: initial.copy())
@@ -155,10 +153,12 @@ class Replayed(InProcess):
 
     def indices(self, client: int) -> np.ndarray:
         """A client's images within its domain, in the recorded order."""
-        domain = self.blueprint.domains[client % DOMAINS]
-        return np.array([self.places[domain][path] for path in self.run.facts["clients"][self.run.theirs(client)]])
+        places = self.places[client % DOMAINS]
+        return np.array([places[path] for path in self.run.facts["clients"][self.run.theirs(client)]])
 
-    def parts(self, domain: int) -> list[np.ndarray]:
+    def parts(self, dataset: TreeDataset, domain: int) -> list[np.ndarray]:
+        """The images of each client of a domain, ascending."""
+        self.places[domain] = place_of(dataset, dataset.domains[domain])
         clients = range(domain, len(self.run.facts["clients"]), DOMAINS)
         return [np.sort(self.indices(client)) for client in clients]
 

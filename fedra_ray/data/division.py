@@ -87,6 +87,8 @@ class Division:
     def check(self) -> None:
         """Refuse a partition in which some client would have fewer images than `partition.min_size`.
 
+        A balanced partition is drawn for that, as no count tells whether a draw reaches the minimum.
+
         Raises:
             SettingError: naming the domain and how many images it has.
         """
@@ -105,6 +107,17 @@ class Division:
             if self._config.scheme == "shards" and self._config.shards_per_client > count:
                 allowed = f"{place} has {count} training images, too few for a client's shards"
                 raise SettingError("partition.shards_per_client", self._config.shards_per_client, allowed)
+        if self._config.scheme == "domain" and self._config.balanced:
+            self._check_draws()
+
+    def _check_draws(self) -> None:
+        for number, domain in enumerate(self._dataset.domains[: self._clients]):
+            try:
+                self._domain_parts(number)
+            except ValueError as error:
+                remedy = "it must be smaller, partition.alpha larger or fleet.num_clients smaller"
+                allowed = f"in {domain}, {error}; {remedy}"
+                raise SettingError("partition.min_size", self._config.min_size, allowed) from error
 
     def _check_lazy(self) -> None:
         wanted, least = self._config.examples_per_client, self._config.min_size

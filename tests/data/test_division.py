@@ -236,3 +236,11 @@ def test_the_most_clients_that_the_check_allows_can_be_divided(num_clients: int,
     division.check()
     assert division.sizes().sum() == 18
     assert division.sizes().min() >= settings.get("min_size", 1)
+
+
+def test_a_minimum_that_no_balanced_draw_reaches_is_refused_before_the_run() -> None:
+    settings: dict[str, Any] = {"scheme": "domain", "balanced": True, "alpha": 1e-6}
+    divide(Unequal(), 3, **settings).check()
+    with pytest.raises(SettingError, match="in x, 1000 draws gave no 2 clients at least 1 of 3 images each") as refusal:
+        divide(Unequal(), 6, **settings).check()
+    assert refusal.value.args[:2] == ("partition.min_size", 1)
