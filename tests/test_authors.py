@@ -4,7 +4,7 @@
 in DomainNet's layout: its random choices (partition, cohorts, allocation matrices, order of images), its first values,
 and its results. The choices and first values are put in the place of ours; all else is the ordinary run with
 `compat=authors`. To keep the images few, PNG files were packed again without loss, two domains are not evaluated, and
-two clients of the skewed run, whose images are large, answer what the authors' clients did.
+two clients of the skewed runs, whose images are large, answer what the authors' clients did.
 """
 
 import json
@@ -32,7 +32,7 @@ from fedra_ray.methods.method import Method
 AUTHORS = Path(__file__).parent / "authors"
 DOMAINS = 6
 TOLERANCE = 1e-6  # of parameters, whose changes are about 1e-2
-RUNS = ("vit_fedra", "mixer_fedra", "vit_depthfl", "vit_inclusivefl_skewed")
+RUNS = ("vit_fedra", "mixer_fedra", "vit_fedra_skewed", "vit_inclusivefl_skewed", "vit_depthfl")
 MODELS = {
     "vit": [
         "backbone=vit_b16",
