@@ -1,8 +1,8 @@
 """The grid of a sweep, from its command line."""
 
 import itertools
-import time
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fedra_ray.cli.compose import check_syntax, compose_experiment
@@ -35,7 +35,7 @@ def compose_grid(overrides: list[str], config: str | None = None) -> Grid:
     parallel = next((item for item in parsed if item.key_or_group == "sweep.parallel"), None)
     named = any(item.key_or_group == "run_dir" for item in parsed)
     fixed = [item.input_line or "" for item in parsed if not item.is_sweep_override() and item is not parallel]
-    folder = "" if named else time.strftime("sweeps/%Y%m%d-%H%M%S")
+    folder = "" if named else datetime.now().strftime("sweeps/%Y%m%d-%H%M%S-%f")
     runs = []
     for values in itertools.product(*varying.values()):
         varied = dict(zip(varying, values, strict=True))

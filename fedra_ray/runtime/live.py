@@ -25,6 +25,7 @@ class LiveRun:
         weights: Reference to the frozen weights in the object store.
         layers: How many layers each client of a cohort holds.
         folder: The run directory.
+        lease: Name of the lease there.
         say: Told what a person should know besides the rounds.
 
     Attributes:
@@ -37,9 +38,10 @@ class LiveRun:
         weights: ray.ObjectRef,
         layers: list[int],
         folder: Folder,
+        lease: str | None,
         say: Callable[[str], None],
     ) -> None:
-        self._arguments = (blueprint, [weights], layers, str(folder))
+        self._arguments = (blueprint, [weights], layers, str(folder), lease)
         self._attempts = blueprint.config.runtime.max_attempts
         self._say = say
         self._furthest = self._failures = 0

@@ -24,14 +24,17 @@ class Server:
         weights: A list with the reference to the frozen weights; in a list, so that the server does not fetch them.
         layers: How many layers each client of a cohort holds; the client actors are planned for it.
         run_dir: Where records and checkpoints go.
+        lease: Name of the lease there that the driver holds; without it nothing is written any more.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], layers: list[int], run_dir: str) -> None:
+    def __init__(
+        self, blueprint: Blueprint, weights: list[ray.ObjectRef], layers: list[int], run_dir: str, lease: str | None
+    ) -> None:
         self._blueprint = blueprint
         plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
         self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
-        self._journal = Journal(Folder(run_dir), blueprint.config)
+        self._journal = Journal(Folder(run_dir), blueprint.config, lease)
 
     def run(self) -> Iterator[RoundReport | Outcome]:
         """Rounds as they end, then the outcome; a Ray streaming generator."""

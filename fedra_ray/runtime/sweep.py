@@ -16,6 +16,7 @@ from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.shards import mean_accuracy
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.lease import Lease
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.driver import CheckedRun, check_run
 from fedra_ray.runtime.grid import RESULTS, Grid, GridRun, Result, shares, tabulate, write
@@ -55,8 +56,14 @@ class Sweep:
         """Run all, and return the results in the order of the grid.
 
         Raises:
+            SettingError: if another process uses the folder.
             KeyboardInterrupt: after an interruption, with every run saved.
         """
+        with Lease(self._folder):
+            self._carry_out()
+            return self._conclude()
+
+    def _carry_out(self) -> None:
         runtime = self._grid.runs[0].config.runtime
         with (
             connected(runtime, runtime.max_actors or 0),
@@ -75,7 +82,9 @@ class Sweep:
                     active.live.save()
                 self._say("", "stopped; the same command continues every run from its last checkpoint")
                 raise
-        return self._conclude()
+            finally:
+                for active in self._active:
+                    active.checked.claim.release()
 
     def _conclude(self) -> list[Result]:
         """Write the table of results, and print it."""
@@ -92,19 +101,23 @@ class Sweep:
         runtime = replace(run.config.runtime, max_actors=self._share)
         try:
             checked = check_run(replace(run.config, runtime=runtime))
-            if checked.finished is not None:
+            if checked.claim.finished is not None:
                 self._say(run.name, "already finished")
-                self._results[run.name] = Result(run, checked.finished)
+                self._results[run.name] = Result(run, checked.claim.finished)
                 return
-            prepare(checked.folder, checked.blueprint.config)
+            try:
+                prepare(checked.folder, checked.blueprint.config)
+            except RunFailedError:
+                checked.claim.release()
+                raise
         except (SettingError, RunFailedError, OSError) as error:
             self._fail(run, error)
             return
         key = repr(run.config.backbone)
         if key not in self._weights:
             self._weights[key] = ray.put(checked.weights)
-        say = self._teller(run.name)
-        live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say)
+        say, lease = self._teller(run.name), checked.claim.lease_name
+        live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, lease, say)
         self._active.append(_Active(run, checked, live))
         say(f"started, {experiment_label(run.config)}")
 
@@ -127,6 +140,7 @@ class Sweep:
         except Exception as error:  # whatever ends one run must not end the others
             self._fail(run, error)
         active.live.end()
+        active.checked.claim.release()
         self._active.remove(active)
 
     def _fail(self, run: GridRun, error: Exception) -> None:

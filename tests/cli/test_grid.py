@@ -67,7 +67,7 @@ def test_the_folder_of_a_sweep_may_be_quoted_interpolated_or_a_uri(monkeypatch: 
 
 def test_a_sweep_without_a_folder_has_a_new_one() -> None:
     grid = compose_grid(["seed=0,1"])
-    assert re.fullmatch(r"sweeps/\d{8}-\d{6}", grid.folder)
+    assert re.fullmatch(r"sweeps/\d{8}-\d{6}-\d{6}", grid.folder)
     assert grid.runs[0].config.run_dir == f"{grid.folder}/seed=0"
 
 
