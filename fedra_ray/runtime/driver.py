@@ -16,7 +16,7 @@ from fedra_ray.model.weights import FrozenWeights
 from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import Claim, claim, prepare
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.runtime.connection import connected, nodes
+from fedra_ray.runtime.connection import connected, nodes, refuse_excess
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
 from fedra_ray.runtime.placement import SlotSpec, plan_slots, requested_slots
@@ -82,8 +82,10 @@ def _watched(checked: CheckedRun, display: Display) -> dict[str, Any]:
 def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> dict[str, Any]:
     blueprint, runtime = checked.blueprint, checked.blueprint.config.runtime
     # in this order: connecting to Ray replaces the handler of SIGTERM
-    with connected(runtime, requested_slots(len(checked.layers), runtime)), terminable():
+    with connected(runtime, requested_slots(len(checked.layers), runtime)) as private, terminable():
         specs = plan_slots(checked.layers, blueprint.num_layers, nodes(), runtime)
+        if private:
+            refuse_excess(specs, runtime)
         prepare(checked.folder, blueprint.config)
         display.say(_opening(blueprint, specs))
         if unavailable() is not None:
