@@ -98,13 +98,16 @@ def run_local(config: ExperimentConfig, on_round: Callable[[RoundReport], object
 
     folder = Folder(config.run_dir)
     blueprint, weights = check_experiment(config)
-    finished = claim(folder, blueprint.config)
-    if finished is not None:
-        return Result(config.run_dir, finished)
-    prepare(folder, blueprint.config)
-    for event in experiment.run(blueprint, ClientHost(blueprint, weights), Journal(folder, blueprint.config)):
-        if isinstance(event, Outcome):
-            return Result(config.run_dir, results.write(folder, blueprint, event))
-        if on_round is not None:
-            on_round(event)
+    claimed = claim(folder, blueprint.config)
+    if claimed.finished is not None:
+        return Result(config.run_dir, claimed.finished)
+    try:
+        prepare(folder, blueprint.config)
+        for event in experiment.run(blueprint, ClientHost(blueprint, weights), Journal(folder, blueprint.config)):
+            if isinstance(event, Outcome):
+                return Result(config.run_dir, results.write(folder, blueprint, event))
+            if on_round is not None:
+                on_round(event)
+    finally:
+        claimed.release()
     raise RunFailedError(f"{folder}: the experiment ended without an outcome")

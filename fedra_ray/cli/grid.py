@@ -2,9 +2,9 @@
 
 import itertools
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fedra_ray.cli.compose import compose_experiment
@@ -41,7 +41,7 @@ def compose_grid(overrides: list[str], config: str | None = None) -> Grid:
             allowed = "takes one value, which all runs share; quote a name that has commas"
             raise SettingError(item.key_or_group, value_text(item), allowed)
     named = next((item for item in reversed(parsed) if item.key_or_group == "run_dir"), None)
-    folder = "" if named else time.strftime("sweeps/%Y%m%d-%H%M%S")
+    folder = "" if named else datetime.now().strftime("sweeps/%Y%m%d-%H%M%S-%f")
     runs = []
     for varied, composed in combinations([item for item in parsed if item.key_or_group != _PARALLEL], config):
         folder = folder or composed.run_dir

@@ -13,7 +13,8 @@ from fedra_ray.config.paths import conf_dir
 from fedra_ray.config.schema import ExperimentConfig
 
 _FIRST_SIGNAL = 130  # exit codes from here on say that a signal has ended a run
-_RUN_DIR = "run_dir=${hydra:runtime.output_dir}/run"
+#: Unless they are given: folders of two processes that start in the same second must differ.
+_FOLDERS = ("hydra.sweep.dir=multirun/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}", "run_dir=${hydra:runtime.output_dir}/run")
 
 
 def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) -> None:
@@ -48,7 +49,8 @@ def multirun(overrides: list[str], start: Callable[[ExperimentConfig], None]) ->
             raise SystemExit(codes[-1])
 
     ConfigStore.instance().store("config_schema", node=schema_node(ExperimentConfig))
-    own = [] if any(override.startswith("run_dir=") for override in overrides) else [_RUN_DIR]
+    given = {override.partition("=")[0] for override in overrides}
+    own = [folder for folder in _FOLDERS if folder.partition("=")[0] not in given]
     sys.argv = [sys.argv[0], "--multirun", *overrides, *own]
     task()
     if max(codes):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.lease import Lease, is_lease
 
 SETTING = "RUN_DIR"  # what names such a folder in errors
 CONFIG = "config.yaml"
@@ -25,14 +27,56 @@ _ELSEWHERE = (
 _DEVICES = ("fleet.devices", "fleet.profiles.")  # times on them decide nothing but who is too late
 
 
-def claim(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
-    """Check that the experiment may use the directory; returns its summary if it has already finished there.
+@dataclass(frozen=True)
+class Claim:
+    """What a run directory is to an experiment.
+
+    Attributes:
+        finished: The summary, if the experiment has already finished there; nothing may be written then.
+        lease: Otherwise this process's right to write there.
+    """
+
+    finished: dict[str, Any] | None
+    lease: Lease | None
+
+    @property
+    def lease_name(self) -> str | None:
+        """Name of the lease, by which other processes of this one tell whether they may still write."""
+        return None if self.lease is None else self.lease.name
+
+    def release(self) -> None:
+        """Let go of the directory."""
+        if self.lease is not None:
+            self.lease.release()
+
+
+def claim(folder: Folder, config: ExperimentConfig) -> Claim:
+    """Check that the experiment may use the directory, and take hold of it unless the experiment has finished there.
 
     Raises:
-        SettingError: if the directory holds a run of another configuration, or something else.
+        SettingError: if the directory holds a run of another configuration, or something else, or if another process
+            is using it.
+        RunFailedError: if nothing can be written there.
     """
+    finished = _check(folder, config)
+    if finished is not None:
+        return Claim(finished, None)
+    lease = Lease(folder)
     try:
-        names = folder.names()
+        finished = _check(folder, config)  # what another process may have left there in the meantime
+    except BaseException:
+        lease.release()
+        raise
+    if finished is None:
+        return Claim(None, lease)
+    lease.release()
+    return Claim(finished, None)
+
+
+def _check(folder: Folder, config: ExperimentConfig) -> dict[str, Any] | None:
+    """Refuse a directory that holds something else; returns the summary if the experiment has finished there."""
+    try:
+        names = [name for name in folder.names() if not is_lease(name)]
     except NotADirectoryError as error:
         raise SettingError("run_dir", str(folder), "is a file; name a new or empty folder") from error
     if CONFIG not in names:

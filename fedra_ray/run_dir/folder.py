@@ -1,6 +1,8 @@
 """A folder on any file system that pyarrow knows, in which a file is there whole or not at all."""
 
 import copy
+import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -36,6 +38,11 @@ class Folder:
         found = copy.copy(self)
         found._path, found._name = f"{self._path}/{name}", below(self._name, name)
         return found
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there."""
+        return bool(self._system.get_file_info(self._path).type != fs.FileType.NotFound)
 
     def names(self) -> list[str]:
         """Names of the files and folders in it, in order; none if it is not there.
@@ -77,6 +84,12 @@ class Folder:
     def delete(self, name: str) -> None:
         """Delete a file that is there."""
         self._system.delete_file(f"{self._path}/{name}")
+
+    def remove_if_empty(self) -> None:
+        """Remove a local folder in which there is nothing; object stores have no empty ones."""
+        if isinstance(self._system, fs.LocalFileSystem):
+            with suppress(OSError):  # it is not there, or not empty
+                os.rmdir(self._path)
 
 
 def below(where: str, name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.dropouts import Responses
@@ -19,6 +20,7 @@ from fedra_ray.run_dir.checkpoint import Checkpoint
 from fedra_ray.run_dir.claim import PARTITION
 from fedra_ray.run_dir.client_states import ClientStates
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.lease import is_held
 from fedra_ray.run_dir.records import Records, to_parquet
 from fedra_ray.run_dir.stopwatch import Stopwatch
 
@@ -55,10 +57,12 @@ class Journal:
     Args:
         folder: The run directory.
         config: The experiment's; its rounds, and how often and how many restart points are kept.
+        lease: Name of the lease without which nothing may be written there any more; None if nobody else can come.
     """
 
-    def __init__(self, folder: Folder, config: ExperimentConfig) -> None:
+    def __init__(self, folder: Folder, config: ExperimentConfig, lease: str | None = None) -> None:
         self.folder = folder
+        self._lease = lease
         self.records = Records(folder)
         self._config = config
         self._state: Checkpoint | None = None
@@ -95,14 +99,23 @@ class Journal:
             yield self._settle(closed)
 
     def save(self) -> int:
-        """Save the last finished round; returns its number, 0 if there is none."""
+        """Save the last finished round; returns its number, 0 if there is none.
+
+        Raises:
+            RunFailedError: if it cannot be written, or another process has taken over the directory.
+        """
         with self._lock:
             state = self._state
             if state is None:
                 return 0
+            self._check_lease()
             self.records.save()  # first: a restart point without its records would lose them
             checkpoint.save(self.folder, state, self._config.checkpoint.keep)
             return state.round
+
+    def _check_lease(self) -> None:
+        if self._lease is not None and not is_held(self.folder, self._lease):
+            raise RunFailedError(f"{self.folder} has been taken over by another process; this one writes nothing more")
 
     def _settle(self, closed: ClosedRound) -> RoundReport:
         watch, number = closed.watch, closed.state.round
@@ -112,6 +125,7 @@ class Journal:
         with watch("checkpoint"):
             report = _report(closed, seconds, scores, watch.seconds)
             self.records.add(report, closed.whole.reports, closed.drawn, closed.fleet, closed.responses.seconds)
+            self._check_lease()
             self._clients.write(number, self._oldest_kept(number))
             self._state = closed.state
             if number == self._config.rounds or number % self._config.checkpoint.every == 0:

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 
 import ray
 
-from fedra_ray.config.errors import SettingError
+from fedra_ray.config.errors import RunFailedError, SettingError, error_text
 from fedra_ray.config.schema import RuntimeConfig
-from fedra_ray.runtime.environment import declare
-from fedra_ray.runtime.placement import SERVER_CPUS, Node
+from fedra_ray.runtime.environment import declare, resolve
+from fedra_ray.runtime.placement import SERVER_CPUS, Node, SlotSpec
 
 _PROBE_SECONDS = 10.0
+_STARTS = 3  # of a private instance, before it is given up
 
 
 @contextmanager
-def connected(runtime: RuntimeConfig, slots: int) -> Iterator[None]:
+def connected(runtime: RuntimeConfig, slots: int) -> Iterator[bool]:
     """Connect to the configured cluster, and disconnect at the end; a connection that exists already is used and kept.
 
     A local instance declares enough CPUs for all the actors that the configuration asks for: with more actors than
@@ -27,33 +28,75 @@ def connected(runtime: RuntimeConfig, slots: int) -> Iterator[None]:
         runtime: Address of the cluster, and what an actor reserves.
         slots: How many client actors the configuration asks for; 0 to use the resources that there are.
 
+    Yields:
+        Whether it is a private instance of this process, which never grows.
+
     Raises:
-        SettingError: if no cluster answers at the address.
+        SettingError: if no cluster answers at the address, or a private instance cannot have what is asked for.
+        RunFailedError: if a private instance does not start.
     """
     if ray.is_initialized():
-        yield
+        yield False
         return
     _connect(runtime, slots)
     try:
-        yield
+        yield resolve(runtime.address)[0] == "local"
     finally:
         ray.shutdown()
 
 
 def _connect(runtime: RuntimeConfig, slots: int) -> None:
-    address = declare(runtime.address)
+    declare(runtime.address)
+    address, source = resolve(runtime.address)
     if address == "local":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, because the server reserves a part of one
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR)
+        _start(runtime, slots)
         return
     try:
         _probe(address)
         ray.init(address=address, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        allowed = f"no Ray cluster answers there ({reason}); use local, auto, or host:port"
-        raise SettingError("runtime.address", address, allowed) from error
+        allowed = f"no Ray cluster answers there ({error_text(error)}); use local, auto, or host:port"
+        raise SettingError(source, address, allowed) from error
+
+
+def _start(runtime: RuntimeConfig, slots: int) -> None:
+    """Start a private instance; on a busy machine Ray may not manage that within the half minute that it allows."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not slots and runtime.num_cpus > cores:
+        allowed = f"this machine has {cores} CPUs; ask for at most so many, or set runtime.max_actors to share them"
+        raise SettingError("runtime.num_cpus", runtime.num_cpus, allowed)
+    if runtime.tier_labels:
+        allowed = "nodes of a private instance have no labels; name a cluster by runtime.address"
+        raise SettingError("runtime.tier_labels", runtime.tier_labels, allowed)
+    cpus = max(cores, int(slots * runtime.num_cpus)) + 1  # one more, because the server reserves a part of one
+    for attempt in range(_STARTS):
+        try:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray raises plain ones
+            ray.shutdown()
+            if attempt == _STARTS - 1:
+                raise RunFailedError(f"Ray did not start on this machine: {error_text(error)}") from error
+
+
+def refuse_excess(specs: list[SlotSpec], runtime: RuntimeConfig) -> None:
+    """Refuse GPUs that a private instance has not got, or that PyTorch cannot use there: it never grows.
+
+    Raises:
+        SettingError: with what is asked for and what there is.
+    """
+    import torch  # here, because the server uses this module too and must start without it
+
+    asked = sum(spec.num_gpus for spec in specs)
+    there = sum(node.gpus for node in nodes())
+    if asked > there + 1e-9:
+        allowed = f"{len(specs)} client actors need {asked:g} GPUs, and this machine has {there:g}"
+        raise SettingError("runtime.num_gpus", runtime.num_gpus, allowed)
+    if asked and not torch.cuda.is_available():
+        allowed = (
+            f"this machine has {there:g} GPUs, of which this PyTorch can use none; set 0, or install one with CUDA"
+        )
+        raise SettingError("runtime.num_gpus", runtime.num_gpus, allowed)
 
 
 def _probe(address: str) -> None:
@@ -61,8 +104,10 @@ def _probe(address: str) -> None:
 
     Raises:
         OSError: if nothing does.
-        ValueError: if the port is not a number.
+        ValueError: if the port is not a number, or the address is that of a dashboard.
     """
+    if address.startswith(("http://", "https://")):
+        raise ValueError("it is that of a dashboard, for fedra-ray submit --address")
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if separator:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()

@@ -15,9 +15,9 @@ from fedra_ray.methods.draw import allocate
 from fedra_ray.model.kernels import unavailable
 from fedra_ray.model.weights import FrozenWeights
 from fedra_ray.preflight import check_experiment
-from fedra_ray.run_dir.claim import claim, prepare
+from fedra_ray.run_dir.claim import Claim, claim, prepare
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.runtime.connection import connected, nodes
+from fedra_ray.runtime.connection import connected, nodes, refuse_excess
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
 from fedra_ray.runtime.placement import SlotSpec, plan_slots, requested_slots
@@ -34,14 +34,14 @@ class CheckedRun:
         blueprint: The experiment, with the depths that memory budgets have led to.
         weights: The frozen backbone.
         folder: The run directory.
-        finished: The summary, if the run has already finished there.
+        claim: The hold on that directory, to be released at the end; or the summary of the run that finished there.
         layers: How many layers each client of a cohort holds.
     """
 
     blueprint: Blueprint
     weights: FrozenWeights
     folder: Folder
-    finished: dict[str, Any] | None
+    claim: Claim
     layers: list[int]
 
 
@@ -57,32 +57,44 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
     """
     display = Display(config)
     checked = check_run(config)
-    if checked.finished is not None:
+    finished = checked.claim.finished
+    if finished is not None:
         display.say("this run is already finished; choose another run_dir to repeat it")
-        display.summary(checked.finished, str(checked.folder))
-        return checked.finished
+        display.summary(finished, str(checked.folder))
+        return finished
+    try:
+        summary = _watched(checked, display)
+    finally:
+        checked.claim.release()
+    display.summary(summary, str(checked.folder))
+    return summary
+
+
+def _watched(checked: CheckedRun, display: Display) -> dict[str, Any]:
     writers, summary = make_writers(checked.blueprint.config), None
     try:
         summary = _carry_out(checked, display, writers)
     finally:
         for writer in writers:
             writer.close(summary)
-    display.summary(summary, str(checked.folder))
     return summary
 
 
 def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> dict[str, Any]:
     blueprint, runtime = checked.blueprint, checked.blueprint.config.runtime
     # in this order: connecting to Ray replaces the handler of SIGTERM
-    with connected(runtime, requested_slots(len(checked.layers), runtime)), terminable():
+    with connected(runtime, requested_slots(len(checked.layers), runtime)) as private, terminable():
         specs = plan_slots(checked.layers, blueprint.num_layers, nodes(), runtime)
+        if private:
+            refuse_excess(specs, runtime)
         prepare(checked.folder, blueprint.config)
         display.say(_opening(blueprint, specs))
         for note in blueprint.dataset.notes:
             display.say(f"{blueprint.config.dataset.name}: {note}")
         if unavailable() is not None:
             display.say(f"local steps take the plain way, which is slower: {unavailable()}")
-        run = LiveRun(blueprint, ray.put(checked.weights), checked.layers, checked.folder, display.say)
+        lease = checked.claim.lease_name
+        run = LiveRun(blueprint, ray.put(checked.weights), checked.layers, checked.folder, lease, display.say)
         try:
             outcome = _follow(run, display, writers)
         except (KeyboardInterrupt, RunFailedError):
@@ -93,14 +105,15 @@ def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> 
 
 
 def check_run(config: ExperimentConfig) -> CheckedRun:
-    """Check everything that can be checked without Ray.
+    """Check everything that can be checked without Ray, and claim the run directory.
 
     Raises:
-        SettingError: for a setting that cannot work, or a run directory that holds something else.
+        SettingError: for a setting that cannot work, or a run directory that holds something else or is in use.
     """
     folder = Folder(config.run_dir)
     blueprint, weights = check_experiment(config)
-    return CheckedRun(blueprint, weights, folder, claim(folder, blueprint.config), cohort_layers(blueprint))
+    layers = cohort_layers(blueprint)
+    return CheckedRun(blueprint, weights, folder, claim(folder, blueprint.config), layers)
 
 
 def cohort_layers(blueprint: Blueprint) -> list[int]:

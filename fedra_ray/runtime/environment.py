@@ -14,6 +14,17 @@ _LOCAL = {
 }
 
 
+def resolve(address: str | None) -> tuple[str, str]:
+    """The address that a setting and RAY_ADDRESS lead to, `local`, `auto` or a cluster's, and which of them named it.
+
+    As in Ray, the variable stands in for an address that is not given or is `auto`; an empty one counts as not set.
+    """
+    variable = os.environ.get("RAY_ADDRESS")
+    if variable and address in (None, "auto"):
+        return variable, "RAY_ADDRESS"
+    return address or "local", "runtime.address"
+
+
 def declare(address: str | None) -> str:
     """Set the environment variables that Ray needs before it is imported; what the user has set is kept.
 
@@ -26,7 +37,7 @@ def declare(address: str | None) -> str:
     """
     if not sys.stdout.isatty():
         os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # no control characters in logs
-    resolved = address or ("auto" if "RAY_ADDRESS" in os.environ else "local")
+    resolved = resolve(address)[0]
     for name, value in (_EVERYWHERE | _LOCAL if resolved == "local" else _EVERYWHERE).items():
         os.environ.setdefault(name, value)
     return resolved

@@ -25,6 +25,7 @@ class LiveRun:
         weights: Reference to the frozen weights in the object store.
         layers: How many layers each client of a cohort holds.
         folder: The run directory.
+        lease: Name of the lease there.
         say: Told what a person should know besides the rounds.
         slots: How many client actors it may have, in place of what the configuration says; None for that.
 
@@ -38,10 +39,11 @@ class LiveRun:
         weights: ray.ObjectRef,
         layers: list[int],
         folder: Folder,
+        lease: str | None,
         say: Callable[[str], None],
         slots: int | None = None,
     ) -> None:
-        self._arguments = (blueprint, [weights], layers, str(folder))
+        self._arguments = (blueprint, [weights], layers, str(folder), lease)
         self._attempts = blueprint.config.runtime.max_attempts
         self._say = say
         self._slots = slots

@@ -24,6 +24,7 @@ class Server:
         weights: A list with the reference to the frozen weights; in a list, so that the server does not fetch them.
         layers: How many layers each client of a cohort holds; the client actors are planned for it.
         run_dir: Where records and checkpoints go.
+        lease: Name of the lease there that the driver holds; without it nothing is written any more.
         slots: How many client actors it may have instead of those that the configuration asks for; None for those.
     """
 
@@ -33,6 +34,7 @@ class Server:
         weights: list[ray.ObjectRef],
         layers: list[int],
         run_dir: str,
+        lease: str | None,
         slots: int | None = None,
     ) -> None:
         self._blueprint = blueprint
@@ -42,7 +44,7 @@ class Server:
             self.share(slots)
         self._pool = SlotPool(blueprint, weights[0], self._plan)
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
-        self._journal = Journal(Folder(run_dir), blueprint.config)
+        self._journal = Journal(Folder(run_dir), blueprint.config, lease)
 
     def run(self) -> Iterator[RoundReport | Outcome]:
         """Rounds as they end, then the outcome; a Ray streaming generator."""

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def submit_job(command: list[str], run_dirs: list[str], options: JobOptions, swe
         client = JobSubmissionClient(address)
         name = client.submit_job(
             entrypoint=shlex.join(["python", "-m", "fedra_ray", *command]),
-            submission_id=options.id or time.strftime("fedra-ray-%Y%m%d-%H%M%S"),
+            submission_id=options.id or datetime.now().strftime("fedra-ray-%Y%m%d-%H%M%S-%f"),
             entrypoint_num_cpus=options.cpus,
             runtime_env=runtime_env(options.working_dir, options.env),
         )

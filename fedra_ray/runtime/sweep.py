@@ -18,6 +18,7 @@ from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.shards import mean_accuracy
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder, below
+from fedra_ray.run_dir.lease import Lease
 from fedra_ray.runtime.connection import connected, nodes
 from fedra_ray.runtime.driver import CheckedRun, check_run
 from fedra_ray.runtime.grid import (
@@ -84,21 +85,22 @@ class Sweep:
         """Run all, and return the results in the order of the grid.
 
         Raises:
-            SettingError: if no cluster answers at the address.
+            SettingError: if no cluster answers at the address, or another process uses the folder.
             KeyboardInterrupt: after an interruption, with every run saved.
         """
-        with self._view:
-            for run in self._grid.runs:
-                summary = summary_of(run.config)
-                if summary is None:
-                    self._waiting.append(run)
-                else:
-                    self._finish(run, summary, "already finished")
-            if self._waiting:
-                slots = max(self._runtime.max_actors or 0, self._grid.parallel or 0)
-                with connected(self._runtime, slots), terminable():
-                    self._carry_out()
-        return self._conclude()
+        with Lease(self._folder):
+            with self._view:
+                for run in self._grid.runs:
+                    summary = summary_of(run.config)
+                    if summary is None:
+                        self._waiting.append(run)
+                    else:
+                        self._finish(run, summary, "already finished")
+                if self._waiting:
+                    slots = max(self._runtime.max_actors or 0, self._grid.parallel or 0)
+                    with connected(self._runtime, slots), terminable():
+                        self._carry_out()
+            return self._conclude()
 
     def _carry_out(self) -> None:
         """Run what is waiting, to the end."""
@@ -112,6 +114,9 @@ class Sweep:
                 self._close(active, None)
             self._say("", "stopped; the same command continues every run from its last checkpoint")
             raise
+        finally:
+            for active in self._active:
+                active.checked.claim.release()
 
     def _deal(self) -> None:
         """Begin the runs that there is room for, and give each that goes on its share of the slots."""
@@ -123,23 +128,39 @@ class Sweep:
             active.live.share(share(len(self._active), slots, tiers))
 
     def _begin(self, run: GridRun, slots: int) -> None:
-        say = self._teller(run.name)
+        """Start a run; whatever keeps it from that must not end the others."""
         try:
             checked = check_run(run.config)
-            if checked.finished is not None:
-                self._finish(run, checked.finished, "already finished")
-                return
-            writers = make_writers(checked.blueprint.config)
-            prepare(checked.folder, checked.blueprint.config)
-            key = repr((run.config.backbone, run.config.training.precision))
-            if key not in self._weights:
-                self._weights[key] = ray.put(checked.weights)
-            live = LiveRun(checked.blueprint, self._weights[key], checked.layers, checked.folder, say, slots)
-        except Exception as error:  # whatever keeps one run from its start must not end the others
+        except Exception as error:
             self._fail(run, error)
             return
-        self._active.append(_Active(run, checked, live, writers))
-        say(f"started, {experiment_label(run.config)}")
+        if checked.claim.finished is not None:
+            self._finish(run, checked.claim.finished, "already finished")
+            return
+        try:
+            self._active.append(self._started(run, checked, slots))
+        except Exception as error:
+            checked.claim.release()
+            self._fail(run, error)
+            return
+        self._say(run.name, f"started, {experiment_label(run.config)}")
+
+    def _started(self, run: GridRun, checked: CheckedRun, slots: int) -> _Active:
+        writers = make_writers(checked.blueprint.config)
+        prepare(checked.folder, checked.blueprint.config)
+        key = repr((run.config.backbone, run.config.training.precision))
+        if key not in self._weights:
+            self._weights[key] = ray.put(checked.weights)
+        live = LiveRun(
+            checked.blueprint,
+            self._weights[key],
+            checked.layers,
+            checked.folder,
+            checked.claim.lease_name,
+            self._teller(run.name),
+            slots,
+        )
+        return _Active(run, checked, live, writers)
 
     def _wait(self) -> None:
         """Take in the next event of whichever run has one."""
@@ -165,6 +186,7 @@ class Sweep:
         except Exception as error:  # whatever ends one run must not end the others
             self._fail(run, error)
         active.live.end()
+        active.checked.claim.release()
         self._active.remove(active)
         self._close(active, summary)
 

@@ -109,7 +109,7 @@ def test_a_shuffled_list_is_the_same_in_every_run() -> None:
 
 def test_a_sweep_without_a_folder_has_a_new_one() -> None:
     grid = compose_grid(["seed=0,1"])
-    assert re.fullmatch(r"sweeps/\d{8}-\d{6}", grid.folder)
+    assert re.fullmatch(r"sweeps/\d{8}-\d{6}-\d{6}", grid.folder)
     assert grid.runs[0].config.run_dir == f"{grid.folder}/seed=0"
 
 

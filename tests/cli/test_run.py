@@ -131,7 +131,7 @@ def test_a_repeated_run_without_a_folder_of_its_own_gets_a_new_one(
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--config", f"{finished}/config.yaml"]) == 0
     (again,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"fedra-\d{8}-\d{6}", again.name)
+    assert re.fullmatch(r"fedra-\d{8}-\d{6}-\d{6}", again.name)
     assert adapter(again) == adapter(finished)
 
 

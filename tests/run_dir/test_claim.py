@@ -11,11 +11,34 @@ from fedra_ray.run_dir.claim import claim, prepare, shaping
 from fedra_ray.run_dir.folder import Folder
 
 
+def is_free(folder: Path, config: ExperimentConfig) -> bool:
+    """Whether the experiment may use a directory in which it has not finished; lets go of it again."""
+    claimed = claim(Folder(folder), config)
+    claimed.release()
+    return claimed.finished is None and claimed.lease is not None
+
+
 def test_a_new_or_empty_directory_is_free(config: ExperimentConfig, tmp_path: Path) -> None:
-    assert claim(Folder(tmp_path / "new"), config) is None
+    assert is_free(tmp_path / "new", config)
     (tmp_path / "empty").mkdir()
-    assert claim(Folder(tmp_path / "empty"), config) is None
+    assert is_free(tmp_path / "empty", config)
     assert not (tmp_path / "new").exists()
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_a_claimed_directory_is_refused_to_any_other_run_until_it_is_released(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    first = claim(Folder(tmp_path / "run"), config)
+    other = dataclasses.replace(config, seed=7)
+    with pytest.raises(SettingError, match=r"run_dir=.*: is in use by process \d+ on .* since 20"):
+        claim(Folder(tmp_path / "run"), other)
+    prepare(Folder(tmp_path / "run"), config)
+    with pytest.raises(SettingError, match=r"seed=7: .* holds a run with seed=0"):
+        claim(Folder(tmp_path / "run"), other)
+    first.release()
+    assert is_free(tmp_path / "run", config)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
 def test_other_files_are_never_overwritten(config: ExperimentConfig, tmp_path: Path) -> None:
@@ -34,13 +57,15 @@ def test_the_written_configuration_is_the_whole_one(config: ExperimentConfig, tm
 
 def test_an_interrupted_run_may_be_taken_up_again(config: ExperimentConfig, tmp_path: Path) -> None:
     prepare(Folder(tmp_path), config)
-    assert claim(Folder(tmp_path), config) is None
+    assert is_free(tmp_path, config)
 
 
 def test_a_finished_run_gives_its_summary(config: ExperimentConfig, tmp_path: Path) -> None:
     prepare(Folder(tmp_path), config)
     (tmp_path / "summary.json").write_text(json.dumps({"mean_accuracy": 0.5}))
-    assert claim(Folder(tmp_path), config) == {"mean_accuracy": 0.5}
+    claimed = claim(Folder(tmp_path), config)
+    assert claimed.finished == {"mean_accuracy": 0.5}
+    assert claimed.lease is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +84,7 @@ def test_settings_that_never_change_a_result_may_change(
     prepare(Folder(tmp_path), config)
     setattr(getattr(config, part), setting, value)
     config.run_dir = "elsewhere"
-    assert claim(Folder(tmp_path), config) is None
+    assert is_free(tmp_path, config)
 
 
 def test_a_mapping_that_an_older_version_did_not_have_changes_nothing_while_empty(
@@ -68,7 +93,7 @@ def test_a_mapping_that_an_older_version_did_not_have_changes_nothing_while_empt
     settings = dataclasses.asdict(config)
     assert settings["fleet"].pop("profiles") == {}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert claim(Folder(tmp_path), config) is None
+    assert is_free(tmp_path, config)
 
 
 def test_another_setting_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:
@@ -101,7 +126,7 @@ def test_another_setting_goes_on_with_an_unfinished_run_only_if_forced(
     with pytest.raises(SettingError, match=r"rounds=9: .* holds a run with rounds=2; .* by resume=force"):
         claim(Folder(tmp_path), config)
     config.resume = "force"
-    assert claim(Folder(tmp_path), config) is None
+    assert is_free(tmp_path, config)
     (tmp_path / "summary.json").write_text(json.dumps({"mean_accuracy": 0.5}))
     with pytest.raises(SettingError, match=r"rounds=9: .* choose another run_dir$"):
         claim(Folder(tmp_path), config)

@@ -6,7 +6,12 @@ import psutil
 import pytest
 import ray
 
-from fedra_ray.runtime.environment import declare
+from fedra_ray.config.errors import RunFailedError, SettingError
+from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.runtime import connection
+from fedra_ray.runtime.connection import connected, refuse_excess
+from fedra_ray.runtime.environment import declare, resolve
+from fedra_ray.runtime.placement import SlotSpec
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -48,6 +53,80 @@ def test_a_cluster_is_not_told_that_it_is_private(address: str | None, monkeypat
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     monkeypatch.delenv("RAY_AUTH_MODE")
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    assert declare(address) == (address or "auto")
+    assert declare(address) == "192.0.2.1:6379"
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
     assert "RAY_AUTH_MODE" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "expected"),
+    [
+        (None, "", ("local", "runtime.address")),
+        (None, "local", ("local", "RAY_ADDRESS")),
+        ("auto", "10.0.0.1:6379", ("10.0.0.1:6379", "RAY_ADDRESS")),
+        ("local", "10.0.0.1:6379", ("local", "runtime.address")),
+    ],
+)
+def test_the_variable_stands_in_for_an_address_that_is_not_given(
+    address: str | None, variable: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", variable)
+    assert resolve(address) == expected
+
+
+class Absent:
+    """Stands in for a Ray that is not connected, and never starts."""
+
+    starts = 0
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: object) -> None:
+        self.starts += 1
+        raise Exception("The current node timed out during startup.")
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> Absent:
+    monkeypatch.setattr(connection, "ray", Absent())
+    return connection.ray  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("variable", ["127.0.0.1:1", "ray://127.0.0.1:1", "http://127.0.0.1:8265"])
+def test_a_cluster_that_is_gone_is_refused_by_the_name_of_the_variable(
+    variable: str, absent: Absent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", variable)
+    with pytest.raises(SettingError, match="no Ray cluster answers there") as refusal, connected(RuntimeConfig(), 0):
+        pass
+    assert refusal.value.args[:2] == ("RAY_ADDRESS", variable)
+    assert absent.starts == 0
+
+
+def test_a_private_instance_that_does_not_start_is_tried_again_and_then_given_up(absent: Absent) -> None:
+    with pytest.raises(RunFailedError, match="timed out during startup"), connected(RuntimeConfig("local"), 1):
+        pass
+    assert absent.starts == 3
+
+
+@pytest.mark.parametrize(("setting", "value"), [("num_cpus", 4096.0), ("tier_labels", {4: "small", 12: "large"})])
+def test_what_a_private_instance_cannot_have_is_refused_before_it_starts(
+    setting: str, value: object, absent: Absent
+) -> None:
+    runtime = RuntimeConfig("local", **{setting: value})
+    with pytest.raises(SettingError, match=r"this machine has|have no labels") as refusal, connected(runtime, 0):
+        pass
+    assert refusal.value.args[:2] == (f"runtime.{setting}", value)
+    assert absent.starts == 0
+
+
+def test_gpus_that_are_not_there_or_that_pytorch_cannot_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for count, reason in ((5, "5 client actors need 2.5 GPUs, and this machine has 2"), (2, "PyTorch can use none")):
+        with pytest.raises(SettingError, match=rf"^runtime.num_gpus=0.5: .*{reason}"):
+            refuse_excess([SlotSpec(12, 1.0, 0.5)] * count, RuntimeConfig(num_gpus=0.5))
+    refuse_excess([SlotSpec(12, 1.0, 0.0)], RuntimeConfig())
