@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import to_parquet
+from fedra_ray.run_dir.parts import to_parquet
 
 RESULTS = "results.parquet"
 _MOST_AT_ONCE = 8  # servers take a tenth of a CPU each
