@@ -121,7 +121,7 @@ def on_ray() -> Iterator[None]:
         blueprint, weights = check_experiment(config)
         ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
         pool = SlotPool(blueprint, ray.put(weights), lambda: [SlotSpec(12, 1.0, 0.0)] * 2)
-        for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), 1)):
+        for _ in run(blueprint, pool, Journal(Folder(Path(folder) / "run"), config)):
             yield
 
 

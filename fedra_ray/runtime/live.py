@@ -26,6 +26,7 @@ class LiveRun:
         layers: How many layers each client of a cohort holds.
         folder: The run directory.
         say: Told what a person should know besides the rounds.
+        server: Class of the server actor.
 
     Attributes:
         events: Ray's generator of references to events, for ray.wait.
@@ -38,7 +39,9 @@ class LiveRun:
         layers: list[int],
         folder: Folder,
         say: Callable[[str], None],
+        server: type[Server] = Server,
     ) -> None:
+        self._class = server
         self._arguments = (blueprint, [weights], layers, str(folder))
         self._attempts = blueprint.config.runtime.max_attempts
         self._say = say
@@ -47,7 +50,7 @@ class LiveRun:
 
     def _start(self) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        remote: Any = ray.remote(Server)
+        remote: Any = ray.remote(self._class)
         # two threads: one runs the experiment, the other can save it at any time
         server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
         self._server = server.remote(*self._arguments)

@@ -14,6 +14,7 @@ from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.metrics import Metrics
 from fedra_ray.runtime.placement import plan_slots
 from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.runtime.slot import ClientSlot
 
 
 class Server:
@@ -24,12 +25,17 @@ class Server:
         weights: A list with the reference to the frozen weights; in a list, so that the server does not fetch them.
         layers: How many layers each client of a cohort holds; the client actors are planned for it.
         run_dir: Where records and checkpoints go.
+
+    Attributes:
+        actor: Class of the client actors.
     """
+
+    actor: type[ClientSlot] = ClientSlot
 
     def __init__(self, blueprint: Blueprint, weights: list[ray.ObjectRef], layers: list[int], run_dir: str) -> None:
         self._blueprint = blueprint
         plan = partial(plan_slots, layers, blueprint.num_layers, runtime=blueprint.config.runtime)
-        self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()))
+        self._pool = SlotPool(blueprint, weights[0], lambda: plan(nodes()), self.actor)
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
         self._journal = Journal(Folder(run_dir), blueprint.config)
 
