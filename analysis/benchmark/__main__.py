@@ -8,7 +8,7 @@ Each can be run by itself: python -m analysis.benchmark.NAME --help.
 import subprocess
 import sys
 
-NAMES = ("steps", "rounds", "coordination", "slots", "scale", "memory", "aggregation", "loading")
+NAMES = ("steps", "rounds", "coordination", "start", "slots", "scale", "memory", "aggregation", "loading")
 
 
 def main() -> None:
