@@ -85,6 +85,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
         journal.close(ClosedRound(drawn, fleet, responses, whole, done, scores, watch))
 
     yield from journal.settled()
+    journal.end()
     yield Outcome(done.state.values, scores() if scores else [])
 
 

@@ -8,7 +8,19 @@ Each can be run by itself: python -m analysis.benchmark.NAME --help.
 import subprocess
 import sys
 
-NAMES = ("steps", "rounds", "coordination", "slots", "scale", "memory", "aggregation", "loading", "opening")
+NAMES = (
+    "steps",
+    "rounds",
+    "coordination",
+    "start",
+    "slots",
+    "scale",
+    "memory",
+    "soak",
+    "aggregation",
+    "loading",
+    "opening",
+)
 
 
 def main() -> None:

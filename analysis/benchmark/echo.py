@@ -26,6 +26,7 @@ from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.runtime.server import Server
 from fedra_ray.runtime.slot import ClientSlot
 
 NUM_LAYERS = 12
@@ -55,6 +56,12 @@ class EchoSlot(ClientSlot):
         return ClientUpdate(task, echoed.nbytes, examples=1, steps=0, loss=0.0, seconds=0.0, values=echoed)
 
 
+class EchoServer(Server):
+    """The server actor, over such clients."""
+
+    actor = EchoSlot
+
+
 @dataclass(frozen=True)
 class Echo:
     """What rounds cost.
@@ -79,21 +86,28 @@ def echo(cohort: int, rounds: int, fleet: int | None = None, slots: int = 2) -> 
         fleet: Clients in all; None for as many as a round has.
         slots: Number of client actors.
     """
-    config = ExperimentConfig(rounds=rounds + _IGNORED)
-    config.fleet.depths = [NUM_LAYERS]
-    config.fleet.num_clients, config.fleet.clients_per_round = fleet or cohort, cohort
-    config.partition.scheme = "lazy"
-    config.partition.examples_per_client = 1
-    config.evaluation.every = config.checkpoint.every = config.rounds
-    dataset = open_dataset(config.dataset, 32)
-    layers = tuple((Entry(f"{number}", ((VALUES - _HEAD) // NUM_LAYERS,)),) for number in range(NUM_LAYERS))
-    layout = Layout(layers, ((Entry("head", (_HEAD,)),),), ("head",))
-    frozen = FrozenBytes(0, (0,) * NUM_LAYERS)
-    blueprint = Blueprint(config, layout, (), 32, dataset.domains, dataset.classes, frozen)
+    blueprint = blueprint_of(cohort, rounds + _IGNORED, fleet or cohort, slots)
+    blueprint.config.checkpoint.every = blueprint.config.rounds
     pool = SlotPool(blueprint, ray.put({}), lambda: [SlotSpec(NUM_LAYERS, 1.0, 0.0)] * slots, EchoSlot)
     with tempfile.TemporaryDirectory() as folder:
         seconds, cpu = _follow(blueprint, pool, Path(folder))
         return Echo(seconds, cpu, memory_mb())
+
+
+def blueprint_of(cohort: int, rounds: int, fleet: int, slots: int) -> Blueprint:
+    """An experiment of echoing clients, evaluated at its end alone."""
+    config = ExperimentConfig(rounds=rounds)
+    config.fleet.depths = [NUM_LAYERS]
+    config.fleet.num_clients, config.fleet.clients_per_round = fleet, cohort
+    config.runtime.max_actors = slots
+    config.partition.scheme = "lazy"
+    config.partition.examples_per_client = 1
+    config.evaluation.every = rounds
+    dataset = open_dataset(config.dataset, 32)
+    layers = tuple((Entry(f"{number}", ((VALUES - _HEAD) // NUM_LAYERS,)),) for number in range(NUM_LAYERS))
+    layout = Layout(layers, ((Entry("head", (_HEAD,)),),), ("head",))
+    frozen = FrozenBytes(0, (0,) * NUM_LAYERS)
+    return Blueprint(config, layout, (), 32, dataset.domains, dataset.classes, frozen)
 
 
 def _follow(blueprint: Blueprint, pool: SlotPool, folder: Path) -> tuple[float, float]:

@@ -81,6 +81,11 @@ class Folder:
         except OSError as error:
             raise RunFailedError(f"{below(self._name, name)} cannot be written: {error}") from error
 
+    def clear(self) -> None:
+        """Delete the folder with all that is in it, if it is there."""
+        if self._system.get_file_info(self._path).type == fs.FileType.Directory:
+            self._system.delete_dir(self._path)
+
     def delete(self, name: str) -> None:
         """Delete a file that is there."""
         self._system.delete_file(f"{self._path}/{name}")

@@ -21,7 +21,8 @@ from fedra_ray.run_dir.claim import PARTITION
 from fedra_ray.run_dir.client_states import ClientStates
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.lease import is_held
-from fedra_ray.run_dir.records import Records, to_parquet
+from fedra_ray.run_dir.parts import to_parquet
+from fedra_ray.run_dir.records import Records
 from fedra_ray.run_dir.stopwatch import Stopwatch
 
 
@@ -78,8 +79,7 @@ class Journal:
         """The newest state that can be read, or None; records and client states go back to it."""
         self._state = checkpoint.newest(self.folder)
         number = 0 if self._state is None else self._state.round
-        if self._state is not None:
-            self.records.restore(number)
+        self.records.restore(number)
         self._clients.restore(number)
         return self._state
 
@@ -97,6 +97,11 @@ class Journal:
         if self._open is not None:
             closed, self._open = self._open, None
             yield self._settle(closed)
+
+    def end(self) -> None:
+        """Turn the records into the tables of a finished run."""
+        with self._lock:
+            self.records.finish()
 
     def save(self) -> int:
         """Save the last finished round; returns its number, 0 if there is none.

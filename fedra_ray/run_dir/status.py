@@ -9,7 +9,7 @@ from fedra_ray.run_dir import checkpoint
 from fedra_ray.run_dir.claim import CONFIG, PARTITION
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.reading import RunFiles, checked, read_files
-from fedra_ray.run_dir.records import Row, hours, times
+from fedra_ray.run_dir.records import Row, has_table, hours, times
 
 #: Columns that are read; those that list whole cohorts would take long.
 _COLUMNS = {
@@ -80,8 +80,8 @@ def where(folder: Folder) -> Status:
         done, saved = checkpoint.last_saved(folder)
     finished = run.summary is not None
     done = rounds if finished else done
-    history = [row for row in _rows(run, "rounds", names) if row["round"] <= done]
-    scores = [row for row in _rows(run, "evaluations", names) if row["round"] <= done]
+    history = [row for row in _rows(run, "rounds") if row["round"] <= done]
+    scores = [row for row in _rows(run, "evaluations") if row["round"] <= done]
     evaluated = max((row["round"] for row in scores), default=None)
     return Status(
         run_dir=str(folder),
@@ -101,9 +101,9 @@ def where(folder: Folder) -> Status:
     )
 
 
-def _rows(run: RunFiles, name: str, names: list[str]) -> list[Row]:
+def _rows(run: RunFiles, name: str) -> list[Row]:
     """The rows of a table of the run; none before the first save."""
-    if f"{name}.parquet" not in names:
+    if not has_table(run.folder, name):
         return []
     rows: list[Row] = run.table(name, _COLUMNS[name]).to_pylist()
     return rows

@@ -1,5 +1,6 @@
 """The driver: checks everything, connects to Ray, follows the server actor, and writes the results."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,8 @@ def _follow(run: LiveRun, display: Display, writers: list[Writer]) -> Outcome:
             if event is None:
                 continue
             display.round(event)
+            if told == 0:  # not before, when the client actors load their own
+                threading.Thread(target=results.load_libraries).start()
             if event.round > told:  # a new server repeats rounds
                 told = event.round
                 for writer in writers:

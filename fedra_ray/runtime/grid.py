@@ -17,8 +17,8 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.run_dir.claim import FREE, flat
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.parts import to_parquet
 from fedra_ray.run_dir.reading import read_files
-from fedra_ray.run_dir.records import to_parquet
 
 RESULTS = "results.parquet"
 _LONGEST = 200  # bytes of a name; file systems have room for 255

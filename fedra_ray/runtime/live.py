@@ -28,6 +28,7 @@ class LiveRun:
         lease: Name of the lease there.
         say: Told what a person should know besides the rounds.
         slots: How many client actors it may have, in place of what the configuration says; None for that.
+        server: Class of the server actor.
 
     Attributes:
         events: Ray's generator of references to events, for ray.wait.
@@ -42,7 +43,9 @@ class LiveRun:
         lease: str | None,
         say: Callable[[str], None],
         slots: int | None = None,
+        server: type[Server] = Server,
     ) -> None:
+        self._class = server
         self._arguments = (blueprint, [weights], layers, str(folder), lease)
         self._attempts = blueprint.config.runtime.max_attempts
         self._say = say
@@ -52,7 +55,7 @@ class LiveRun:
 
     def _start(self) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        remote: Any = ray.remote(Server)
+        remote: Any = ray.remote(self._class)
         # two threads: one runs the experiment, the other can save it at any time
         server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
         self._server = server.remote(*self._arguments, self._slots)

@@ -14,6 +14,7 @@ from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.metrics import Metrics
 from fedra_ray.runtime.placement import SlotSpec, plan_slots
 from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.runtime.slot import ClientSlot
 
 
 class Server:
@@ -26,7 +27,12 @@ class Server:
         run_dir: Where records and checkpoints go.
         lease: Name of the lease there that the driver holds; without it nothing is written any more.
         slots: How many client actors it may have instead of those that the configuration asks for; None for those.
+
+    Attributes:
+        actor: Class of the client actors.
     """
+
+    actor: type[ClientSlot] = ClientSlot
 
     def __init__(
         self,
@@ -42,7 +48,7 @@ class Server:
         self._runtime = blueprint.config.runtime
         if slots is not None:
             self.share(slots)
-        self._pool = SlotPool(blueprint, weights[0], self._plan)
+        self._pool = SlotPool(blueprint, weights[0], self._plan, self.actor)
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
         self._journal = Journal(Folder(run_dir), blueprint.config, lease)
 

@@ -29,6 +29,13 @@ from fedra_ray.run_dir.records import hours, read_table, times
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
 
 
+def load_libraries() -> None:
+    """Import what only `write` needs, which takes seconds: a run does that while rounds go on."""
+    import peft  # noqa: F401
+
+    import fedra_ray.report.page  # noqa: F401
+
+
 def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
     """Write adapter/ with model.json, report.html and, last of all, summary.json, which marks the run as finished.
 

@@ -49,7 +49,7 @@ def records(folder: Path, held: list[tuple[int, tuple[int, ...]]]) -> None:
         for client, (_, layers) in enumerate(held)
     ]
     note_round(kept, clients, [depth for depth, _ in held])
-    kept.save()
+    kept.finish()
 
 
 def test_a_large_fleet_is_told_by_depth(fedra_run: str, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import yaml
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.run_dir.parts import to_parquet
 from fedra_ray.run_dir.reading import UnfinishedError, apart, read_files, read_finished
-from fedra_ray.run_dir.records import to_parquet
 
 CONFIG = {"method": {"name": "fedra", "label": "FedRA"}, "rounds": 2}
 

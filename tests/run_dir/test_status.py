@@ -23,6 +23,7 @@ from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.command import resume_command
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
+from fedra_ray.run_dir.records import read_table
 from fedra_ray.run_dir.status import Status, where
 from fedra_ray.watch import results
 from fedra_ray.watch.status import show
@@ -44,7 +45,7 @@ def status(config: ExperimentConfig) -> Status:
 
 
 def rows(config: ExperimentConfig, name: str) -> list[dict[str, object]]:
-    return pq.read_table(Path(config.run_dir) / f"{name}.parquet").to_pylist()
+    return read_table(Folder(config.run_dir), name).to_pylist()
 
 
 @pytest.fixture(scope="module")

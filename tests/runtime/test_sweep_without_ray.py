@@ -91,7 +91,8 @@ def begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Swee
         if config.run_dir == "bad":
             raise ZeroDivisionError("whatever a user's module raises")
         blueprint = SimpleNamespace(config=config)
-        return SimpleNamespace(finished=None, blueprint=blueprint, weights=[], layers=[], folder=config.run_dir)
+        claim = SimpleNamespace(finished=None, lease_name=None, release=lambda: None)
+        return SimpleNamespace(claim=claim, blueprint=blueprint, weights=[], layers=[], folder=config.run_dir)
 
     return make
 

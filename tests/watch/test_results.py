@@ -17,7 +17,8 @@ from fedra_ray.report.page import FILE
 from fedra_ray.run_dir.claim import prepare, read_summary
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
-from fedra_ray.run_dir.records import Records, to_parquet
+from fedra_ray.run_dir.parts import to_parquet
+from fedra_ray.run_dir.records import Records
 from fedra_ray.watch import results
 
 
@@ -28,7 +29,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
         task = ClientTask(number, 0, (0,), ("head",))
         update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
         note_round(records, [update], 4, number)
-    records.save()
+    records.finish()
     prepare(Folder(tmp_path), config)
     Folder(tmp_path).write("partition.parquet", to_parquet(blueprint.division().table()))
     assert read_summary(Folder(tmp_path)) is None

@@ -11,7 +11,7 @@ from analysis.runs.accuracy import of_runs
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import to_parquet
+from fedra_ray.run_dir.parts import to_parquet
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from fedra_ray.federation.reports import Outcome
 from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.records import Records, to_parquet
+from fedra_ray.run_dir.parts import to_parquet
+from fedra_ray.run_dir.records import Records
 from fedra_ray.watch import results
 
 CELLS, FLEETS = read_published()
@@ -247,7 +248,7 @@ def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> 
     records = Records(Folder(folder))
     update = ClientReport(ClientTask(1, 0, (0,), ("head",)), 40, 8, 1, 0.5, 0.1)
     note_round(records, [update], 4)
-    records.save()
+    records.finish()
     Folder(folder).write("partition.parquet", to_parquet(blueprint.division().table()))
     results.write(
         Folder(folder), blueprint, Outcome(blueprint.layout.initial(0), [Score("dark", "test", 8, 2, 8, 1.0)])
