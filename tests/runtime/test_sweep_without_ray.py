@@ -24,7 +24,9 @@ class FakeRun:
     failing: set[str]
     made: list["FakeRun"]
 
-    def __init__(self, blueprint: Any, weights: Any, layers: Any, folder: Path, say: Any, slots: int) -> None:
+    def __init__(
+        self, blueprint: Any, weights: Any, layers: Any, folder: Path, lease: Any, say: Any, slots: int
+    ) -> None:
         self.events = self
         self.name = Path(folder).name
         self.shares = [slots]
@@ -53,7 +55,15 @@ class FakeRun:
 
 
 def report(number: int) -> RoundReport:
-    counts: Any = {"cohort": [], "layer_holders": [], "bytes_up": 0, "bytes_down": 0, "retries": 0, "busy": 0.0}
+    counts: Any = {
+        "cohort": [],
+        "layer_holders": [],
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "bytes_fetched": 0,
+        "retries": 0,
+        "busy": 0.0,
+    }
     told: Any = {"missing": Missing(), "scores": [], "phases": {}, "simulated_s": None}
     return RoundReport(round=number, seconds=1.0, loss=0.5, **counts, **told)
 

@@ -11,7 +11,10 @@ import pytest
 from support import running
 
 CODE = """
-import sysfrom fedra_ray.cli.ending import exit_code
+import sys
+
+from analysis.runs.in_process import run_all
+from fedra_ray.cli.ending import exit_code
 
 if __name__ == "__main__":
     runs = {str(seed): [*sys.argv[2:], f"seed={seed}", f"run_dir={sys.argv[1]}/{seed}"] for seed in range(4)}
