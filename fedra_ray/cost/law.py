@@ -6,6 +6,7 @@ is trained, so no gradient goes below it.
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import NamedTuple
 
 from fedra_ray.config.errors import SettingError
 
@@ -43,12 +44,30 @@ class Part:
         return Part(*(factor * value for value in astuple(self)))
 
 
+class Passed(NamedTuple):
+    """Blocks that a sub-model runs, or only holds in memory, and does not train.
+
+    Attributes:
+        before: How many lie before the first trained block: no gradient reaches them.
+        behind: How many lie behind it: gradients go through them.
+        streamed: Whether only one of them is in memory at a time, loaded when it is run. Then those behind keep their
+            inputs alone, and are run once more in the backward pass.
+    """
+
+    before: int = 0
+    behind: int = 0
+    streamed: bool = False
+
+
+NONE = Passed()
+
+
 @dataclass(frozen=True)
 class CostModel:
     """The cost of any sub-model of a stack. FLOPs count a multiplication and an addition as two.
 
-    Of its methods' arguments, `depth` is the number of trained blocks, `heads` that of classifiers, and `idle` that
-    of further blocks that are run, or only held in memory, and not trained.
+    Of its methods' arguments, `depth` is the number of trained blocks, `heads` that of classifiers, and `passed` are
+    the further blocks that are run and not trained.
 
     Attributes:
         num_layers: Blocks of the full model.
@@ -56,6 +75,8 @@ class CostModel:
         first: The first trained block.
         block: Every further one.
         exit: A further readout and head, after an inner block.
+        through: A block behind the first trained one that gradients go through, and that is not trained.
+        boundary: Bytes per image between two blocks.
         input_bytes: Bytes of an image as the model takes it.
         states: Values kept for a trained one: itself, its gradient and, where there is one, its momentum.
     """
@@ -65,16 +86,24 @@ class CostModel:
     first: Part
     block: Part
     exit: Part
+    through: Part
+    boundary: int
     input_bytes: int
     states: int
 
-    def part(self, depth: int, heads: int = 1, idle: int = 0) -> Part:
+    def part(self, depth: int, heads: int = 1, passed: Passed = NONE) -> Part:
         """The whole sub-model."""
         total = self.stem + (heads - 1) * self.exit
         if depth:
             total += self.first + (depth - 1) * self.block
-        passed = replace(self.first, parameters=0, step=self.first.forward, saved=0, copies=0)
-        return total + idle * passed
+        before = replace(self.first, parameters=0, step=self.first.forward, saved=0, copies=0)
+        if not passed.streamed:
+            return total + passed.before * before + passed.behind * self.through
+        again = self.through.step + self.through.forward
+        behind = replace(self.through, step=again, saved=self.boundary, frozen=0, copies=0)
+        one = self.through.frozen if passed.before + passed.behind else 0
+        total += passed.before * replace(before, frozen=0) + passed.behind * behind
+        return replace(total, frozen=total.frozen + one)
 
     def parameters(self, depth: int, heads: int = 1) -> int:
         """Number of trained values."""
@@ -84,40 +113,54 @@ class CostModel:
         """Bytes that a client receives per round, and that it sends back: its trained values, in float32."""
         return VALUE_BYTES * self.parameters(depth, heads)
 
-    def step_flops(self, depth: int, heads: int = 1, idle: int = 0) -> int:
+    def step_flops(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """FLOPs per image of a training step: forward and backward."""
-        return self.part(depth, heads, idle).step
+        return self.part(depth, heads, passed).step
 
     def evaluation_flops(self, depth: int, heads: int = 1) -> int:
         """FLOPs per image of a classification."""
         return self.part(depth, heads).forward
 
-    def memory(self, depth: int, batch_size: int, heads: int = 1, idle: int = 0) -> int:
+    def memory(self, depth: int, batch_size: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Bytes at the peak of a training step, an estimate without what the process itself needs.
 
         They are the frozen weights, the trained values with gradient and momentum, the batch, what autograd keeps
         for the backward pass, and an allowance for what a block computes and drops: as much again as a block keeps.
         """
-        total = self.part(depth, heads, idle)
+        total = self.part(depth, heads, passed)
         image = self.input_bytes + total.saved + self.block.saved
         return total.frozen + total.copies + VALUE_BYTES * self.states * total.parameters + batch_size * image
 
-    def depth_for_memory(self, budget_mb: float, batch_size: int) -> int | None:
+    def client_memory(self, depth: int, batch_size: int, regime: str) -> int:
+        """`memory` of a client with one head in a regime, at most: all other blocks may lie behind its first one.
+
+        Args:
+            depth: How many blocks it trains.
+            batch_size: Images per step.
+            regime: What happens to the others: absent, frozen or streamed.
+        """
+        others = 0 if regime == "absent" else self.num_layers - depth
+        return self.memory(depth, batch_size, passed=Passed(behind=others, streamed=regime == "streamed"))
+
+    def depth_for_memory(self, budget_mb: float, batch_size: int, regime: str = "absent") -> int | None:
         """The most blocks that train within a budget of megabytes (10^6 bytes); None if not even one does."""
         depths = range(1, self.num_layers + 1)
-        return max((d for d in depths if self.memory(d, batch_size) <= budget_mb * MEGABYTE), default=None)
+        fitting = (d for d in depths if self.client_memory(d, batch_size, regime) <= budget_mb * MEGABYTE)
+        return max(fitting, default=None)
 
 
-def depths_for_memory(cost: CostModel, budgets_mb: Sequence[float], batch_size: int) -> list[int]:
+def depths_for_memory(
+    cost: CostModel, budgets_mb: Sequence[float], batch_size: int, regime: str = "absent"
+) -> list[int]:
     """The depth of a client for each budget of `fleet.memory_mb`: as many blocks as train within it, with one head.
 
     Raises:
         SettingError: if not even one block fits the smallest budget.
     """
-    depths = [cost.depth_for_memory(budget, batch_size) for budget in budgets_mb]
+    depths = [cost.depth_for_memory(budget, batch_size, regime) for budget in budgets_mb]
     possible = [depth for depth in depths if depth is not None]
     if len(possible) < len(depths):
-        least = -(-cost.memory(1, batch_size) // MEGABYTE)
+        least = -(-min(cost.client_memory(d, batch_size, regime) for d in range(1, cost.num_layers + 1)) // MEGABYTE)
         allowed = f"not even one block fits {min(budgets_mb):g} MB: needs at least {least} MB"
         raise SettingError("fleet.memory_mb", list(budgets_mb), f"{allowed}, or a smaller training.batch_size")
     return possible

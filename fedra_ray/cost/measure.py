@@ -44,6 +44,8 @@ def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostM
         first=one - stem,
         block=two - one,
         exit=bench.observe(layers, exits=2) - two,
+        through=replace(bench.observe(layers, trained=layers[:1]) - one, frozen=(two - one).frozen),
+        boundary=model.embed(noise[:1]).tokens.nbytes,
         input_bytes=noise[0].nbytes,
         states=3 if config.training.momentum else 2,
     )
@@ -56,10 +58,18 @@ class _Bench:
     model: SubModel
     images: Tensor
 
-    def observe(self, layers: Sequence[int], exits: int = 1) -> Part:
-        """The cost of a step of these layers, with a head after each of the last `exits` of them."""
+    def observe(self, layers: Sequence[int], exits: int = 1, trained: Sequence[int] | None = None) -> Part:
+        """The cost of a step of these layers, with a head after each of the last `exits` of them.
+
+        Args:
+            layers: The layers that are run.
+            exits: How many heads there are.
+            trained: Which of the layers are trained; None for all.
+        """
         model = self.model
-        held = model.layout.held(layers, model.layout.head_names[-1:] * exits + model.layout.extra_names)
+        held = model.layout.held(
+            layers if trained is None else trained, model.layout.head_names[-1:] * exits + model.layout.extra_names
+        )
         model.load(model.layout.initial(0), held)
         model.train()
         sizes = [segment.stop - segment.start for segment in model.layout.segments]
@@ -136,5 +146,6 @@ def with_depths(config: C, cost: CostModel) -> C:
     """The configuration with the depths that its memory budgets allow, if it has any."""
     if config.fleet.memory_mb is None:
         return config
-    depths = depths_for_memory(cost, config.fleet.memory_mb, config.training.batch_size)
+    regime = config.submodel.name if config.submodel.target else "absent"
+    depths = depths_for_memory(cost, config.fleet.memory_mb, config.training.batch_size, regime)
     return replace(config, fleet=replace(config.fleet, depths=depths))

@@ -17,7 +17,7 @@ from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.gpu_share import gpu_share
-from fedra_ray.cost.law import CostModel
+from fedra_ray.cost.law import CostModel, Passed
 from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage
 from fedra_ray.cost.simulation import Simulation, simulate
@@ -165,7 +165,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
     first = clients[0]
     batch_size = min(config.training.batch_size, max(client.images for client in clients))
     others = cost.num_layers - first.layers
-    slot_memory = cost.memory(first.layers, batch_size, first.heads, idle=others) + PROCESS_BYTES
+    slot_memory = cost.memory(first.layers, batch_size, first.heads, Passed(before=others)) + PROCESS_BYTES
     share = gpu_share(max(1, first.layers), cost.num_layers, config.runtime.num_gpus)
     slots = max(1, math.floor(1 / share + 1e-9)) if share else 0
     return Tier(
@@ -176,7 +176,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
         steps=sum(client.steps for client in clients) / len(clients),
         flops=sum(client.flops(cost) for client in clients) / len(clients),
         fetched=sum(client.fetched for client in clients) / len(clients),
-        memory=cost.memory(first.layers, batch_size, first.heads, first.idle),
+        memory=cost.memory(first.layers, batch_size, first.heads, first.passed),
         slot_memory=slot_memory,
         gpu_share=share,
         slots_per_gpu=slots,

@@ -81,4 +81,4 @@ def simulate(
 
 
 def _memory(cost: CostModel, client: Workload, batch_size: int) -> int:
-    return cost.memory(client.layers, min(batch_size, client.images), client.heads, client.idle)
+    return cost.memory(client.layers, min(batch_size, client.images), client.heads, client.passed)

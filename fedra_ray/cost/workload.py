@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.devices import profiles
 from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, TrainingConfig
-from fedra_ray.cost.law import VALUE_BYTES, CostModel
+from fedra_ray.cost.law import NONE, VALUE_BYTES, CostModel, Passed
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientTask
@@ -26,7 +26,7 @@ class Workload:
         steps: Its local steps.
         seen: How many images these steps take together.
         heads: How many heads it trains.
-        idle: How many further blocks it runs and does not train.
+        passed: The further blocks that it runs and does not train.
         fetched: Mean bytes of frozen weights that it downloads a round.
     """
 
@@ -35,12 +35,12 @@ class Workload:
     steps: int
     seen: int
     heads: int = 1
-    idle: int = 0
+    passed: Passed = NONE
     fetched: float = 0
 
     def flops(self, cost: CostModel) -> int:
         """FLOPs of its local training."""
-        return self.seen * cost.step_flops(self.layers, self.heads, self.idle)
+        return self.seen * cost.step_flops(self.layers, self.heads, self.passed)
 
 
 def describe(
@@ -56,15 +56,28 @@ def describe(
         training: Batch size and epochs.
     """
     heads = [name for name in method.named(layers) if name in method.head_names]
-    idle = len(method.blocks(layers)) - len(layers)
-    return _workload(len(layers), len(heads), idle, images, max_steps, training)
+    passed = passed_by(layers, method.blocks(layers), method.streams)
+    return _workload(len(layers), len(heads), passed, images, max_steps, training)
+
+
+def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool) -> Passed:
+    """The blocks that a client runs and does not train.
+
+    Args:
+        layers: Those that it trains.
+        blocks: Those that it runs.
+        streamed: Whether only one of the others is in memory at a time.
+    """
+    others = [block for block in blocks if block not in layers]
+    before = sum(block < min(layers) for block in others) if layers else len(others)
+    return Passed(before, len(others) - before, streamed)
 
 
 def _workload(
-    depth: int, heads: int, idle: int, images: int, max_steps: int | None, training: TrainingConfig
+    depth: int, heads: int, passed: Passed, images: int, max_steps: int | None, training: TrainingConfig
 ) -> Workload:
     steps = local_steps(images, max_steps, training)
-    return Workload(depth, images, steps, images_seen(images, steps, training), heads, idle)
+    return Workload(depth, images, steps, images_seen(images, steps, training), heads, passed)
 
 
 def simulated_seconds(
@@ -94,7 +107,8 @@ def simulated_seconds(
         fetched = task.fetched if config.fleet.storage == "fetched" else 0
         heads = len([name for name in task.named if name in layout.head_names])
         images = int(sizes[task.client])
-        work = _workload(len(task.layers), heads, len(task.frozen), images, task.max_steps, config.training)
+        passed = passed_by(task.layers, task.blocks, task.streamed)
+        work = _workload(len(task.layers), heads, passed, images, task.max_steps, config.training)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds
 

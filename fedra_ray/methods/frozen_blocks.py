@@ -14,15 +14,22 @@ from fedra_ray.methods.wrapper import Wrapper
 class FrozenBlocks(Wrapper):
     """Clients run all blocks of the evaluated model, and train those that the wrapped method gives them.
 
+    Streamed, a client has its own blocks in memory and passes the others through one at a time: before its first block
+    nothing is kept of them, behind it their inputs are, from which they are run again in the backward pass. The result
+    is the same; memory is that of the absent regime, one block and the inputs, for the arithmetic of another forward
+    pass. The blocks must be in its storage, or be fetched in every step.
+
     Args:
         inner: The wrapped method.
+        streamed: Whether the other blocks are streamed.
 
     Raises:
         SettingError: if that has several heads: each is trained at the end of a sub-model of its own.
     """
 
-    def __init__(self, inner: Method) -> None:
+    def __init__(self, inner: Method, streamed: bool = False) -> None:
         super().__init__(inner)
+        self.streams = streamed
         if len(inner.head_names) > 1:
             raise SettingError("submodel", "frozen", f"{inner.head_names} end sub-models; set it to absent")
 

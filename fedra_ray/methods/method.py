@@ -57,6 +57,8 @@ class Method(ABC):
         head_names: The heads of the model, shallowest first; the last one is saved as the model's head.
         extra_names: Names of the further segments that it trains; `extra_modules` makes their modules.
         keeps_client_state: Whether clients keep something from one of their rounds to the next (`LocalRound.kept`).
+        streams: Whether clients have only one of the blocks that they run and do not train in memory at a time. It
+            changes what a round costs and not what it computes.
         statistics: Names of what `finish` sends as arrays of any shape; the server gets them one by one.
         collects_values: Whether the server needs the clients' values one by one, and not only their sums.
         averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
@@ -67,6 +69,7 @@ class Method(ABC):
     head_names: tuple[str, ...] = ("head",)
     extra_names: tuple[str, ...] = ()
     keeps_client_state: bool = False
+    streams: bool = False
     statistics: tuple[str, ...] = ()
     collects_values: bool = False
     averages_factors: bool = True

@@ -36,6 +36,7 @@ class Wrapper(Method):
         self.head_names = inner.head_names
         self.extra_names = inner.extra_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
+        self.streams = inner.streams
         self.statistics = (*inner.statistics, *type(self).statistics)
         self.averages_factors = inner.averages_factors
         self.changes_weights = inner.changes_weights or type(self).changes_weights

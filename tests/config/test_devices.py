@@ -16,7 +16,7 @@ from fedra_ray.config.checks import check
 from fedra_ray.config.devices import profiles, shipped, with_profiles
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, FleetConfig, MethodConfig
-from fedra_ray.cost.law import CostModel, Part
+from fedra_ray.cost.law import CostModel, Part, Passed
 from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, plan_experiment
 from fedra_ray.cost.simulation import DeviceShare, simulate
 from fedra_ray.cost.workload import Duration, Workload, duration
@@ -37,6 +37,8 @@ COST = CostModel(
     first=BLOCK,
     block=BLOCK,
     exit=Part(0, 0, 0, 0, 0, 0),
+    through=Part(0, 0, 0, 0, 0, 0),
+    boundary=0,
     input_bytes=0,
     states=3,
 )
@@ -244,7 +246,8 @@ def test_a_client_s_time_is_that_of_its_bytes_and_steps(
     assert cost is not None
     for row in clients:
         heads = {"depthfl.DepthFL": {4: 3, 2: 2, 1: 1}[row["depth"]]}.get(method, 1)
-        flops = cost.step_flops(len(row["layers"]), heads, idle=4 if method == "headonly.HeadOnly" else 0)
+        passed = Passed(before=4 if method == "headonly.HeadOnly" else 0)
+        flops = cost.step_flops(len(row["layers"]), heads, passed)
         assert row["simulated_s"] == pytest.approx(24 * flops / 1e6)  # every client has 24 images
 
 

@@ -18,10 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig, TrainingConfig
-from fedra_ray.cost.law import CostModel, Part, depths_for_memory
+from fedra_ray.cost.law import CostModel, Part, Passed, depths_for_memory
 from fedra_ray.cost.measure import measure
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
+from fedra_ray.methods.frozen_blocks import FrozenBlocks
 from fedra_ray.methods.headonly import HeadOnly
 from fedra_ray.methods.method import Method, Problem
 from fedra_ray.model.backbone import build, find_targets
@@ -45,6 +46,8 @@ BY_HAND = CostModel(
     first=Part(parameters=1000, frozen=1_000_000, forward=100, step=250, saved=400, copies=7),
     block=Part(parameters=1000, frozen=1_000_000, forward=100, step=300, saved=900, copies=7),
     exit=Part(parameters=500, frozen=0, forward=1, step=3, saved=60, copies=0),
+    through=Part(parameters=0, frozen=1_000_000, forward=100, step=200, saved=800, copies=7),
+    boundary=40,
     input_bytes=48,
     states=3,
 )
@@ -94,7 +97,9 @@ METHODS = {
     "fedra": (FedRA(Problem(4, (3, 1))), (0, 1, 3), {"depth": 3}),
     "one block": (FedRA(Problem(4, (3, 1))), (2,), {"depth": 1}),
     "depthfl": (DepthFL(Problem(4, (4, 2, 1))), (0, 1, 2, 3), {"depth": 4, "heads": 3}),
-    "headonly": (HeadOnly(Problem(4, (4,))), (), {"depth": 0, "idle": 4}),
+    "headonly": (HeadOnly(Problem(4, (4,))), (), {"depth": 0, "passed": Passed(before=4)}),
+    "frozen suffix": (FrozenBlocks(FedRA(Problem(4, (2,)))), (2, 3), {"depth": 2, "passed": Passed(before=2)}),
+    "frozen": (FrozenBlocks(FedRA(Problem(4, (2,)))), (1, 3), {"depth": 2, "passed": Passed(before=1, behind=1)}),
 }
 
 
@@ -120,7 +125,7 @@ def test_evaluation_arithmetic_is_that_of_a_forward_pass(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("case", ["fedra", "one block", "headonly"])
+@pytest.mark.parametrize("case", ["fedra", "one block", "headonly", "frozen suffix", "frozen"])
 def test_what_autograd_keeps_is_what_a_real_step_keeps(
     case: str, dtype: torch.dtype, backbone_config: BackboneConfig, make_model: Make
 ) -> None:
@@ -144,7 +149,7 @@ def test_frozen_weights_are_those_of_the_model(backbone_config: BackboneConfig, 
     plain = build(backbone_config)
     weights = sum(value.nbytes for value in [*plain.parameters(), *plain.buffers()])
     cost = measure(make_model(backbone_config, fused=False), 16, ExperimentConfig())
-    assert [cost.part(depth, idle=4 - depth).frozen for depth in range(5)] == [weights] * 5
+    assert [cost.part(depth, passed=Passed(before=4 - depth)).frozen for depth in range(5)] == [weights] * 5
 
 
 def test_a_model_of_one_block_has_a_cost(vit_config: BackboneConfig) -> None:
@@ -169,7 +174,25 @@ def test_memory_by_hand() -> None:
     trained = 3 * 4 * (500 + 3 * 1000)
     image = 48 + (50 + 400 + 2 * 900) + 900
     assert BY_HAND.memory(3, 10) == weights + 3 * 7 + trained + 10 * image
-    assert BY_HAND.memory(3, 10, heads=2, idle=1) == BY_HAND.memory(3, 10) + 1_000_000 + 3 * 4 * 500 + 10 * 60
+    assert (
+        BY_HAND.memory(3, 10, heads=2, passed=Passed(before=1))
+        == BY_HAND.memory(3, 10) + 1_000_000 + 3 * 4 * 500 + 10 * 60
+    )
+
+
+def test_streamed_blocks_cost_one_block_and_their_inputs_by_hand() -> None:
+    frozen = BY_HAND.memory(1, 10, passed=Passed(before=1, behind=2))
+    streamed = BY_HAND.memory(1, 10, passed=Passed(before=1, behind=2, streamed=True))
+    assert frozen == BY_HAND.memory(1, 10) + 3 * 1_000_000 + 2 * 7 + 10 * 2 * 800
+    assert streamed == BY_HAND.memory(1, 10) + 1_000_000 + 10 * 2 * 40
+    assert BY_HAND.step_flops(1, passed=Passed(1, 2)) == BY_HAND.step_flops(1) + 100 + 2 * 200
+    assert BY_HAND.step_flops(1, passed=Passed(1, 2, True)) == BY_HAND.step_flops(1) + 100 + 2 * 300
+
+
+def test_a_budget_gives_fewer_blocks_where_the_others_are_in_memory_too() -> None:
+    budget = BY_HAND.memory(2, 10) / 1e6 + 1.05
+    depths = [BY_HAND.depth_for_memory(budget, 10, regime) for regime in ("absent", "streamed", "frozen")]
+    assert depths == [3, 2, None]  # frozen, all four are in memory however few are trained
 
 
 def test_no_momentum_needs_no_memory(make_model: Make, vit_config: BackboneConfig) -> None:

@@ -18,7 +18,7 @@ from fedra_ray.config.schema import (
     RuntimeConfig,
     TrainingConfig,
 )
-from fedra_ray.cost.law import CostModel, Part
+from fedra_ray.cost.law import CostModel, Part, Passed
 from fedra_ray.cost.plan import PROCESS_BYTES, PlanConfig, PlannedExperiment, plan, plan_experiment
 from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.federation.allocation import Coverage
@@ -37,6 +37,8 @@ COST = CostModel(
     first=Part(parameters=10**6, frozen=10**9, forward=30 * 10**9, step=90 * 10**9, saved=10**8, copies=0),
     block=Part(parameters=10**6, frozen=10**9, forward=30 * 10**9, step=90 * 10**9, saved=10**8, copies=0),
     exit=NOTHING,
+    through=Part(0, 0, 0, 0, 0, 0),
+    boundary=0,
     input_bytes=0,
     states=3,
 )
@@ -135,7 +137,7 @@ def test_a_client_that_trains_no_block_runs_them_all() -> None:
     training = TrainingConfig(batch_size=10)
     depthfl, headonly = DepthFL(Problem(4, (4, 2, 1))), HeadOnly(Problem(4, (4,)))
     assert describe(depthfl, [0, 1, 2], 20, 20, training) == Workload(3, 20, 2, 20, heads=2)
-    assert describe(headonly, [], 20, 20, training) == Workload(0, 20, 2, 20, heads=1, idle=4)
+    assert describe(headonly, [], 20, 20, training) == Workload(0, 20, 2, 20, heads=1, passed=Passed(before=4))
 
 
 def test_coverage_is_exact_for_fedra_and_counted_for_others() -> None:
