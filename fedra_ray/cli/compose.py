@@ -92,7 +92,8 @@ def schema_node(schema: type) -> "DictConfig":
         if dataclasses.is_dataclass(hint):
             node[name] = hint
     if "runtime" in node:
-        OmegaConf.set_struct(node.runtime.tier_labels, False)  # of which any number may be a key
+        for numbered in (node.runtime.tier_labels, node.lora.ranks):  # of which any number may be a key
+            OmegaConf.set_struct(numbered, False)
     return node
 
 

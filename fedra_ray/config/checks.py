@@ -106,7 +106,7 @@ def _check_probabilities(fleet: FleetConfig) -> None:
 
 
 def _check_ranks(lora: LoraConfig) -> None:
-    for rank in (lora.ranks or {}).values():
+    for rank in lora.ranks.values():
         if not 1 <= rank <= lora.rank:
             raise SettingError(
                 "lora.ranks", lora.ranks, f"every rank must be from 1 to lora.rank, which is {lora.rank}"

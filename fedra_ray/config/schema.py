@@ -211,7 +211,7 @@ class LoraConfig:
         targets: Module paths inside a block; null takes the usual ones of the model's family: attn.proj and mlp.fc2 of
             a ViT, mlp_tokens.fc2 and mlp_channels.fc2 of a Mixer.
         ranks: The rank of clients by the number of blocks that they train, where it is less than `rank`: they train
-            the first rows of A and columns of B, and send zeros for the others. Null: all clients have all ranks.
+            the first rows of A and columns of B, and send zeros for the others. Clients of other depths have all ranks.
         patch_embedding: Adapt the patch embedding's projection too, as the authors' code does (a convolution's).
         head_init: What heads are at first: zero, or uniform in +-1/sqrt(features), as a linear layer is by default. A
             zero head passes no gradient to LoRA in the first step.
@@ -221,7 +221,7 @@ class LoraConfig:
     alpha: float = setting(24.0, above=0)
     dropout: float = setting(0.0, fraction=True)
     targets: list[str] | None = None
-    ranks: dict[int, int] | None = None
+    ranks: dict[int, int] = field(default_factory=dict)  # null could not be merged with a mapping
     patch_embedding: bool = False
     head_init: str = setting("zero", choices=("zero", "uniform"))
 

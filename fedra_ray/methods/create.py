@@ -30,7 +30,7 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
     method = instantiate(config.method.target, "method", Method, {"problem": problem, **config.method.options})
     if config.lora.patch_embedding:
         method = PatchEmbedding(method, config.aggregation.patch_embedding == "client_0")
-    if config.lora.ranks is not None:
+    if config.lora.ranks:
         method = ClientRanks(method, config.lora.ranks)
     for section in WRAPPERS:
         wrapper: WrapperConfig = getattr(config, section)

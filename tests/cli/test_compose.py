@@ -55,6 +55,7 @@ def test_tier_labels_are_given_as_the_pages_print_them() -> None:
     assert compose_experiment([]).runtime.tier_labels == {}
     config = compose_experiment(["runtime.tier_labels={4: small, 12: large}"])
     assert config.runtime.tier_labels == {4: "small", 12: "large"}
+    assert compose_experiment(["lora.ranks={3: 4, 6: 8}"]).lora.ranks == {3: 4, 6: 8}
 
 
 @settings(max_examples=30)

@@ -119,7 +119,7 @@ def test_a_method_that_aggregates_in_its_own_way_is_refused(name: str) -> None:
 def test_clients_of_fedsalora_go_on_with_their_own_b(around: Callable[..., ExperimentConfig], tmp_path: Path) -> None:
     config = around("fedsalora")
     config.fleet.num_clients = config.fleet.clients_per_round = 2
-    config.fleet.depths, config.lora.ranks = [4], None
+    config.fleet.depths, config.lora.ranks = [4], {}
     config.rounds = 2
     workers = InProcess(config)
     finish(workers, tmp_path)
