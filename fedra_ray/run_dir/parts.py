@@ -101,7 +101,7 @@ class Parts:
         if content is None:
             raise FileNotFoundError(f"{self._folder}/{part.file}")
         try:
-            return pq.read_table(pa.BufferReader(content), columns=columns and ["round", *columns])
+            return from_parquet(content, columns and ["round", *columns])
         except pa.ArrowException as error:
             raise pa.ArrowInvalid(f"{FOLDER}/{part.file}: {error}") from error
 
@@ -109,6 +109,16 @@ class Parts:
         """The files that are there, in order."""
         stems = [name.removesuffix(_SUFFIX) for name in self._folder.names() if name.endswith(_SUFFIX)]
         return sorted(_Part(*map(int, stem.split("-"))) for stem in stems)
+
+
+def from_parquet(content: bytes, columns: list[str] | None = None) -> pa.Table:
+    """The table, or columns of it, that the content of a Parquet file holds.
+
+    Raises:
+        pa.ArrowException: if it is damaged.
+    """
+    # in this thread: pyarrow's own may abort a process that ends right after they have read (apache/arrow, issue 34314)
+    return pq.read_table(pa.BufferReader(content), columns=columns, use_threads=False, pre_buffer=False)
 
 
 def to_parquet(table: pa.Table) -> bytes:

@@ -14,7 +14,7 @@ from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientReport, Score
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.parts import Parts
+from fedra_ray.run_dir.parts import Parts, from_parquet
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients, but
 #: `bytes_fetched` those of frozen weights that clients download before they train, by `fleet.storage`. `simulated_s` is
@@ -248,7 +248,7 @@ def read_table(folder: Folder, name: str, columns: list[str] | None = None) -> p
     for _ in range(_LOOKS):
         content = folder.read(f"{name}.parquet")
         if content is not None:
-            return _typed(pq.read_table(pa.BufferReader(content), columns=columns), name, columns)
+            return _typed(from_parquet(content, columns), name, columns)
         try:
             parts = [_unfolded(rounds, name) for rounds in Parts(folder).read([name])]
         except FileNotFoundError:  # replaced while it was looked for
