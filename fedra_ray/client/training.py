@@ -115,8 +115,8 @@ def _orders(
 ) -> list[NDArray[np.int64]]:
     """Positions of the images of every local step: shuffled passes over the data, cut off after max_steps."""
     steps = local_steps(examples, max_steps, config)
-    each = epoch_steps(examples, steps, config)
+    length = epoch_steps(examples, steps, config)
     orders: list[NDArray[np.int64]] = []
     while len(orders) < steps:
-        orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))[:each]
+        orders += np.split(rng.permutation(examples), range(config.batch_size, examples, config.batch_size))[:length]
     return orders[:steps]

@@ -27,9 +27,9 @@ def epoch_steps(examples: int, steps: int, config: TrainingConfig) -> int:
 
 def images_seen(examples: int, steps: int, config: TrainingConfig) -> int:
     """How many images a client's steps take together; the last batch of an epoch may be a smaller one."""
-    each = max(1, epoch_steps(examples, steps, config))
-    epochs, rest = divmod(steps, each)
-    return epochs * min(examples, each * config.batch_size) + rest * config.batch_size
+    length = max(1, epoch_steps(examples, steps, config))
+    epochs, rest = divmod(steps, length)
+    return epochs * min(examples, length * config.batch_size) + rest * config.batch_size
 
 
 def step_bound(config: TrainingConfig, sizes: NDArray[np.int64], cohort: list[int]) -> int | None:
