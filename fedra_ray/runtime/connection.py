@@ -113,6 +113,17 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
+def capacity() -> str:
+    """What there is in the cluster, and what of it is free, in words."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    parts = []
+    for kind in ("CPU", "GPU"):
+        most = max((offer.get(kind, 0.0) for offer in offers), default=0.0)
+        parts.append(f"{total.get(kind, 0.0):g} {kind}s ({free.get(kind, 0.0):g} free, at most {most:g} on a node)")
+    return f"Ray has {' and '.join(parts)}"
+
+
 def nodes() -> list[Node]:
     """What the cluster's living nodes offer to client actors; the server's share is taken off this process's node."""
     here = ray.get_runtime_context().get_node_id()
