@@ -60,4 +60,4 @@ def carry_out(job: list[str], options: Namespace) -> None:
     run_dirs = [config.run_dir for config in runs]
     if any("${" in setting for setting in settings if setting.lstrip("+").startswith("run_dir=")):
         words = [*words, f"run_dir={quoted(folder or run_dirs[0])}"]  # as it is here, not as it would be there
-    submit_job([name, *words], run_dirs, JobOptions(**vars(options)), folder)
+    submit_job([name, *words], run_dirs, JobOptions(**vars(options), wait_s=runs[0].runtime.wait_s), folder)

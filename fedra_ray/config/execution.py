@@ -22,6 +22,8 @@ class RuntimeConfig:
         max_attempts: How often a client's training, an evaluation or a lost server is tried again.
         task_timeout: Seconds after which a call of an actor counts as hanging; null derives them from the measured
             speed.
+        wait_s: Seconds for which nothing may go on but waiting for actors that have not started, or for a submitted job
+            that has not; then the command ends with exit code 1. Null: for ever.
     """
 
     address: str | None = None
@@ -32,6 +34,7 @@ class RuntimeConfig:
     tier_labels: dict[int, str] = field(default_factory=dict)  # null could not be merged with a mapping
     max_attempts: int = setting(3, minimum=1)
     task_timeout: float | None = setting(None, above=0)
+    wait_s: float | None = setting(1800.0, above=0)
 
 
 @dataclass

@@ -3,10 +3,13 @@
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made in Cython
 
 from fedra_ray.config.errors import RunFailedError, SettingError, error_text
 from fedra_ray.config.schema import RuntimeConfig
@@ -14,6 +17,7 @@ from fedra_ray.runtime.environment import declare, resolve
 from fedra_ray.runtime.placement import SERVER_CPUS, Node, SlotSpec
 
 _PROBE_SECONDS = 10.0
+_GREETING_SECONDS = 15.0
 _STARTS = 3  # of a private instance, before it is given up
 
 
@@ -100,17 +104,46 @@ def refuse_excess(specs: list[SlotSpec], runtime: RuntimeConfig) -> None:
 
 
 def _probe(address: str) -> None:
-    """Find out within seconds whether anything listens at host:port; Ray itself keeps trying for minutes.
+    """Find out within seconds whether a cluster answers; Ray itself keeps trying for minutes, deaf to signals.
 
     Raises:
-        OSError: if nothing does.
+        OSError: if none does.
         ValueError: if the port is not a number, or the address is that of a dashboard.
     """
     if address.startswith(("http://", "https://")):
         raise ValueError("it is that of a dashboard, for fedra-ray submit --address")
+    if address == "auto":
+        address = canonicalize_bootstrap_address_or_die(address)  # perhaps of a cluster that was killed
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if separator:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
+        if not address.startswith("ray://"):
+            _greet(address)
+
+
+def _greet(address: str) -> None:
+    """Find out whether what listens at host:port is Ray, in a thread: Ray's call has no bound, and cannot be left."""
+    thread = threading.Thread(target=_ask, args=(address,), daemon=True)
+    thread.start()
+    thread.join(_GREETING_SECONDS)
+    if thread.is_alive():
+        raise TimeoutError(f"what listens there does not answer within {_GREETING_SECONDS:g} s as Ray does")
+
+
+def _ask(address: str) -> None:
+    with suppress(Exception):  # Ray's own connection says it again
+        GcsClient(address=address)
+
+
+def capacity() -> str:
+    """What there is in the cluster, and what of it is free, in words."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    parts = []
+    for kind in ("CPU", "GPU"):
+        most = max((offer.get(kind, 0.0) for offer in offers), default=0.0)
+        parts.append(f"{total.get(kind, 0.0):g} {kind}s ({free.get(kind, 0.0):g} free, at most {most:g} on a node)")
+    return f"Ray has {' and '.join(parts)}"
 
 
 def nodes() -> list[Node]:

@@ -22,6 +22,7 @@ from fedra_ray.runtime.connection import connected, nodes, refuse_excess
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
 from fedra_ray.runtime.placement import SlotSpec, plan_slots, requested_slots
+from fedra_ray.runtime.waiting import NoRoomError, Patience
 from fedra_ray.watch import results
 from fedra_ray.watch.display import Display
 from fedra_ray.watch.writers import Writer, make_writers
@@ -97,7 +98,7 @@ def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> 
         lease = checked.claim.lease_name
         run = LiveRun(blueprint, ray.put(checked.weights), checked.layers, checked.folder, lease, display.say)
         try:
-            outcome = _follow(run, display, writers)
+            outcome = _follow(run, display, writers, Patience(runtime.wait_s, display.say))
         except (KeyboardInterrupt, RunFailedError):
             display.say(f"stopped; the same command with run_dir={checked.folder} goes on from its last checkpoint")
             raise
@@ -126,12 +127,13 @@ def cohort_layers(blueprint: Blueprint) -> list[int]:
     return [max(1, count) for count in counts[: fleet.cohort_size]] or [1]
 
 
-def _follow(run: LiveRun, display: Display, writers: list[Writer]) -> Outcome:
-    """Report rounds as they end; an interrupted run is saved."""
+def _follow(run: LiveRun, display: Display, writers: list[Writer], patience: Patience) -> Outcome:
+    """Report rounds as they end; a run that is interrupted, or for which there is no room any more, is saved."""
     told = 0
     try:
         while not isinstance(event := run.next(), Outcome):
             if event is None:
+                patience.look([run.stall()])
                 continue
             display.round(event)
             if told == 0:  # not before, when the client actors load their own
@@ -141,7 +143,7 @@ def _follow(run: LiveRun, display: Display, writers: list[Writer]) -> Outcome:
                 for writer in writers:
                     writer.round(event)
         return event
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, NoRoomError):
         run.save()
         raise
     finally:

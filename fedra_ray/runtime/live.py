@@ -1,5 +1,6 @@
 """A run on Ray, followed event by event from outside its server actor."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,10 @@ from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.placement import SERVER_CPUS
 from fedra_ray.runtime.server import Server
+from fedra_ray.runtime.waiting import Stall
 
+_SILENCE_SECONDS = 2.0  # after which `next` returns without an event
+_ANSWER_SECONDS = 2.0  # for a server that may have its hands full
 _GRACE_SECONDS = 20.0  # for the last finished round to be saved; clusters give 30 before they kill
 
 
@@ -56,17 +60,21 @@ class LiveRun:
     def _start(self) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         remote: Any = ray.remote(self._class)
-        # two threads: one runs the experiment, the other can save it at any time
+        # two threads: one runs the experiment, the other can save it and answer at any time
         server = remote.options(num_cpus=SERVER_CPUS, scheduling_strategy=here, max_concurrency=2)
         self._server = server.remote(*self._arguments, self._slots)
+        self._began = time.monotonic()
+        self._ready = self._server.__ray_ready__.remote()
         self.events = self._server.run.options(num_returns="streaming").remote()
 
     def next(self) -> RoundReport | Outcome | None:
-        """The next event, as soon as there is one; None if the server was lost and a new one has been started.
+        """The next event; None if there was none for a while, or the server was lost and a new one has been started.
 
         Raises:
             RunFailedError: if the run cannot be completed.
         """
+        if not ray.wait([self.events], timeout=_SILENCE_SECONDS)[0]:
+            return None
         try:
             event: RoundReport | Outcome = ray.get(next(self.events))
         except StopIteration:
@@ -84,6 +92,16 @@ class LiveRun:
             self._furthest, self._failures = event.round, 0
         return event
 
+    def stall(self) -> Stall | None:
+        """What it waits for while none of its actors works; None if one does, or the server has no time to say."""
+        if not self._is_up():
+            return Stall(time.monotonic() - self._began, f"the server actor, with {SERVER_CPUS:g} CPUs")
+        try:
+            stall: Stall | None = ray.get(self._server.stall.remote(), timeout=_ANSWER_SECONDS)
+        except RayError:  # if the server is gone, its events say so
+            return None
+        return stall
+
     def share(self, slots: int) -> None:
         """Let it have so many client actors from now on."""
         if slots != self._slots:
@@ -92,6 +110,9 @@ class LiveRun:
 
     def save(self) -> None:
         """Save the last finished round, within the time that clusters leave."""
+        if not self._is_up():
+            self._say("no round has finished since the last checkpoint")
+            return
         try:
             self._say(f"saved after round {ray.get(self._server.save.remote(), timeout=_GRACE_SECONDS)}")
         except (RayError, RunFailedError) as error:
@@ -100,3 +121,7 @@ class LiveRun:
     def end(self) -> None:
         """Let go of the server and, with it, of its client actors."""
         ray.kill(self._server)
+
+    def _is_up(self) -> bool:
+        """Whether the server has started."""
+        return bool(ray.wait([self._ready], timeout=0)[0])

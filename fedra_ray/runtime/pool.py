@@ -20,6 +20,7 @@ from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.runtime.jobs import EvaluationJob, Job, TrainingJob, Work
 from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot
+from fedra_ray.runtime.waiting import Stall, in_words
 
 _FOLLOW_SECONDS = 2.0  # between looks at the cluster while nothing ends
 
@@ -77,6 +78,7 @@ class SlotPool:
         self._starting: dict[ray.ObjectRef, _Slot] = {}
         self._busy: dict[ray.ObjectRef, _Call] = {}
         self._jobs: list[Job] = []
+        self._stalled_since: float | None = None
         self._shards = blueprint.shards()
         self._training = Pace(blueprint.config.runtime.task_timeout)
         self._evaluation = Pace(blueprint.config.runtime.task_timeout)
@@ -86,6 +88,13 @@ class SlotPool:
     def size(self) -> int:
         """Client actors, started or starting."""
         return len(self._slots)
+
+    def stall(self) -> Stall | None:
+        """What all work waits for; None while a call is under way, or there is no work. From any thread."""
+        since = self._stalled_since
+        if since is None:
+            return None
+        return Stall(time.monotonic() - since, in_words([slot.spec for slot in [*self._starting.values()]]))
 
     def train(self, tasks: list[ClientTask], sent: ServerState, kept: Mapping[int, Arrays]) -> Iterator[PartialRound]:
         """Begin to train every task; a client that fails on every attempt is among the failures of a part."""
@@ -132,6 +141,10 @@ class SlotPool:
         """Wait until a call ends or an actor is ready, take that in, and hand out more work."""
         if not self._busy and not self._starting:
             raise RunFailedError("there is work that no client actor may take, and none is starting")
+        if self._busy:
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = time.monotonic()
         patience = min((call.deadline for call in self._busy.values()), default=math.inf) - time.monotonic()
         timeout = min(max(0.0, patience), _FOLLOW_SECONDS)
         ended, _ = ray.wait([*self._busy, *self._starting], num_returns=1, timeout=timeout)

@@ -15,6 +15,7 @@ from fedra_ray.runtime.metrics import Metrics
 from fedra_ray.runtime.placement import SlotSpec, plan_slots
 from fedra_ray.runtime.pool import SlotPool
 from fedra_ray.runtime.slot import ClientSlot
+from fedra_ray.runtime.waiting import Stall
 
 
 class Server:
@@ -62,6 +63,10 @@ class Server:
     def share(self, slots: int) -> None:
         """Have so many client actors from now on, at any time from another thread."""
         self._runtime = replace(self._runtime, max_actors=slots)
+
+    def stall(self) -> Stall | None:
+        """What all work waits for, if no client actor works on any; at any time from another thread."""
+        return self._pool.stall()
 
     def save(self) -> int:
         """Save the last finished round, at any time from another thread; returns its number."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _POLL_SECONDS = 1.0
+_PENDING_SECONDS = 60.0  # between lines that say so
 #: What is not uploaded, besides what .rayignore names.
 _EXCLUDES = [".git", ".venv", "runs", "sweeps", "multirun", "studies", "outputs", "tests"]
 _ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -37,6 +38,7 @@ class JobOptions:
         cpus: CPUs reserved for the driver; None reserves none, and it runs on the head node.
         env: Environment variables of the driver and all actors, NAME=VALUE, or NAME with the value it has here.
         copy: Local folder to which `wait` copies the summaries of the runs, and the table and page of a sweep.
+        wait_s: Seconds for which `wait` lets the job be pending before it stops it; None for ever.
     """
 
     address: str | None
@@ -46,6 +48,7 @@ class JobOptions:
     cpus: float | None
     env: list[str]
     copy: str
+    wait_s: float | None
 
 
 def submit_job(command: list[str], run_dirs: list[str], options: JobOptions, sweep: str | None = None) -> None:
@@ -59,7 +62,7 @@ def submit_job(command: list[str], run_dirs: list[str], options: JobOptions, swe
 
     Raises:
         SettingError: for a run directory that would be lost with the job's own folder, or an address without a cluster.
-        RunFailedError: if the job fails, or is stopped.
+        RunFailedError: if the job fails, is stopped, or does not start in time.
     """
     for run_dir in run_dirs:
         if "://" not in run_dir and not PurePosixPath(run_dir).is_absolute():
@@ -84,6 +87,7 @@ def submit_job(command: list[str], run_dirs: list[str], options: JobOptions, swe
         raise SettingError("--address", address, f"the job was not accepted: {reason}") from error
     print(f"submitted {name}; stop it with: ray job stop {name}", flush=True)
     if options.wait:
+        _await_start(client, name, options.wait_s)
         status = _follow(client, name)
         _copy_results(run_dirs, sweep, Path(options.copy) / name)
         if status != "SUCCEEDED":
@@ -110,6 +114,35 @@ def runtime_env(working_dir: str, environment: list[str]) -> dict[str, object]:
     return {"working_dir": working_dir, "excludes": _EXCLUDES, "env_vars": variables}
 
 
+def _await_start(client: "JobSubmissionClient", name: str, limit: float | None) -> None:
+    """Wait until a job is no longer pending, and say every minute that it still is.
+
+    Raises:
+        RunFailedError: if it is pending after `limit` seconds; it is stopped.
+    """
+    start, told = time.monotonic(), 0
+    try:
+        while str(client.get_job_status(name)) == "PENDING":
+            seconds = time.monotonic() - start
+            if limit is not None and seconds >= limit:
+                client.stop_job(name)
+                raise RunFailedError(
+                    f"the job {name} was pending for {seconds:.0f} s, which runtime.wait_s={limit:g} ends, "
+                    f"and is stopped: {client.get_job_info(name).message}"
+                )
+            if seconds // _PENDING_SECONDS > told:
+                told = int(seconds // _PENDING_SECONDS)
+                print(f"the job {name} has been pending for {seconds:.0f} s: no node has room for it", flush=True)
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        _leave(name)
+        raise
+
+
+def _leave(name: str) -> None:
+    print(f"the job goes on; follow it with: ray job logs --follow {name}", flush=True)
+
+
 def _follow(client: "JobSubmissionClient", name: str) -> str:
     """Print the log of a job as it is written; returns how the job has ended."""
 
@@ -123,7 +156,7 @@ def _follow(client: "JobSubmissionClient", name: str) -> str:
         while not (status := client.get_job_status(name)).is_terminal():
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
-        print(f"the job goes on; follow it with: ray job logs --follow {name}", flush=True)
+        _leave(name)
         raise
     return str(status)
 

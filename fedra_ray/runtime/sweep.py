@@ -34,6 +34,7 @@ from fedra_ray.runtime.grid import (
 )
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
+from fedra_ray.runtime.waiting import NoRoomError, Patience
 from fedra_ray.watch import results
 from fedra_ray.watch.writers import Writer, make_writers
 
@@ -78,6 +79,7 @@ class Sweep:
         self._results: dict[str, Result] = {}
         self._states = {run.name: "waiting" for run in grid.runs}
         self._weights: dict[str, ray.ObjectRef] = {}
+        self._patience = Patience(self._runtime.wait_s, self._teller(""))
         self._console = Console(highlight=False, soft_wrap=True)
         self._view = Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True)
 
@@ -86,6 +88,7 @@ class Sweep:
 
         Raises:
             SettingError: if no cluster answers at the address, or another process uses the folder.
+            RunFailedError: if all runs that go on have waited for too long, with every run saved.
             KeyboardInterrupt: after an interruption, with every run saved.
         """
         with Lease(self._folder):
@@ -108,7 +111,7 @@ class Sweep:
             while self._waiting or self._active:
                 self._deal()
                 self._wait()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, NoRoomError):
             for active in self._active:
                 active.live.save()
                 self._close(active, None)
@@ -168,6 +171,8 @@ class Sweep:
             return
         events = [active.live.events for active in self._active]
         ready, _ = ray.wait(events, num_returns=1, timeout=_FOLLOW_SECONDS)
+        if not ready:  # runs may wait for each other's slots, so only all of them can wait in vain
+            self._patience.look([active.live.stall() for active in self._active])
         for active in [candidate for candidate in self._active if candidate.live.events in ready]:
             self._take(active)
 

@@ -28,7 +28,7 @@ def test_a_job_is_a_run_unless_it_names_its_verb(submitted: Submitted) -> None:
     (run, run_dirs, options, above), (sweep, sweep_dirs, others, folder) = submitted
     assert run == ["run", "run_dir=/shared/run", "rounds=2"]
     assert run_dirs == ["/shared/run"]
-    assert options == JobOptions(None, True, None, ".", None, ["A=1"], "runs")
+    assert options == JobOptions(None, True, None, ".", None, ["A=1"], "runs", 1800.0)
     assert sweep == ["sweep", "seed=0,1", "run_dir=/shared/grid"]
     assert (above, folder) == (None, "/shared/grid")
     assert sweep_dirs == ["/shared/grid/seed=0", "/shared/grid/seed=1"]

@@ -1,10 +1,16 @@
 """A private Ray instance is private."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import psutil
 import pytest
 import ray
+from support import running
 
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.config.schema import RuntimeConfig
@@ -105,6 +111,46 @@ def test_a_cluster_that_is_gone_is_refused_by_the_name_of_the_variable(
         pass
     assert refusal.value.args[:2] == ("RAY_ADDRESS", variable)
     assert absent.starts == 0
+
+
+LISTENS = """
+import sys
+from fedra_ray.cli.ending import exit_code
+from fedra_ray.config.schema import RuntimeConfig
+from fedra_ray.runtime import connection
+
+connection._GREETING_SECONDS = float(sys.argv[2])
+
+def connect() -> None:
+    print("connects", flush=True)
+    with connection.connected(RuntimeConfig(sys.argv[1]), 0):
+        pass
+
+sys.exit(exit_code(connect))
+"""
+
+
+@pytest.mark.parametrize(("patience", "number", "code"), [(2, None, 2), (60, signal.SIGINT, 130)])
+def test_a_listener_that_is_not_ray_is_refused_in_time_and_waiting_for_it_can_be_interrupted(
+    patience: int, number: signal.Signals | None, code: int
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background would hand on another
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        command = [sys.executable, "-c", LISTENS, address, str(patience)]
+        with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            mute.accept()
+            time.sleep(1)
+            start = time.monotonic()
+            if number is not None:
+                process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert time.monotonic() - start < 5
+    if number is None:
+        assert f"error: runtime.address={address}: no Ray cluster answers there (what listens there" in errors
 
 
 def test_a_private_instance_that_does_not_start_is_tried_again_and_then_given_up(absent: Absent) -> None:

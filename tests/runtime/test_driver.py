@@ -170,6 +170,21 @@ def test_a_lost_client_ends_the_command_with_exit_code_1(
     assert not (Path(config.run_dir) / "summary.json").exists()
 
 
+def test_a_run_that_finds_no_room_for_a_client_actor_ends_with_the_numbers_and_can_be_taken_up_again(
+    config: ExperimentConfig, finished: ExperimentConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.rounds, config.evaluation.every = finished.rounds, finished.evaluation.every
+    config.runtime = RuntimeConfig(max_actors=1, num_cpus=64, wait_s=3.0)
+    assert exit_code(lambda: run_experiment(config)) == 1
+    output = capsys.readouterr()
+    assert "s for the start of client actors, 1 with 64 CPUs and 0 GPUs; Ray has 4 CPUs (" in output.err
+    assert "runtime.wait_s=3 allows no more" in output.err
+    assert f"the same command with run_dir={config.run_dir} goes on" in output.out
+    config.runtime.num_cpus = 1
+    run_experiment(config)
+    assert adapter(config.run_dir) == adapter(finished.run_dir)
+
+
 def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, bucket: tuple[str, str]) -> None:
     remote = dataclasses.replace(finished, run_dir=f"{bucket[0]}/runs/first?{bucket[1]}")
     summary = run_experiment(remote)

@@ -17,6 +17,7 @@ from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.runtime import pool as pool_module
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
+from fedra_ray.runtime.waiting import Stall
 from fedra_ray.testing.workers import small_blueprint
 
 WHOLE = SlotSpec(tier=4, num_cpus=1.0, num_gpus=0.0)
@@ -193,6 +194,52 @@ def test_a_cluster_that_lost_its_gpus_keeps_the_slots_that_it_had(pooled: Pooled
     refused = True
     reports(pool.train(TASKS, VALUES, {}))
     assert pool.size == 2
+
+
+def test_a_pool_says_what_it_waits_for_while_none_of_its_actors_works(pooled: Pooled) -> None:
+    stalls = []
+
+    def starts(actor: FakeActor) -> object:
+        stalls.append((ray.now, pool.stall()))
+        return HANG if ray.now < 100 else None
+
+    ray = FakeRay(answer)
+    pool = pooled(ray, lambda: [WHOLE, WHOLE])
+    ray.starts = starts
+    assert pool.stall() is None  # there is no work
+    reports(pool.train(TASKS, VALUES, {}))
+    assert stalls[-1] == (100, Stall(100, "client actors, 2 with 1 CPUs and 0 GPUs"))
+    assert pool.stall() is None
+
+
+def test_a_small_actor_without_work_does_not_hide_that_a_large_one_has_no_room(pooled: Pooled) -> None:
+    def starts(actor: FakeActor) -> object:
+        if actor.number == 1 or ray.now > 50:
+            return None
+        stalls.append(pool.stall())
+        return HANG
+
+    stalls: list[Stall | None] = []
+    ray = FakeRay(answer)
+    pool = pooled(ray, lambda: [WHOLE, SMALL])
+    ray.starts = starts
+    reports(pool.train(TASKS, VALUES, {}))
+    assert stalls[-1] == Stall(50, "client actors, 1 with 1 CPUs and 0 GPUs")
+
+
+def test_a_call_that_takes_long_is_no_stall(pooled: Pooled) -> None:
+    def late(reference: FakeReference) -> object:
+        if ray.now > 500:
+            return answer(reference)
+        stalls.append(pool.stall())
+        return HANG
+
+    stalls: list[Stall | None] = []
+    ray = FakeRay(late)
+    pool = pooled(ray, lambda: [WHOLE])
+    reports(pool.train(TASKS, VALUES, {}))
+    assert ray.now > 500
+    assert {*stalls} == {None}
 
 
 def test_an_evaluation_is_shared_out_and_scores_come_by_domain(pooled: Pooled) -> None:

@@ -13,8 +13,10 @@ from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.config.schema import ExperimentConfig, RuntimeConfig
 from fedra_ray.federation.reports import Missing, Outcome, RoundReport
 from fedra_ray.runtime import sweep as module
+from fedra_ray.runtime import waiting
 from fedra_ray.runtime.grid import Grid, GridRun
 from fedra_ray.runtime.sweep import Sweep
+from fedra_ray.runtime.waiting import NoRoomError, Stall
 
 
 class FakeRun:
@@ -24,12 +26,10 @@ class FakeRun:
     failing: set[str]
     made: list["FakeRun"]
 
-    def __init__(
-        self, blueprint: Any, weights: Any, layers: Any, folder: Path, lease: Any, say: Any, slots: int
-    ) -> None:
+    def __init__(self, blueprint: Any, weights: Any, layers: Any, folder: Path, *rest: Any) -> None:
         self.events = self
         self.name = Path(folder).name
-        self.shares = [slots]
+        self.shares = [rest[-1]]
         self.ended = False
         self._events = self._all()
         FakeRun.made.append(self)
@@ -47,6 +47,9 @@ class FakeRun:
     def share(self, slots: int) -> None:
         if slots != self.shares[-1]:
             self.shares.append(slots)
+
+    def stall(self) -> Stall | None:
+        return None if self.name == "busy" else Stall(99.0, "client actors")
 
     def save(self) -> None: ...
 
@@ -142,6 +145,30 @@ def test_every_label_of_nodes_has_an_actor_of_each_run(begin: Callable[..., Swee
 def test_runs_that_fail_take_no_other_with_them(begin: Callable[..., Sweep]) -> None:
     ended = begin({"bad": 1, "lost": 2, "good": 2}, [4], failing=("lost",)).run()
     assert [result.error for result in ended] == ["whatever a user's module raises", "lost", None]
+
+
+def test_a_sweep_in_which_all_runs_wait_for_actors_ends(
+    begin: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "capacity", lambda: "Ray has 4 CPUs")
+    sweep = begin({"a": 3, "b": 3}, [4], runtime=RuntimeConfig(wait_s=60.0))
+    silent(monkeypatch)
+    with pytest.raises(NoRoomError, match="waited 99 s"):
+        sweep.run()
+
+
+def test_a_sweep_in_which_one_run_works_goes_on(begin: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = begin({"a": 3, "busy": 3}, [4], runtime=RuntimeConfig(wait_s=60.0))
+    silent(monkeypatch, looks=5)
+    assert [result.error for result in sweep.run()] == [None, None]
+
+
+def silent(monkeypatch: pytest.MonkeyPatch, looks: int = 1) -> None:
+    """Let so many looks for events be in vain."""
+    left = iter(range(looks))
+    answer = module.ray.wait
+    wait = lambda events, **_: ([], events) if next(left, None) is not None else answer(events)  # noqa: E731
+    monkeypatch.setattr(module.ray, "wait", wait)
 
 
 def test_writers_are_told_every_round_once_and_of_the_end(
