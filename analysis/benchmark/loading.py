@@ -39,13 +39,14 @@ KEY = ("photos", "train")
 def write_photos(folder: Path, count: int) -> None:
     """JPEG files of 640 x 480 pixels: smooth shapes and fine texture, about 120 kB each."""
     rng = np.random.default_rng(0)
-    place = folder / "photos" / "class"
-    place.mkdir(parents=True)
+    places = [folder / "photos" / name for name in ("even", "odd")]  # of one class a data set is refused
+    for place in places:
+        place.mkdir(parents=True)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480), Image.BICUBIC)
         texture = rng.normal(0, 12, (480, 640, 1))
         pixels = (np.asarray(coarse) + texture).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(place / f"{number:05}.jpg", quality=90)
+        Image.fromarray(pixels).save(places[number % 2] / f"{number:05}.jpg", quality=90)
 
 
 def prepare(raw: DatasetConfig, out: Path, form: str) -> DatasetConfig:
