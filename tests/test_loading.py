@@ -63,6 +63,17 @@ def test_a_loaded_model_has_the_accuracy_of_the_summary(
     assert tuple(described["classes"]) == model.classes
 
 
+@pytest.mark.parametrize("aggregation", ["flora", "fedexlora"])
+def test_changes_of_the_weights_are_loaded_too(aggregation: str, few_glyphs: Path, tmp_path: Path) -> None:
+    chosen = [f"lora_aggregation={aggregation}", "rounds=2", "training.max_steps=8", "training.lr=0.3"]
+    result = run_local(compose(*chosen, f"dataset.root={few_glyphs}", f"run_dir={tmp_path / 'run'}"))
+    model = load(tmp_path / "run")
+    found = accuracy(model, few_glyphs)
+    assert found == {domain: pytest.approx(value, abs=1 / 60) for domain, value in result.accuracy.items()}
+    changes = load_file(tmp_path / "run" / "adapter" / "weights.safetensors")
+    assert any(value.any() for value in changes.values())
+
+
 @pytest.fixture
 def finished(config: ExperimentConfig) -> ExperimentConfig:
     """A run of the miniature world."""

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from analysis.conformance import local
 from analysis.conformance.problems import LAYERS, RANK, Round, around, play
-from fedra_ray.federation.factors import Factors
 from fedra_ray.methods.client_ranks import ClientRanks
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Method, Problem
@@ -123,11 +122,6 @@ def ranked() -> Method:
     return ClientRanks(fedra(), {1: 1, 2: 3})
 
 
-def start(played: Round, layer: int) -> Factors:
-    """The global factors before the round."""
-    return played.factors(layer, played.before)
-
-
 def same_as(method: Callable[[], Method], other: Callable[[], Method]) -> Difference:
     """How far the weights of two methods are from each other after the same round."""
 
@@ -140,13 +134,15 @@ def same_as(method: Callable[[], Method], other: Callable[[], Method]) -> Differ
 
 
 def unheld(method: Callable[[], Method]) -> Difference:
-    """How far layers without a holder moved."""
+    """How far layers without a holder moved, in the next round that has one."""
 
     def difference(rng: np.random.Generator) -> float:
-        played = play(method(), rng)
-        free = [i for i in range(LAYERS) if not played.holders(i)[0]]
-        moved = [np.abs(played.factors(i).a - start(played, i).a).max() for i in free]
-        return float(max(moved, default=0.0))
+        free: list[int] = []
+        while not free:
+            played = play(method(), rng)
+            free = [i for i in range(LAYERS) if not played.holders(i)[0]]
+        moved = np.abs(played.after.values - played.before.values)
+        return max(float(moved[played.layout.segments[i]].max()) for i in free)
 
     return difference
 

@@ -36,4 +36,7 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
         wrapper: WrapperConfig = getattr(config, section)
         if wrapper.target is not None:
             method = instantiate(wrapper.target, section, Wrapper, {"inner": method, **wrapper.options})
+    highest = max(method.ranks(range(num_layers)).values(), default=0)
+    if highest > config.lora.rank:
+        raise SettingError("lora.rank", config.lora.rank, f"must be at least {highest}, a rank that the method gives")
     return method

@@ -17,7 +17,7 @@ from fedra_ray.methods.method import Problem
 #: Weights of twelve layers; models of other depths take those of the nearest relative place.
 SHAPES: dict[str, tuple[int, ...]] = {
     "bone": (3, 3, 3, 2, 2, 1, 1, 1, 2, 3, 3, 3),  # of 27, as in the authors' code
-    "triangle": tuple(range(12, 0, -1)),
+    "triangle": tuple(range(12, 0, -1)),  # in equal steps, as is the next: our reading of the name
     "inverted_triangle": tuple(range(1, 13)),
     "uniform": (1,) * 12,
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.federation.state import ServerState
 from fedra_ray.methods.anchored import Anchored
 from fedra_ray.methods.fedhello import FedHello, three_groups
@@ -13,6 +14,7 @@ from fedra_ray.methods.method import Problem
 from fedra_ray.methods.selective import Selective
 from fedra_ray.methods.suffix import Suffix
 from fedra_ray.methods.window import Window
+from fedra_ray.preflight import check_experiment
 
 PROBLEM = Problem(12, (3, 6))
 
@@ -78,3 +80,9 @@ def test_fed_hello_s_shapes_are_stretched_over_other_depths() -> None:
 def test_three_groups_are_the_best_clusters_of_a_line() -> None:
     assert three_groups(np.array([10.0, 0.0, 5.0, 0.1, 10.1])).tolist() == [3, 1, 2, 1, 3]
     assert three_groups(np.array([1.0, 2.0])).tolist() == [1, 1]
+
+
+def test_ranks_beyond_the_adapter_s_are_refused(config: ExperimentConfig) -> None:
+    config.method = MethodConfig("legend", target="fedra_ray.methods.legend.Legend", options={"last": 16})
+    with pytest.raises(SettingError, match=r"lora\.rank=8: must be at least 16"):
+        check_experiment(config)
