@@ -157,6 +157,6 @@ def _opening(blueprint: Blueprint, specs: list[SlotSpec]) -> str:
     return (
         f"{experiment_label(config)} with {config.backbone.name} on {config.dataset.name}: "
         f"{in_numbers(blueprint.dataset)}; {fleet.size} clients "
-        f"({config.partition.name}), {fleet.cohort_size} a round, depths {drawn}{config.fleet.depths}, "
+        f"({config.partition.name}), {fleet.cohort_size} per round, depths {drawn}{config.fleet.depths}, "
         f"{len(specs)} client actors"
     )
