@@ -133,16 +133,18 @@ def test_prepared_shards_give_the_bits_of_the_original_files(trees: Path, tmp_pa
 
 
 def write_photographs(root: Path) -> None:
-    """DomainNet's layout with two training images and a test image of 640 x 480 pixels a domain."""
+    """DomainNet's layout with two training images, one per class, and a test image of 640 x 480 pixels per domain."""
     rng = np.random.default_rng(0)
     (root / "splits").mkdir(parents=True)
     for domain in DOMAINNET:
-        (root / domain / "bicycle").mkdir(parents=True)
-        paths = [f"{domain}/bicycle/{number}.jpg" for number in range(3)]
+        paths = [f"{domain}/{name}/{number}.jpg" for number, name in enumerate(("bicycle", "bird", "bicycle"))]
         for path in paths:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
             pixels = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC).save(root / path)
-        (root / "splits" / f"{domain}_train.txt").write_text("".join(f"{path} 0\n" for path in paths[:2]))
+        (root / "splits" / f"{domain}_train.txt").write_text(
+            "".join(f"{path} {label}\n" for label, path in enumerate(paths[:2]))
+        )
         (root / "splits" / f"{domain}_test.txt").write_text(f"{paths[2]} 0\n")
 
 
@@ -183,6 +185,6 @@ def test_a_full_size_round_fits_eight_gigabytes(backbone: str, tmp_path: Path) -
     assert set(summary["accuracy"]) == set(DOMAINNET)
     clients = pq.read_table(tmp_path / "run" / "clients.parquet").to_pylist()
     per_block = {"vit": 43_008, "mixer": 35_360}[backbone]
-    head = 768 * 1 + 1
+    head = 768 * 2 + 2
     assert [row["bytes_up"] for row in clients] == [4 * (depth * per_block + head) for depth in (12, 10, 8, 6, 4, 3)]
     assert all(math.isfinite(row["loss"]) for row in clients)
