@@ -1,15 +1,12 @@
 """The work of the client actors, as jobs: each hands out calls, and takes in their results in any order.
 
-A job starts nothing itself, and knows Ray by its errors alone; `SlotPool` makes the calls.
+A job starts nothing itself and knows nothing of Ray: `SlotPool` makes the calls, and says how each ended.
 """
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-
-import ray
-from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientTask, Score
@@ -20,22 +17,35 @@ from fedra_ray.runtime.placement import Pace, longest_first, next_batch
 
 
 @dataclass(eq=False)
-class Work:
+class Call:
     """A call to be made of an actor.
 
     Attributes:
         job: The job that it is part of.
-        call: Name of the actor's method.
-        arguments: Positional arguments of the method.
+        method: Name of the actor's method.
+        arguments: Its positional arguments.
         subject: The tasks or the shard that the call is about, for the job to know when the call has ended.
         amount: How much work the call is, in the unit of the job's pace.
     """
 
     job: "Job"
-    call: str
+    method: str
     arguments: tuple[Any, ...]
     subject: Any
     amount: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a call ended that has no result.
+
+    Attributes:
+        text: What happened, for people.
+        raised: What the actor raised; None if the actor died or was killed.
+    """
+
+    text: str
+    raised: Exception | None = None
 
 
 class Job(Protocol):
@@ -47,7 +57,7 @@ class Job(Protocol):
     def done(self) -> bool:
         """Whether every result has arrived."""
 
-    def offer(self, tier: int, slots: int) -> Work | None:
+    def offer(self, tier: int, slots: int) -> Call | None:
         """The next call for an idle actor; None if there is none that it may take.
 
         Args:
@@ -55,8 +65,11 @@ class Job(Protocol):
             slots: How many actors there are.
         """
 
-    def accept(self, work: Work, result: Any) -> None:
-        """Take in how a call has ended: its result, or a `RayError` as a value.
+    def accept(self, call: Call, result: Any) -> None:
+        """Take in the result of a call."""
+
+    def fail(self, call: Call, failure: Failure) -> None:
+        """Take in that a call ended without a result.
 
         Raises:
             RunFailedError: if the run cannot be completed.
@@ -72,7 +85,8 @@ class TrainingJob:
 
     Args:
         tasks: One task for every client of the cohort that answers.
-        values: Reference to what the clients start from; handed to every call as it is.
+        sent: Reference to what the clients start from; handed to every call as it is.
+        kept: Arrays that clients kept from earlier rounds, by client and name.
         pace: Of training calls; its unit is layers times images.
         most: The most clients of a call; None for no bound.
         max_attempts: How often a client is tried, at least 1.
@@ -84,7 +98,7 @@ class TrainingJob:
     def __init__(
         self,
         tasks: list[ClientTask],
-        sent: ray.ObjectRef,
+        sent: Any,
         kept: Mapping[int, Arrays],
         pace: Pace,
         most: int | None,
@@ -106,7 +120,7 @@ class TrainingJob:
     def done(self) -> bool:
         return not (self._queue or self._again or self._open)
 
-    def offer(self, tier: int, slots: int) -> Work | None:
+    def offer(self, tier: int, slots: int) -> Call | None:
         batch = next_batch(self._again, tier, slots, most=1)
         if not batch:
             least = min(self.pace.least, self._total / slots)
@@ -119,14 +133,15 @@ class TrainingJob:
         self._open += 1
         numbered = [(task, self._attempts[task.client]) for task in batch]
         kept = {task.client: self._kept[task.client] for task in batch if task.client in self._kept}
-        return Work(self, "train", (numbered, self._sent, kept), batch, sum(task.work for task in batch))
+        return Call(self, "train", (numbered, self._sent, kept), batch, sum(task.work for task in batch))
 
-    def accept(self, work: Work, result: Any) -> None:
+    def fail(self, call: Call, failure: Failure) -> None:
+        if isinstance(failure.raised, RunFailedError):
+            raise failure.raised
+        self.accept(call, PartialRound(failures=[ClientFailure(task, failure.text) for task in call.subject]))
+
+    def accept(self, call: Call, result: PartialRound) -> None:
         self._open -= 1
-        if isinstance(result, RayTaskError) and isinstance(result.cause, RunFailedError):
-            raise result.cause
-        if isinstance(result, RayError):
-            result = PartialRound(failures=[ClientFailure(task, str(result)) for task in work.subject])
         final = []
         for failure in result.failures:
             client = failure.task.client
@@ -149,7 +164,7 @@ class EvaluationJob:
         max_attempts: How often a shard is tried on average before the evaluation is given up.
     """
 
-    def __init__(self, shards: list[Shard], values: ray.ObjectRef, pace: Pace, max_attempts: int) -> None:
+    def __init__(self, shards: list[Shard], values: Any, pace: Pace, max_attempts: int) -> None:
         self.pace = pace
         self._shards = shards
         self._values = values
@@ -162,22 +177,22 @@ class EvaluationJob:
     def done(self) -> bool:
         return len(self._scores) == len(self._shards)
 
-    def offer(self, tier: int, slots: int) -> Work | None:
+    def offer(self, tier: int, slots: int) -> Call | None:
         if not self._queue:
             return None
         shard = self._queue.pop()
-        return Work(self, "evaluate", (shard, self._values), shard, shard.stop - shard.start)
+        return Call(self, "evaluate", (shard, self._values), shard, shard.stop - shard.start)
 
-    def accept(self, work: Work, result: Any) -> None:
-        if isinstance(result, RayTaskError):
-            raise result.cause
-        if isinstance(result, RayError):
-            self._failures += 1
-            if self._failures == self._most_failures:
-                raise RunFailedError(f"the evaluation failed {self._failures} times, the last time with: {result}")
-            self._queue.append(work.subject)
-            return
-        self._scores[work.subject] = result
+    def fail(self, call: Call, failure: Failure) -> None:
+        if failure.raised is not None:
+            raise failure.raised
+        self._failures += 1
+        if self._failures == self._most_failures:
+            raise RunFailedError(f"the evaluation failed {self._failures} times, the last time with: {failure.text}")
+        self._queue.append(call.subject)
+
+    def accept(self, call: Call, result: Score) -> None:
+        self._scores[call.subject] = result
 
     def scores(self) -> list[Score]:
         """One score per domain, once the job is done."""

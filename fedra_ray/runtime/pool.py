@@ -17,7 +17,7 @@ from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.federation.messages import ClientTask, Score
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.state import Arrays, ServerState, Vector
-from fedra_ray.runtime.jobs import EvaluationJob, Job, TrainingJob, Work
+from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, Job, TrainingJob
 from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot
 from fedra_ray.runtime.waiting import Stall, in_words
@@ -36,11 +36,11 @@ class _Slot:
 
 
 @dataclass
-class _Call:
+class _Running:
     """A call under way, and when it counts as hanging."""
 
     slot: _Slot
-    work: Work
+    call: Call
     start: float
     deadline: float
 
@@ -76,7 +76,7 @@ class SlotPool:
         self._slots: list[_Slot] = []
         self._idle: list[_Slot] = []
         self._starting: dict[ray.ObjectRef, _Slot] = {}
-        self._busy: dict[ray.ObjectRef, _Call] = {}
+        self._busy: dict[ray.ObjectRef, _Running] = {}
         self._jobs: list[Job] = []
         self._stalled_since: float | None = None
         self._shards = blueprint.shards()
@@ -130,12 +130,12 @@ class SlotPool:
         """Give every idle actor something to do, of the job that began first."""
         for slot in list(self._idle):
             offers = (job.offer(slot.spec.tier, len(self._slots)) for job in self._jobs)
-            work = next((offer for offer in offers if offer), None)
-            if work is not None:
+            call = next((offer for offer in offers if offer), None)
+            if call is not None:
                 self._idle.remove(slot)
                 now = time.monotonic()
-                reference = getattr(slot.actor, work.call).remote(*work.arguments)
-                self._busy[reference] = _Call(slot, work, now, now + work.job.pace.limit(work.amount))
+                reference = getattr(slot.actor, call.method).remote(*call.arguments)
+                self._busy[reference] = _Running(slot, call, now, now + call.job.pace.limit(call.amount))
 
     def _turn(self) -> None:
         """Wait until a call ends or an actor is ready, take that in, and hand out more work."""
@@ -145,7 +145,7 @@ class SlotPool:
             self._stalled_since = None
         elif self._stalled_since is None:
             self._stalled_since = time.monotonic()
-        patience = min((call.deadline for call in self._busy.values()), default=math.inf) - time.monotonic()
+        patience = min((running.deadline for running in self._busy.values()), default=math.inf) - time.monotonic()
         timeout = min(max(0.0, patience), _FOLLOW_SECONDS)
         ended, _ = ray.wait([*self._busy, *self._starting], num_returns=1, timeout=timeout)
         if ended:
@@ -156,27 +156,31 @@ class SlotPool:
         self._dispatch()
 
     def _end(self, reference: ray.ObjectRef) -> None:
-        call = self._busy.pop(reference, None)
-        slot = call.slot if call else self._starting.pop(reference)
+        """Take in the end of a call, or of an actor's start; Ray's errors go no further than here."""
+        running = self._busy.pop(reference, None)
+        slot = running.slot if running else self._starting.pop(reference)
         try:
             result = ray.get(reference)
-            self._idle.append(slot)
-            if call:
-                call.work.job.pace.note(call.work.amount, time.monotonic() - call.start)
         except RayTaskError as error:
             self._idle.append(slot)
-            result = error
+            failure = Failure(str(error), error.cause)
         except RayError as error:
-            self._replace(slot, error, started=call is not None)
-            result = error
-        if call:
-            call.work.job.accept(call.work, result)
+            self._replace(slot, error, started=running is not None)
+            failure = Failure(str(error))
+        else:
+            self._idle.append(slot)
+            if running:
+                running.call.job.pace.note(running.call.amount, time.monotonic() - running.start)
+                running.call.job.accept(running.call, result)
+            return
+        if running:
+            running.call.job.fail(running.call, failure)
 
     def _kill_hanging(self) -> None:
-        for call in self._busy.values():
-            if call.deadline <= time.monotonic():
-                ray.kill(call.slot.actor)
-                call.deadline = math.inf
+        for running in self._busy.values():
+            if running.deadline <= time.monotonic():
+                ray.kill(running.slot.actor)
+                running.deadline = math.inf
 
     def _follow_cluster(self) -> None:
         """Start and stop actors, until they are those of the plan; busy ones are left to end their work."""

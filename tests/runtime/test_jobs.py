@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from fedra_ray.config.errors import ImageError, RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientReport, ClientTask, Score
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
-from fedra_ray.runtime.jobs import EvaluationJob, TrainingJob, Work
+from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, TrainingJob
 from fedra_ray.runtime.placement import Pace
 
 VALUES = object()  # no job looks into it
 KEPT = {client: {"own": np.full(1, client)} for client in (1, 2)}
 DEEPEST = 12
+DIED = Failure("the actor died")
 SHARDS = [Shard("dark", 0, 4), Shard("dark", 4, 6), Shard("light", 0, 3)]
 
 
@@ -35,24 +35,24 @@ def evaluation(attempts: int = 3) -> EvaluationJob:
     return EvaluationJob(SHARDS, VALUES, Pace(None), attempts)
 
 
-def offered(job: TrainingJob | EvaluationJob, tier: int = DEEPEST, slots: int = 1) -> Work:
-    work = job.offer(tier, slots)
-    assert work is not None
-    return work
+def offered(job: TrainingJob | EvaluationJob, tier: int = DEEPEST, slots: int = 1) -> Call:
+    call = job.offer(tier, slots)
+    assert call is not None
+    return call
 
 
-def clients(work: Work) -> list[int]:
-    return [task.client for task, _ in work.arguments[0]]
+def clients(call: Call) -> list[int]:
+    return [task.client for task, _ in call.arguments[0]]
 
 
-def attempts(work: Work) -> list[int]:
-    return [attempt for _, attempt in work.arguments[0]]
+def attempts(call: Call) -> list[int]:
+    return [attempt for _, attempt in call.arguments[0]]
 
 
-def trained(work: Work, failing: frozenset[int] = frozenset()) -> PartialRound:
+def trained(call: Call, failing: frozenset[int] = frozenset()) -> PartialRound:
     """What an actor answers: a report for every client of the call but those that fail."""
     partial = PartialRound()
-    for task, attempt in work.arguments[0]:
+    for task, attempt in call.arguments[0]:
         if task.client in failing:
             partial.failures.append(ClientFailure(task, f"attempt {attempt}"))
         else:
@@ -67,8 +67,8 @@ def answers(job: TrainingJob) -> tuple[list[int], list[ClientFailure]]:
     return sorted(reports), [failure for part in job.parts for failure in part.failures]
 
 
-def raised(cause: Exception) -> RayTaskError:
-    return RayTaskError("ClientSlot.train", "a traceback", cause)
+def raised(cause: Exception) -> Failure:
+    return Failure("a traceback", cause)
 
 
 def test_the_longest_tasks_are_offered_first() -> None:
@@ -79,10 +79,10 @@ def test_the_longest_tasks_are_offered_first() -> None:
 
 def test_a_call_names_the_actors_method_and_its_work() -> None:
     job = training([task(0, 2, images=5)])
-    work = offered(job)
-    assert (work.job, work.call, work.amount) == (job, "train", 10)
-    assert VALUES in work.arguments
-    assert (clients(work), attempts(work)) == ([0], [1])
+    call = offered(job)
+    assert (call.job, call.method, call.amount) == (job, "train", 10)
+    assert VALUES in call.arguments
+    assert (clients(call), attempts(call)) == ([0], [1])
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_a_call_names_the_actors_method_and_its_work() -> None:
 def test_batches_shrink_to_single_clients_and_keep_to_the_bound(most: int | None, sizes: list[int]) -> None:
     job = training([task(client, 2) for client in range(16)], most)
     batches = []
-    while (work := job.offer(DEEPEST, 2)) is not None:
-        batches.append(clients(work))
+    while (call := job.offer(DEEPEST, 2)) is not None:
+        batches.append(clients(call))
     assert [len(batch) for batch in batches] == sizes
     assert sorted(client for batch in batches for client in batch) == list(range(16))
 
 
 def test_calls_that_would_be_too_short_are_made_longer_by_what_was_measured() -> None:
     pace = Pace(None)
-    pace.note(1000, 1.0)  # 50 units of work take as long as a call is worth
+    pace.note(1000, 1.0)  # 50 units of call take as long as a call is worth
     job = training([task(client, 1) for client in range(100)], pace=pace)
     assert len(clients(offered(job, slots=2))) == 50
     few = training([task(client, 1) for client in range(8)], pace=pace)
@@ -133,15 +133,15 @@ def test_a_client_that_failed_is_tried_again_before_others_and_alone_with_its_at
     job.accept(first, trained(first, failing=frozenset({0, 2, 3, 5})))
     assert answers(job) == ([1, 4], [])
     retries = [offered(job) for _ in range(4)]
-    assert [(clients(work), attempts(work)) for work in retries] == [([client], [2]) for client in (0, 2, 3, 5)]
+    assert [(clients(call), attempts(call)) for call in retries] == [([client], [2]) for client in (0, 2, 3, 5)]
     following = offered(job)
     assert (clients(following), attempts(following)) == ([6, 7, 8], [1, 1, 1])
 
 
 def test_a_retry_waits_for_an_actor_of_its_tier() -> None:
     job = training([task(0, 12), task(1, 2)], most=1)
-    work = offered(job)
-    job.accept(work, ActorDiedError())
+    call = offered(job)
+    job.fail(call, DIED)
     assert clients(offered(job, tier=2)) == [1]
     assert job.offer(2, 1) is None
     assert clients(offered(job)) == [0]
@@ -150,12 +150,12 @@ def test_a_retry_waits_for_an_actor_of_its_tier() -> None:
 def test_an_actors_death_fails_its_batch_alone() -> None:
     job = training([task(client, 2) for client in range(6)], most=3)
     lost, other = offered(job), offered(job)
-    job.accept(lost, ActorDiedError())
+    job.fail(lost, DIED)
     job.accept(other, trained(other))
     retried = []
-    while (work := job.offer(DEEPEST, 1)) is not None:
-        retried.append((clients(work), attempts(work)))
-        job.accept(work, trained(work))
+    while (call := job.offer(DEEPEST, 1)) is not None:
+        retried.append((clients(call), attempts(call)))
+        job.accept(call, trained(call))
     assert [batch for batch, _ in retried if len(batch) > 1] == []
     assert {batch[0]: number for batch, (number,) in retried} == {
         client: 2 if client in clients(lost) else 1 for client in range(6) if client not in clients(other)
@@ -166,37 +166,40 @@ def test_an_actors_death_fails_its_batch_alone() -> None:
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_failing_on_every_attempt_is_answered_by_the_last_failure(most: int) -> None:
     job = training([task(0, 4), task(1, 2)], attempts=most)
-    while (work := job.offer(DEEPEST, 1)) is not None:
-        job.accept(work, trained(work, failing=frozenset({0})))
+    while (call := job.offer(DEEPEST, 1)) is not None:
+        job.accept(call, trained(call, failing=frozenset({0})))
     assert job.done
     reports, (failure,) = answers(job)
     assert reports == [1]
     assert (failure.task.client, failure.error) == (0, f"attempt {most}")
 
 
-@pytest.mark.parametrize("error", [ActorDiedError(), raised(KeyError("values"))])
-def test_a_client_whose_call_always_fails_is_answered_by_that_error(error: RayError) -> None:
+@pytest.mark.parametrize("failure", [DIED, raised(KeyError("values"))])
+def test_a_client_whose_call_always_fails_is_answered_by_that_error(failure: Failure) -> None:
     job = training([task(0, 4), task(1, 2)], attempts=2)
-    while (work := job.offer(DEEPEST, 1)) is not None:
-        job.accept(work, error if 0 in clients(work) else trained(work))
-    reports, (failure,) = answers(job)
+    while (call := job.offer(DEEPEST, 1)) is not None:
+        if 0 in clients(call):
+            job.fail(call, failure)
+        else:
+            job.accept(call, trained(call))
+    reports, (answer,) = answers(job)
     assert reports == [1]
-    assert failure.error == str(error)
+    assert answer.error == failure.text
 
 
 @pytest.mark.parametrize("cause", [RunFailedError("no image can be read"), ImageError("0.png", "truncated")])
 def test_an_error_that_no_attempt_mends_ends_the_run(cause: Exception) -> None:
     job = training([task(0, 1)])
     with pytest.raises(RunFailedError) as failure:
-        job.accept(offered(job), raised(cause))
+        job.fail(offered(job), raised(cause))
     assert failure.value is cause
 
 
 #: How a call may end, by what its clients meet: nothing, an error of one of them, or the death of the actor.
-ENDINGS: dict[str, Callable[[Work], object]] = {
-    "trained": trained,
-    "one fails": lambda work: trained(work, frozenset(clients(work)[:1])),
-    "actor died": lambda work: ActorDiedError(),
+ENDINGS: dict[str, Callable[[TrainingJob, Call], None]] = {
+    "trained": lambda job, call: job.accept(call, trained(call)),
+    "one fails": lambda job, call: job.accept(call, trained(call, frozenset(clients(call)[:1]))),
+    "actor died": lambda job, call: job.fail(call, DIED),
 }
 
 
@@ -213,17 +216,17 @@ def test_in_any_order_and_grouping_every_task_is_answered_once(
     tiers = [*tiers, max(depths)]
     tasks = [task(client, depth) for client, depth in enumerate(depths)]
     job = training(tasks, most, attempts)
-    under_way: list[Work] = []
+    under_way: list[Call] = []
     ended = 0
     while not job.done:
         waiting = data.draw(st.booleans()) if under_way else False
-        work = None if waiting else job.offer(data.draw(st.sampled_from(tiers)), len(tiers))
-        if work is not None:
-            assert len(work.subject) <= (most or len(tasks))
-            under_way.append(work)
+        call = None if waiting else job.offer(data.draw(st.sampled_from(tiers)), len(tiers))
+        if call is not None:
+            assert len(call.subject) <= (most or len(tasks))
+            under_way.append(call)
         elif under_way:
-            work = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
-            job.accept(work, ENDINGS[data.draw(st.sampled_from(sorted(ENDINGS)))](work))
+            call = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
+            ENDINGS[data.draw(st.sampled_from(sorted(ENDINGS)))](job, call)
             ended += 1
         assert ended <= attempts * len(tasks)
     reports, failures = answers(job)
@@ -232,18 +235,18 @@ def test_in_any_order_and_grouping_every_task_is_answered_once(
     assert all(1 <= attempt <= attempts for attempt in tried.values())
 
 
-def scored(work: Work, top1: int = 1) -> Score:
-    shard = work.subject
+def scored(call: Call, top1: int = 1) -> Score:
+    shard = call.subject
     return Score(shard.domain, "test", shard.stop - shard.start, top1, top5=2, loss=0.5)
 
 
 def test_shards_are_offered_in_order_to_any_tier_and_their_work_is_counted_in_images() -> None:
     job = evaluation()
     calls = [offered(job, tier) for tier in (0, 1, DEEPEST)]
-    assert [(work.call, work.subject, work.amount) for work in calls] == [
+    assert [(call.method, call.subject, call.amount) for call in calls] == [
         ("evaluate", shard, shard.stop - shard.start) for shard in SHARDS
     ]
-    assert all(VALUES in work.arguments and work.subject in work.arguments for work in calls)
+    assert all(VALUES in call.arguments and call.subject in call.arguments for call in calls)
     assert job.offer(DEEPEST, 1) is None
     assert not job.done
 
@@ -265,7 +268,7 @@ def test_scores_of_shards_add_up_by_domain_in_any_order_of_arrival(order: list[i
 def test_a_shard_whose_actor_died_is_offered_again_at_once() -> None:
     job = evaluation()
     first = offered(job)
-    job.accept(first, ActorDiedError())
+    job.fail(first, DIED)
     again = offered(job)
     assert again.subject == first.subject
     job.accept(again, scored(again))
@@ -275,22 +278,22 @@ def test_a_shard_whose_actor_died_is_offered_again_at_once() -> None:
 def test_an_evaluation_is_given_up_after_so_many_failures_per_shard() -> None:
     job = evaluation(attempts=2)
     for _ in range(2 * len(SHARDS) - 1):
-        job.accept(offered(job), ActorDiedError())
+        job.fail(offered(job), DIED)
     with pytest.raises(RunFailedError, match=r"the evaluation failed 6 times, the last time with: .*died"):
-        job.accept(offered(job), ActorDiedError())
+        job.fail(offered(job), DIED)
 
 
 def test_an_error_of_the_evaluation_itself_is_not_tried_again() -> None:
     job = evaluation()
     cause = ValueError("the method predicts nothing")
     with pytest.raises(ValueError, match="predicts nothing") as failure:
-        job.accept(offered(job), raised(cause))
+        job.fail(offered(job), raised(cause))
     assert failure.value is cause
 
 
 def test_a_domain_without_a_readable_image_ends_the_run() -> None:
     job = evaluation()
-    for work in [offered(job) for _ in SHARDS]:
-        job.accept(work, Score(work.subject.domain, "test", 0, 0, 0, 0.0, skipped=(("0.png", "truncated"),)))
+    for call in [offered(job) for _ in SHARDS]:
+        job.accept(call, Score(call.subject.domain, "test", 0, 0, 0, 0.0, skipped=(("0.png", "truncated"),)))
     with pytest.raises(RunFailedError, match="domain dark: none of its 2 test images can be read"):
         job.scores()
