@@ -58,7 +58,7 @@ class FakeReference:
         """Whether the call has ended."""
         if self.actor is not None and self.result is HANG:
             ray = self.actor.ray
-            self.result = ray.starts(self.actor) if self.name == "__ray_ready__" else ray.answer(self)
+            self.result = ray.starts(self.actor) if self.name == "notice" else ray.answer(self)
             if isinstance(self.result, ActorDiedError):
                 self.actor.alive = False
             if not self.actor.alive:
@@ -76,7 +76,7 @@ class FakeRay:
 
     Attributes:
         actors: Every actor so far.
-        starts: Whether an actor starts: anything, an error, or HANG as long as there is no room.
+        starts: How an actor starts: the notice that it gives, if any, an error, or HANG as long as there is no room.
         now: Seconds on the clock; a wait that is in vain takes all of its timeout.
     """
 

@@ -38,7 +38,7 @@ from analysis.runs.groups import collect
 from analysis.runs.images import batches
 from analysis.runs.reading import Run
 from analysis.runs.replay import Replay, Vector
-from analysis.runs.selection import every_round
+from analysis.runs.selection import few_rounds
 from analysis.runs.tuned import Tuned
 
 IMAGES = 64
@@ -113,7 +113,7 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
 
     Args:
         runs: Finished runs that keep restart points.
-        rounds: Kept rounds, or 0; None takes all of these.
+        rounds: Kept rounds, besides 0; None takes the first, the middle and the last kept.
         images: The most images of every domain, for the gradient.
 
     Returns:
@@ -129,7 +129,7 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:
     replay = Replay(run)
-    for number in every_round(run, rounds):
+    for number in few_rounds(run, rounds):
         values = replay.values(number)
         tuned = Tuned.of(replay, values, replay.train(replay.tasks(number + 1), number))
         pulled = pulls(tuned)
@@ -169,7 +169,12 @@ def leave(runs: Sequence[Run], out: str, rounds: Sequence[int] | None = None, im
 def main(arguments: list[str] | None = None) -> int:
     """Answer the question for the runs that the command line names; returns the exit code of `command.answer`."""
     return command.answer(
-        "drift", __doc__, leave, arguments, command.rounds("0 and all"), command.images(IMAGES, "a domain")
+        "drift",
+        __doc__,
+        leave,
+        arguments,
+        command.rounds("0 and the first, middle and last"),
+        command.images(IMAGES, "a domain"),
     )
 
 

@@ -34,20 +34,20 @@ from analysis.runs.reading import finished
 
 #: The methods that are analysed layer by layer: FedRA, the depth-wise methods, and their upper bound.
 LAYERED = ("alllarge", "fedra", "inclusivefl", "depthfl")
-#: Questions, the runs of the study that answer them, by folder and the start of a name, and further arguments.
-PLATES: list[tuple[Callable[[list[str]], int], dict[str, tuple[str, ...]], list[str]]] = [
-    (progress.main, {"test": ("",)}, []),
-    (fairness.main, {"test": ("",)}, []),
-    (balance.main, {"test": LAYERED}, []),
-    (extreme.main, {"extreme": ("",), "convergence": ("uniform-paper",)}, []),  # all of as many rounds
-    (convergence.main, {"convergence": ("",)}, []),
-    (imbalance.main, {"test": LAYERED}, []),
-    (probes.main, {"test": ("fedra-0", "inclusivefl-0", "depthfl-0")}, []),
-    (similarity.main, {"test": ("fedra-0", "inclusivefl-0", "depthfl-0")}, []),
-    (updates.main, {"test": LAYERED}, []),
-    (embedding.main, {"test": ("fedra-0", "inclusivefl-0")}, []),
-    (additivity.main, {"test": ("fedra-",)}, []),
-    (drift.main, {"test": ("alllarge-", "fedra-", "inclusivefl-")}, ["--rounds", "0", "20", "40"]),
+#: Questions, and the runs of the study that answer them, by folder and the start of a name.
+PLATES: list[tuple[Callable[[list[str]], int], dict[str, tuple[str, ...]]]] = [
+    (progress.main, {"test": ("",)}),
+    (fairness.main, {"test": ("",)}),
+    (balance.main, {"test": LAYERED}),
+    (extreme.main, {"extreme": ("",), "convergence": ("uniform-paper",)}),  # all of as many rounds
+    (convergence.main, {"convergence": ("",)}),
+    (imbalance.main, {"test": LAYERED}),
+    (probes.main, {"test": ("fedra-0", "inclusivefl-0", "depthfl-0")}),
+    (similarity.main, {"test": ("fedra-0", "inclusivefl-0", "depthfl-0")}),
+    (updates.main, {"test": LAYERED}),
+    (embedding.main, {"test": ("fedra-0", "inclusivefl-0")}),
+    (additivity.main, {"test": ("fedra-",)}),
+    (drift.main, {"test": ("alllarge-", "fedra-", "inclusivefl-")}),
 ]
 
 
@@ -80,9 +80,9 @@ def fill(study: Path) -> int:
     codes = [0]
     console = Console()
     tabulate(study, out)
-    for plate, wanted, extra in PLATES:
+    for plate, wanted in PLATES:
         with console.status(plate.__module__):
-            codes.append(plate([*of_study(study, wanted), "--out", str(out), *extra]))
+            codes.append(plate([*of_study(study, wanted), "--out", str(out)]))
         console.print(f"{plate.__module__}: {'done' if not codes[-1] else 'failed'}")
     return max(codes)
 

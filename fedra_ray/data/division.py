@@ -90,9 +90,12 @@ class Division:
         A balanced partition is drawn for that, as no count tells whether a draw reaches the minimum.
 
         Raises:
-            SettingError: naming the domain and how many images it has.
+            SettingError: naming the domain and how many images it has; or for `balanced` where nothing is balanced.
         """
         domains, least = self._dataset.domains, self._config.min_size
+        if self._config.balanced and self._config.scheme != "domain":
+            allowed = f"balances the clients of a domain, and partition={self._config.name} has no such; set false"
+            raise SettingError("partition.balanced", True, allowed)
         if self._config.scheme == "lazy":
             self._check_lazy()
             return

@@ -67,6 +67,13 @@ class RoundReport:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What a person should know of how the experiment is carried out, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The end of an experiment: the global adapter (`Layout.size`,), float32, and one score per domain."""
 

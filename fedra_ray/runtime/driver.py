@@ -103,7 +103,7 @@ def _carry_out(checked: CheckedRun, display: Display, writers: list[Writer]) -> 
             display.say(f"stopped; the same command with run_dir={checked.folder} goes on from its last checkpoint")
             raise
         # in here: a job's working directory goes with its connection
-        return results.write(checked.folder, blueprint, outcome)
+        return results.write(checked.folder, blueprint, outcome, run.notices)
 
 
 def check_run(config: ExperimentConfig) -> CheckedRun:

@@ -17,12 +17,19 @@ def terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    arrived = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal arrived
+        arrived = True
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except KeyboardInterrupt as interruption:
+        if arrived and not isinstance(interruption, Terminated):  # a signal during one of Ray's calls leaves it as such
+            raise Terminated from interruption
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated

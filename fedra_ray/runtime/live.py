@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.federation.reports import Outcome, RoundReport
+from fedra_ray.federation.reports import Notice, Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.runtime.placement import SERVER_CPUS
 from fedra_ray.runtime.server import Server
@@ -36,6 +36,7 @@ class LiveRun:
 
     Attributes:
         events: Ray's generator of references to events, for ray.wait.
+        notices: What the run has said besides its rounds and should be kept with its results, each once.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LiveRun:
         self._say = say
         self._slots = slots
         self._furthest = self._failures = 0
+        self.notices: list[str] = []
         self._start()
 
     def _start(self) -> None:
@@ -68,7 +70,7 @@ class LiveRun:
         self.events = self._server.run.options(num_returns="streaming").remote()
 
     def next(self) -> RoundReport | Outcome | None:
-        """The next event; None if there was none for a while, or the server was lost and a new one has been started.
+        """The next round or outcome; None if there was none for a while, or a lost server has been started anew.
 
         Raises:
             RunFailedError: if the run cannot be completed.
@@ -76,7 +78,7 @@ class LiveRun:
         if not ray.wait([self.events], timeout=_SILENCE_SECONDS)[0]:
             return None
         try:
-            event: RoundReport | Outcome = ray.get(next(self.events))
+            event: Notice | RoundReport | Outcome = ray.get(next(self.events))
         except StopIteration:
             raise RunFailedError("the server actor ended without an outcome") from None
         except RayTaskError as error:
@@ -88,9 +90,17 @@ class LiveRun:
             self._say("the server actor is gone; a new one goes on from the last checkpoint")
             self._start()
             return None
+        if isinstance(event, Notice):
+            self._note(event.text)
+            return None
         if isinstance(event, RoundReport) and event.round > self._furthest:
             self._furthest, self._failures = event.round, 0
         return event
+
+    def _note(self, text: str) -> None:
+        if text not in self.notices:  # a new server repeats them
+            self.notices.append(text)
+            self._say(text)
 
     def stall(self) -> Stall | None:
         """What it waits for while none of its actors works; None if one does, or the server has no time to say."""
@@ -114,7 +124,8 @@ class LiveRun:
             self._say("no round has finished since the last checkpoint")
             return
         try:
-            self._say(f"saved after round {ray.get(self._server.save.remote(), timeout=_GRACE_SECONDS)}")
+            saved = ray.get(self._server.save.remote(), timeout=_GRACE_SECONDS)
+            self._say(f"saved after round {saved}" if saved else "no round has finished, so that there is none to save")
         except (RayError, RunFailedError) as error:
             self._say(f"the last finished round could not be saved: {error}")
 

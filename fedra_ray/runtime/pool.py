@@ -78,6 +78,7 @@ class SlotPool:
         self._starting: dict[ray.ObjectRef, _Slot] = {}
         self._busy: dict[ray.ObjectRef, _Running] = {}
         self._jobs: list[Job] = []
+        self._notices: dict[str, None] = {}
         self._stalled_since: float | None = None
         self._shards = blueprint.shards()
         self._training = Pace(blueprint.config.runtime.task_timeout)
@@ -88,6 +89,10 @@ class SlotPool:
     def size(self) -> int:
         """Client actors, started or starting."""
         return len(self._slots)
+
+    def notices(self) -> list[str]:
+        """What actors that have started said of themselves, each once."""
+        return list(self._notices)
 
     def stall(self) -> Stall | None:
         """What all work waits for; None while a call is under way, or there is no work. From any thread."""
@@ -172,6 +177,8 @@ class SlotPool:
             if running:
                 running.call.job.pace.note(running.call.amount, time.monotonic() - running.start)
                 running.call.job.accept(running.call, result)
+            elif result is not None:
+                self._notices[result] = None
             return
         if running:
             running.call.job.fail(running.call, failure)
@@ -220,4 +227,4 @@ class SlotPool:
         labels = {"label_selector": {"tier": spec.label}} if spec.label else {}
         actor = remote.options(num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=0, **labels)
         slot.actor = actor.remote(slot.number, self._shared, self._weights)
-        self._starting[slot.actor.__ray_ready__.remote()] = slot
+        self._starting[slot.actor.notice.remote()] = slot

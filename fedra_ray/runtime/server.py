@@ -7,7 +7,7 @@ import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.experiment import run
-from fedra_ray.federation.reports import Outcome, RoundReport
+from fedra_ray.federation.reports import Notice, Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.connection import nodes
@@ -53,9 +53,14 @@ class Server:
         self._metrics = Metrics(run_dir, blueprint.config.rounds)
         self._journal = Journal(Folder(run_dir), blueprint.config, lease)
 
-    def run(self) -> Iterator[RoundReport | Outcome]:
-        """Rounds as they end, then the outcome; a Ray streaming generator."""
+    def run(self) -> Iterator[Notice | RoundReport | Outcome]:
+        """Rounds as they end, then the outcome, and notices before either; a Ray streaming generator."""
+        told = 0
         for event in run(self._blueprint, self._pool, self._journal):
+            notices = self._pool.notices()
+            for text in notices[told:]:
+                yield Notice(text)
+            told = len(notices)
             if isinstance(event, RoundReport):
                 self._metrics.round(event, self._pool.size)
             yield event

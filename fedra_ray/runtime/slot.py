@@ -36,6 +36,14 @@ class ClientSlot:
         self._number = number
         self._host = ClientHost(blueprint, weights, "cuda" if on_gpu else "cpu")
 
+    def notice(self) -> str | None:
+        """What is not as the configuration has it; None if all is. The first call of every actor: it has started."""
+        import torch
+
+        if ray.get_gpu_ids() and not torch.cuda.is_available():
+            return f"client actors compute on the CPU: torch {torch.__version__} can use none of the GPUs they reserve"
+        return None
+
     def train(self, tasks: list[tuple[ClientTask, int]], sent: ServerState, kept: Mapping[int, Arrays]) -> PartialRound:
         """Train a batch of (task, attempt); an error of one client leaves the others alone.
 

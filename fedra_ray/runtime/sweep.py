@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -19,7 +19,7 @@ from fedra_ray.federation.shards import mean_accuracy
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder, below
 from fedra_ray.run_dir.lease import Lease
-from fedra_ray.runtime.connection import connected, nodes
+from fedra_ray.runtime.connection import connected, nodes, refuse_excess
 from fedra_ray.runtime.driver import CheckedRun, check_run
 from fedra_ray.runtime.grid import (
     RESULTS,
@@ -34,6 +34,7 @@ from fedra_ray.runtime.grid import (
 )
 from fedra_ray.runtime.interruption import terminable
 from fedra_ray.runtime.live import LiveRun
+from fedra_ray.runtime.placement import plan_slots
 from fedra_ray.runtime.waiting import NoRoomError, Patience
 from fedra_ray.watch import results
 from fedra_ray.watch.writers import Writer, make_writers
@@ -79,6 +80,7 @@ class Sweep:
         self._results: dict[str, Result] = {}
         self._states = {run.name: "waiting" for run in grid.runs}
         self._weights: dict[str, ray.ObjectRef] = {}
+        self._private = False
         self._patience = Patience(self._runtime.wait_s, self._teller(""))
         self._console = Console(highlight=False, soft_wrap=True)
         self._view = Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True)
@@ -101,7 +103,7 @@ class Sweep:
                         self._finish(run, summary, "already finished")
                 if self._waiting:
                     slots = max(self._runtime.max_actors or 0, self._grid.parallel or 0)
-                    with connected(self._runtime, slots), terminable():
+                    with connected(self._runtime, slots) as self._private, terminable():
                         self._carry_out()
             return self._conclude()
 
@@ -149,6 +151,9 @@ class Sweep:
         self._say(run.name, f"started, {experiment_label(run.config)}")
 
     def _started(self, run: GridRun, checked: CheckedRun, slots: int) -> _Active:
+        if self._private:
+            runtime = replace(run.config.runtime, max_actors=slots)
+            refuse_excess(plan_slots(checked.layers, checked.blueprint.num_layers, nodes(), runtime), runtime)
         writers = make_writers(checked.blueprint.config)
         prepare(checked.folder, checked.blueprint.config)
         key = repr((run.config.backbone, run.config.training.precision))
@@ -186,7 +191,7 @@ class Sweep:
                 self._say(run.name, _progress(event, run.config.rounds))
             if not isinstance(event, Outcome):
                 return
-            summary = results.write(active.checked.folder, active.checked.blueprint, event)
+            summary = results.write(active.checked.folder, active.checked.blueprint, event, active.live.notices)
             self._finish(run, summary, f"finished, mean accuracy {summary['mean_accuracy']:.2%}")
         except Exception as error:  # whatever ends one run must not end the others
             self._fail(run, error)

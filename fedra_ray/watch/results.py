@@ -36,7 +36,7 @@ def load_libraries() -> None:
     import fedra_ray.report.page  # noqa: F401
 
 
-def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, Any]:
+def write(folder: Folder, blueprint: Blueprint, outcome: Outcome, notices: Sequence[str] = ()) -> dict[str, Any]:
     """Write adapter/ with model.json, report.html and, last of all, summary.json, which marks the run as finished.
 
     A page that cannot be drawn is left out with a warning: the results are complete without it.
@@ -45,6 +45,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         folder: The run directory, which has the tables of the run already.
         blueprint: The experiment.
         outcome: Its final adapter and scores.
+        notices: What was not as the configuration has it, in one line each.
 
     Returns:
         The summary.
@@ -80,6 +81,7 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome) -> dict[str, A
         "bytes_fetched": sum(rounds["bytes_fetched"].to_pylist()),
         # tried in this process alone: client actors have the same version of torch
         "kernels": f"plain: {reason}" if (reason := unavailable()) else "fused",
+        "notices": list(notices),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }

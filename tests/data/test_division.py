@@ -238,6 +238,12 @@ def test_the_most_clients_that_the_check_allows_can_be_divided(num_clients: int,
     assert division.sizes().min() >= settings.get("min_size", 1)
 
 
+@pytest.mark.parametrize("scheme", ["iid", "shards", "lazy"])
+def test_balancing_is_refused_where_it_would_do_nothing(scheme: str, dataset: Dataset) -> None:
+    with pytest.raises(SettingError, match=r"^partition.balanced=True: balances the clients of a domain"):
+        divide(dataset, 3, scheme=scheme, balanced=True).check()
+
+
 def test_a_minimum_that_no_balanced_draw_reaches_is_refused_before_the_run() -> None:
     settings: dict[str, Any] = {"scheme": "domain", "balanced": True, "alpha": 1e-6}
     divide(Unequal(), 3, **settings).check()

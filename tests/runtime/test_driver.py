@@ -180,7 +180,7 @@ def test_a_run_that_finds_no_room_for_a_client_actor_ends_with_the_numbers_and_c
     assert "s for the start of client actors, 1 with 64 CPUs and 0 GPUs; Ray has 4 CPUs (" in output.err
     assert "runtime.wait_s=3 allows no more" in output.err
     assert f"the same command with run_dir={config.run_dir} goes on" in output.out
-    config.runtime.num_cpus = 1
+    config.runtime = RuntimeConfig(max_actors=1)
     run_experiment(config)
     assert adapter(config.run_dir) == adapter(finished.run_dir)
 
@@ -195,7 +195,11 @@ def test_a_run_directory_may_be_an_object_store(finished: ExperimentConfig, buck
     assert run_experiment(remote) == summary
 
 
-INTERRUPTIONS = [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.heavy)]
+INTERRUPTIONS = [
+    (signal.SIGKILL, -9),
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.heavy),
+    pytest.param(signal.SIGTERM, 143, marks=pytest.mark.heavy),
+]
 
 
 @pytest.mark.parametrize(("number", "code"), INTERRUPTIONS)

@@ -93,6 +93,14 @@ def test_an_actor_gets_work_once_it_has_started_and_only_what_fits_its_tier(pool
     assert all(len(report.task.layers) == 1 for report in trained.values() if report.slot == 2)
 
 
+def test_what_actors_say_when_they_start_is_kept_once(pooled: Pooled) -> None:
+    ray = FakeRay(answer)
+    ray.starts = lambda actor: "on the CPU" if actor.number < 2 else None
+    pool = pooled(ray, lambda: [WHOLE, WHOLE, SMALL])
+    reports(pool.train(TASKS, VALUES, {}))
+    assert pool.notices() == ["on the CPU"]
+
+
 @pytest.mark.parametrize("ending", [ActorDiedError(), NodeDiedError("its node has died")])
 def test_an_actor_that_dies_in_training_is_replaced_in_its_slot(pooled: Pooled, ending: Exception) -> None:
     ended = iter([ending])
@@ -254,7 +262,7 @@ def test_the_job_that_began_first_goes_first(pooled: Pooled) -> None:
     pool = pooled(ray, lambda: [WHOLE])
     scores = pool.evaluate(VALUES)
     reports(pool.train(TASKS, VALUES, {}))
-    calls = [name for name in ray.actors[0].calls if name != "__ray_ready__"]
+    calls = [name for name in ray.actors[0].calls if name != "notice"]
     assert calls[:3] == ["evaluate"] * 3
     assert set(calls[3:]) == {"train"}
     assert len(scores()) == 3
