@@ -70,7 +70,9 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
 
     for number in range(done.round + 1, config.rounds + 1):
         watch = Stopwatch()
-        state = done.state
+        with watch("training"):
+            state = prepared(method, workers, done.state, number)
+
         with watch("allocation"):
             drawn = draw_round(method, fleet, config.seed, number, state)
             tasks = client_tasks(blueprint, method, drawn, sizes, storage)
@@ -79,7 +81,6 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
             tasks = [task for task in tasks if responses.in_time(task.client)]
 
         with watch("training"):
-            state = prepared(method, workers, state, number)
             kept = journal.kept([task.client for task in tasks]) if method.keeps_client_state else {}
             parts = workers.train(tasks, ServerState(state.values, method.broadcast(state)), kept)
             yield from journal.settled()  # the round before, while these clients train
@@ -99,7 +100,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
 
 
 def prepared(method: Method, workers: Workers, state: ServerState, number: int) -> ServerState:
-    """The state with which the clients of a round begin: after what the method's server has workers compute first."""
+    """The state with which a round begins: after what the method's server has workers compute first."""
     tasks = method.server_tasks(state, number)
     if not tasks:
         return state

@@ -11,6 +11,7 @@ from analysis.conformance import local
 from analysis.conformance.problems import INPUTS, LAYERS, RANK, Round, around, play
 from fedra_ray.methods.brick import Brick
 from fedra_ray.methods.client_ranks import ClientRanks
+from fedra_ray.methods.devft import DevFT
 from fedra_ray.methods.fedbrick import FedBrick
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Method, Problem
@@ -40,6 +41,11 @@ class Case:
 def fedra() -> Method:
     """FedRA, whose aggregation is the masked mean."""
     return FedRA(PROBLEM)
+
+
+def devft() -> Method:
+    """DevFT in its last stage."""
+    return DevFT(PROBLEM, stages=[LAYERS])
 
 
 def of_layers(method: Callable[[], Method], expected: Callable[[Round, int], Floats], **round_: bool) -> Difference:
@@ -260,6 +266,7 @@ CASES = [
         trains_as(lambda own: around(own, "fedsalora.FedSaLora")),
         0.0,
     ),
+    Case("DevFT-like", "where all hold everything, averaging", of_layers(devft, mean_factors, whole=True)),
     Case("FedBRICK", "a BRICK is E(x), a token at a time", stand_in),
     Case("FedBRICK", "without gaps, second stage and pulls, plain SGD", without_gaps, 1e-5),
     Case("FedProx", "without its term, plain SGD", trains_as(lambda own: around(own, "fedprox.FedProx", mu=0.0)), 0.0),

@@ -57,7 +57,7 @@ class ClientTask:
 
 @dataclass(frozen=True)
 class ServerTask:
-    """What a server has a worker compute before the clients of a round begin, on images that the server has itself.
+    """What a server has a worker compute before a round is drawn, on images that the server has itself.
 
     Attributes:
         round: Number of the round, from 1.

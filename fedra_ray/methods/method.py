@@ -141,7 +141,7 @@ class Method(ABC):
     # What the server has computed before a round, on images of its own: `compute` is called on the workers.
 
     def server_tasks(self, state: ServerState, number: int) -> list[ServerTask]:
-        """What is to be computed before the clients of a round begin; nothing for most methods.
+        """What is to be computed before a round is drawn; nothing for most methods.
 
         Args:
             state: The state before the round.
