@@ -63,7 +63,7 @@ class ServerTask:
         round: Number of the round, from 1.
         domain: Number of the domain that the images are of.
         share: Part of the domain's training images that the server has; of these at least one.
-        passes: How often it goes over them.
+        passes: How often it goes over them; 0 if it looks at none.
     """
 
     round: int

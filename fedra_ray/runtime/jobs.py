@@ -218,4 +218,4 @@ class ServerJob(RepeatableJob[ServerTask, Arrays]):
     call, name = "compute", "the server's task"
 
     def amount(self, subject: ServerTask) -> int:
-        return subject.passes
+        return max(1, subject.passes)

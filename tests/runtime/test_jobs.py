@@ -321,3 +321,9 @@ def test_server_tasks_are_given_up_like_an_evaluation() -> None:
     job.accept(offered(job), ActorDiedError())
     with pytest.raises(RunFailedError, match=r"the server's task failed 2 times, the last time with: .*died"):
         job.accept(offered(job), ActorDiedError())
+
+
+def test_a_server_task_without_images_has_an_amount_by_which_a_pace_can_be_measured() -> None:
+    work = offered(ServerJob([ServerTask(1, 0, 1.0, 0)], VALUES, Pace(None), max_attempts=1))
+    work.job.pace.note(work.amount, 0.5)
+    assert work.job.pace.limit(work.amount) > 0.5
