@@ -56,7 +56,10 @@ class Result:
 
     @cached_property
     def adapter(self) -> dict[str, Vector]:
-        """The final LoRA factors and head by the names that PEFT gives them."""
+        """The final LoRA factors and head by the names that PEFT gives them.
+
+        A target's last ranks are not there if no client has had them (`lora.ranks`).
+        """
         content = Folder(self.run_dir).below("adapter").read("adapter_model.safetensors")
         if content is None:
             raise RunFailedError(f"{self.run_dir} has no adapter")

@@ -13,7 +13,7 @@ from fedra_ray.blueprint import Blueprint
 from fedra_ray.cost.workload import simulated_seconds
 from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.dropouts import respond
-from fedra_ray.federation.messages import ClientTask, Score
+from fedra_ray.federation.messages import ClientTask, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound, gather
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.state import Arrays, ServerState
@@ -40,6 +40,14 @@ class Workers(Protocol):
             kept: Arrays that clients kept from earlier rounds, by client and name.
         """
 
+    def compute(self, tasks: list[ServerTask], sent: ServerState) -> list[Arrays]:
+        """Carry out server tasks; returns their results, in their order.
+
+        Args:
+            tasks: What the method's server has computed before a round; never empty.
+            sent: The global adapter, and the arrays that the method sends to every client.
+        """
+
     def evaluate(self, values: NDArray[np.float32]) -> Callable[[], list[Score]]:
         """Begin to evaluate the global adapter; calling the result waits for the scores, one per domain, in order."""
 
@@ -62,7 +70,9 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
 
     for number in range(done.round + 1, config.rounds + 1):
         watch = Stopwatch()
-        state = done.state
+        with watch("training"):
+            state = prepared(method, workers, done.state, number)
+
         with watch("allocation"):
             drawn = draw_round(method, fleet, config.seed, number, state)
             tasks = client_tasks(blueprint, method, drawn, sizes, storage)
@@ -87,6 +97,14 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
     yield from journal.settled()
     journal.end()
     yield Outcome(done.state.values, scores() if scores else [])
+
+
+def prepared(method: Method, workers: Workers, state: ServerState, number: int) -> ServerState:
+    """The state with which a round begins: after what the method's server has workers compute first."""
+    tasks = method.server_tasks(state, number)
+    if not tasks:
+        return state
+    return method.take_in(state, workers.compute(tasks, ServerState(state.values, method.broadcast(state))))
 
 
 def client_tasks(

@@ -10,7 +10,7 @@ import pytest
 from fedra_ray.client.host import ClientHost
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.experiment import run
-from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.reports import Outcome, RoundReport
 from fedra_ray.federation.state import Arrays, ServerState
@@ -53,6 +53,9 @@ class InProcess:
             update = self.host.train_one(tasks[index], sent, kept.get(tasks[index].client))
             self.updates.append(update)
             yield self.host.reduce([self.answer(update)], sent.values)
+
+    def compute(self, tasks: list[ServerTask], sent: ServerState) -> list[Arrays]:
+        return self.host.compute(tasks, sent)
 
     def answer(self, update: ClientUpdate) -> ClientUpdate | ClientFailure:
         return update

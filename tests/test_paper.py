@@ -56,9 +56,9 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def composed(trees: Path, name: str, *overrides: str) -> ExperimentConfig:
+def composed(trees: Path, name: str, *overrides: str, paper: str = "paper") -> ExperimentConfig:
     """The experiment on the miniature tree and the small backbone of its kind."""
-    config = compose_named("config", ExperimentConfig, [f"experiment=paper/{name}", "rounds=1", *overrides])
+    config = compose_named("config", ExperimentConfig, [f"experiment={paper}/{name}", "rounds=1", *overrides])
     config.dataset.root, config.dataset.on_error = str(trees / config.dataset.name), "skip"
     kind = config.backbone.name.removesuffix("_b16")
     config.backbone.model, config.backbone.model_args = SMALL[kind].model, SMALL[kind].model_args
@@ -100,6 +100,18 @@ def test_every_experiment_runs_a_round(name: str, trees: Path, tmp_path: Path) -
         assert {row["depth"] for row in clients} <= set(config.fleet.depths)
     else:
         assert [row["depth"] for row in sorted(clients, key=lambda row: row["domain"])] == config.fleet.depths
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("extreme6", "vit"), ("extreme4", "mixer"), ("heterogeneous", "vit")])
+def test_fedbrick_s_experiments_run_a_round_of_two_stages(
+    name: str, backbone: str, trees: Path, tmp_path: Path
+) -> None:
+    config = composed(trees, name, f"backbone={backbone}_b16", paper="fedbrick")
+    outcome, before = finish(config, tmp_path)
+    assert np.isfinite(outcome.values).all()
+    assert outcome.values.tobytes() != before.tobytes()
+    assert {row["steps"] for row in pq.read_table(tmp_path / "clients.parquet").to_pylist()} == {2}
+    assert config.method.options["proxy"] == 0.05
 
 
 @pytest.mark.parametrize("method", ["fedra", "inclusivefl", "depthfl"])

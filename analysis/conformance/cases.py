@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from analysis.conformance import local
-from analysis.conformance.problems import LAYERS, RANK, Round, around, play
+from analysis.conformance.problems import INPUTS, LAYERS, RANK, Round, around, play
+from fedra_ray.methods.brick import Brick
 from fedra_ray.methods.client_ranks import ClientRanks
+from fedra_ray.methods.devft import DevFT
+from fedra_ray.methods.fedbrick import FedBrick
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Method, Problem
 
@@ -37,6 +41,11 @@ class Case:
 def fedra() -> Method:
     """FedRA, whose aggregation is the masked mean."""
     return FedRA(PROBLEM)
+
+
+def devft() -> Method:
+    """DevFT in its last stage."""
+    return DevFT(PROBLEM, stages=[LAYERS])
 
 
 def of_layers(method: Callable[[], Method], expected: Callable[[Round, int], Floats], **round_: bool) -> Difference:
@@ -178,6 +187,34 @@ def trains_as(method: Callable[[Method], Method]) -> Difference:
     return difference
 
 
+def without_gaps(rng: np.random.Generator) -> float:
+    """How far a FedBRICK client that holds all layers is from plain SGD, without the second stage and the pulls."""
+    seed, held = int(rng.integers(2**31)), tuple(range(local.LAYERS))
+    problem = Problem(local.LAYERS, (local.LAYERS,), num_domains=1)
+    neutral = FedBrick(problem, stages=1, pull_bricks=0.0, pull_adapter=0.0)
+    updates = [
+        local.train(method, np.random.default_rng(seed), held=held)[1].values for method in (neutral, FedRA(problem))
+    ]
+    return float(np.abs(updates[0] - updates[1]).max())
+
+
+def stand_in(rng: np.random.Generator) -> float:
+    """How far a BRICK is from E(x) = x * softmax(B1 A1 x) + B2 A2 x + x, a token at a time."""
+    brick = Brick(INPUTS, RANK)
+    factors = [0.5 * rng.standard_normal(each.shape) for each in brick.parameters()]
+    for parameter, values in zip(brick.parameters(), factors, strict=True):
+        parameter.data = torch.tensor(values, dtype=torch.float32)
+    a1, a2, b1, b2 = factors
+    tokens = rng.standard_normal((2, 3, INPUTS))
+    expected = np.empty_like(tokens)
+    for index in np.ndindex(2, 3):
+        x = tokens[index]
+        scores = np.exp(b1 @ a1 @ x)
+        expected[index] = x * scores / scores.sum() + b2 @ a2 @ x + x
+    got = brick(torch.tensor(tokens, dtype=torch.float32)).detach().numpy()
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
 def local_fedra() -> Method:
     """FedRA for the tiny model."""
     return FedRA(Problem(local.LAYERS, (2,)))
@@ -229,6 +266,9 @@ CASES = [
         trains_as(lambda own: around(own, "fedsalora.FedSaLora")),
         0.0,
     ),
+    Case("DevFT-like", "where all hold everything, averaging", of_layers(devft, mean_factors, whole=True)),
+    Case("FedBRICK", "a BRICK is E(x), a token at a time", stand_in),
+    Case("FedBRICK", "without gaps, second stage and pulls, plain SGD", without_gaps, 1e-5),
     Case("FedProx", "without its term, plain SGD", trains_as(lambda own: around(own, "fedprox.FedProx", mu=0.0)), 0.0),
     Case("SCAFFOLD", "in the first round, plain SGD", trains_as(lambda own: around(own, "scaffold.Scaffold")), 0.0),
     Case(

@@ -3,13 +3,15 @@
     python -m analysis.questions.table RUN_DIR... [--format markdown] [--dataset domainnet --backbone vit_b16]
 
 Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
-where the paper's data set, backbone, method and fleet are the run's; its difference is the measured mean minus its own.
+where the paper's data set, backbone, method (with its `submodel` and `lora_aggregation`) and fleet are the run's; its
+difference is the measured mean minus its own. Beside other optimisers than plain ones nothing published stands.
 An empty place is something that the paper, or a run of an older version, does not state. Runs that are not finished are
 left out, and stderr says which.
 
 A file of analysis/published is a paper: its `fleets` (the clients' depths) and its `tables` of `cells`, in percent. In
 a cell, `accuracy` is per domain, where known, and null stands for what is not stated: the `backbone`, the `setting`
-(name of the partition), the `rounds` and `runs`; or for a `fleet` on which the method does not depend.
+(name of the partition), the `rounds` and `runs`; or for a `fleet` on which the method does not depend. Its `submodel`
+is `absent` and its `lora_aggregation` is `fedit` unless it says otherwise.
 """
 
 import argparse
@@ -37,6 +39,10 @@ from fedra_ray.run_dir.reading import apart
 PUBLISHED = Path(__file__).parents[1] / "published"
 #: Settings that have a column of their own.
 _SHOWN = ("fleet.depths", "partition.name", "partition.alpha", "rounds")
+#: What may be put around a published method: the values of settings, and what an older run without them had.
+_AROUND = {"submodel": "absent", "lora_aggregation": "fedit", "client_optimizer": "sgd", "server_optimizer": "fedavg"}
+#: Streamed blocks change what a round costs, and not its result.
+_SAME_RESULT = {"streamed": "frozen"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,18 @@ class Cell:
     runs: int | None
     accuracy: dict[str, float]
     mean: float
+    submodel: str = _AROUND["submodel"]
+    lora_aggregation: str = _AROUND["lora_aggregation"]
+
+    @property
+    def around(self) -> dict[str, str]:
+        """What is put around the method, by section."""
+        return _AROUND | {"submodel": self.submodel, "lora_aggregation": self.lora_aggregation}
+
+    @property
+    def label(self) -> str:
+        """The method's name, with those of what is put around it."""
+        return " + ".join([self.method, *(name for name in self.around.values() if name not in _AROUND.values())])
 
 
 @dataclass(frozen=True)
@@ -155,6 +173,7 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
     )
     same = [cell for cell in cells if cell.method == summary["method"] and cell.fleet in (None, fleet)]
     same = [cell for cell in same if cell.setting in (None, settings.get("partition.name"))]
+    same = [cell for cell in same if cell.around == _around(settings)]
     return [measured, *(_published(cell, measured.accuracy[MEAN]) for cell in same)]
 
 
@@ -164,7 +183,7 @@ def _published(cell: Cell, measured: float) -> Row:
         dataset=cell.dataset,
         backbone=cell.backbone or "",
         split="test",
-        method=cell.method,
+        method=cell.label,
         fleet=cell.fleet or "any",
         partition=cell.setting or "",
         rounds=cell.rounds,
@@ -198,6 +217,11 @@ def _fleet(settings: dict[str, Any], fleets: dict[str, list[int]]) -> str:
     named = (name for name, others in fleets.items() if _shares(others) == _shares(depths))
     fleet = next(named, " ".join(map(str, depths)))
     return f"{fleet}, dynamic" if settings.get("fleet.dynamic") else fleet
+
+
+def _around(settings: dict[str, Any]) -> dict[str, str]:
+    names = {section: settings.get(f"{section}.name", plain) for section, plain in _AROUND.items()}
+    return {section: _SAME_RESULT.get(name, name) for section, name in names.items()}
 
 
 def _partition(settings: dict[str, Any]) -> str:

@@ -7,11 +7,12 @@ import torch
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.client.evaluation import evaluate
+from fedra_ray.client.server_work import compute
 from fedra_ray.client.training import train_client
 from fedra_ray.data.division import Division, Share
 from fedra_ray.data.examples import Examples
 from fedra_ray.data.source import ImageSource
-from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.shards import Shard, total_scores
 from fedra_ray.federation.state import Arrays, ServerState, Vector
@@ -53,6 +54,12 @@ class ClientHost:
         config = self._config
         return train_client(self._trained, self._method, examples, sent, kept or {}, task, config.training, config.seed)
 
+    def compute_one(self, task: ServerTask, sent: ServerState) -> Arrays:
+        """The result of a server task, on the images that the server has."""
+        examples = self.examples("train", self._division.proxy(task.domain, task.share))
+        config = self._config
+        return compute(self._trained, self._method, examples, task, sent, config.training.batch_size, config.seed)
+
     def reduce(self, answers: Iterable[ClientUpdate | ClientFailure], values: Vector) -> PartialRound:
         """The part of a round that clients' answers make up, if it began with these values of the global adapter."""
         layout = self.blueprint.layout
@@ -68,6 +75,10 @@ class ClientHost:
         """Train every task, in the given order."""
         for task in tasks:
             yield self.reduce([self.train_one(task, sent, kept.get(task.client))], sent.values)
+
+    def compute(self, tasks: list[ServerTask], sent: ServerState) -> list[Arrays]:
+        """The results of server tasks, in their order."""
+        return [self.compute_one(task, sent) for task in tasks]
 
     def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
         """Scores of the global adapter, one per domain, computed when the result is called."""

@@ -52,7 +52,9 @@ def train_client(
     local = LocalRound(task, model.layout, sent.values, sent.arrays, dict(kept))
     model.load(sent.values, local.trained)
     model.seed(int(rng.integers(2**63)))
-    losses = _train(model, method, examples, local, _orders(len(examples), task.max_steps, config, rng), config)
+    orders = _orders(len(examples), task.max_steps, config, rng)
+    local.planned = len(orders)
+    losses = _train(model, method, examples, local, orders, config)
     if not losses:
         raise RunFailedError(f"client {task.client}: none of its {len(examples)} images can be read")
     extra = method.finish(model, local)

@@ -60,6 +60,18 @@ class Division:
             return [(domains[domain], self._draw(client))]
         return [(domains[domain], self._domain_parts(domain)[position])]
 
+    def proxy(self, domain: int, part: float) -> Share:
+        """The training images of a domain that the server has too: a uniform draw, the same in every round.
+
+        Args:
+            domain: Number of the domain.
+            part: How much of its training images, above 0; there is at least one image.
+        """
+        name = self._dataset.domains[domain]
+        images = len(self._dataset.labels(name, "train"))
+        rng = generator(self._seed, Purpose.PROXY, domain)
+        return [(name, np.sort(rng.choice(images, max(1, round(part * images)), replace=False)))]
+
     def sizes(self) -> Indices:
         """Numbers of training images (clients,) of all clients."""
         if self._config.scheme == "lazy":

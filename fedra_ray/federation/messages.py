@@ -56,6 +56,23 @@ class ClientTask:
 
 
 @dataclass(frozen=True)
+class ServerTask:
+    """What a server has a worker compute before a round is drawn, on images that the server has itself.
+
+    Attributes:
+        round: Number of the round, from 1.
+        domain: Number of the domain that the images are of.
+        share: Part of the domain's training images that the server has; of these at least one.
+        passes: How often it goes over them; 0 if it looks at none.
+    """
+
+    round: int
+    domain: int
+    share: float
+    passes: int
+
+
+@dataclass(frozen=True)
 class ClientReport:
     """A client's part in a round, as the records keep it.
 

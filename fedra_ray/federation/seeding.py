@@ -15,6 +15,8 @@ class Purpose(IntEnum):
     TRAINING = 4
     CAPACITY = 5
     RELIABILITY = 6
+    PROXY = 7
+    SERVER = 8
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:

@@ -26,7 +26,14 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
         allowed = f"every depth must be at most {num_layers}, the layers of {config.backbone.model}"
         raise SettingError("fleet.depths", depths, allowed)
     present = depths if config.fleet.dynamic else depths[: config.fleet.num_clients]
-    problem = Problem(num_layers, tuple(present), fleet.size, config.rounds, tuple(fleet.shallowest_cohort()))
+    problem = Problem(
+        num_layers,
+        tuple(present),
+        fleet.size,
+        config.rounds,
+        tuple(fleet.shallowest_cohort()),
+        num_domains=0 if config.partition.scheme == "iid" else len(fleet.domains),
+    )
     method = instantiate(config.method.target, "method", Method, {"problem": problem, **config.method.options})
     if config.lora.patch_embedding:
         method = PatchEmbedding(method, config.aggregation.patch_embedding == "client_0")

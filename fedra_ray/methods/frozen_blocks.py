@@ -24,7 +24,8 @@ class FrozenBlocks(Wrapper):
         streamed: Whether the other blocks are streamed.
 
     Raises:
-        SettingError: if that has several heads: each is trained at the end of a sub-model of its own.
+        SettingError: if that has several heads, each of which is trained at the end of a sub-model of its own, or runs
+            something in place of the blocks that a client lacks.
     """
 
     def __init__(self, inner: Method, streamed: bool = False) -> None:
@@ -32,6 +33,8 @@ class FrozenBlocks(Wrapper):
         self.streams = streamed
         if len(inner.head_names) > 1:
             raise SettingError("submodel", "frozen", f"{inner.head_names} end sub-models; set it to absent")
+        if inner.fills_gaps:
+            raise SettingError("submodel", "frozen", "the method fills the gaps of absent blocks; set it to absent")
 
     def blocks(self, layers: Sequence[int]) -> tuple[int, ...]:
         return tuple(sorted({*self.evaluated_layers, *self.inner.blocks(layers)}))

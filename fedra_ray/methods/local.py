@@ -21,6 +21,7 @@ class LocalRound:
             arrays in, and does not change the old ones in place.
         scratch: Room for what a method needs during this round only.
         steps: Local steps taken so far.
+        planned: Local steps that it will have taken at the end, unless images cannot be read.
     """
 
     task: ClientTask
@@ -30,6 +31,7 @@ class LocalRound:
     kept: dict[str, Array] = field(default_factory=dict)
     scratch: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
+    planned: int = 0
 
     @property
     def trained(self) -> list[int]:

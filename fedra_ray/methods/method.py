@@ -7,7 +7,7 @@ Methods import torch in the latter only, so that a server starts without the sec
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from fedra_ray.federation.allocation import Coverage, Matrix, drawn_coverage
 from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.messages import ServerTask
 from fedra_ray.federation.reduction import Collected, MaskedSums, Reduction
 from fedra_ray.federation.state import Arrays, ServerState
 
@@ -35,6 +36,7 @@ class Problem:
         num_clients: Size of the fleet.
         rounds: How many rounds there are.
         least_cohort: Depths of the shallowest cohort that there can be, ascending; empty if that is not known.
+        num_domains: How many domains there are: client k is of domain k modulo that; 0 if clients are of no domain.
     """
 
     num_layers: int
@@ -42,6 +44,7 @@ class Problem:
     num_clients: int = 1
     rounds: int = 1
     least_cohort: tuple[int, ...] = ()
+    num_domains: int = 0
 
 
 class Method(ABC):
@@ -64,6 +67,7 @@ class Method(ABC):
         averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
         changes_weights: Whether the server adds changes to the adapted weights themselves: for every layer, an extra
             `weights_LAYER` of a matrix (outputs, inputs) per target, which counts alpha / rank times, as products do.
+        fills_gaps: Whether clients run something in place of the blocks that they lack, which must then be absent.
     """
 
     head_names: tuple[str, ...] = ("head",)
@@ -74,6 +78,7 @@ class Method(ABC):
     collects_values: bool = False
     averages_factors: bool = True
     changes_weights: bool = False
+    fills_gaps: bool = False
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -132,6 +137,32 @@ class Method(ABC):
             matrix: Their allocation matrix (clients, layers).
         """
         return drawn_coverage(matrix[:, list(self.evaluated_layers)])
+
+    # What the server has computed before a round, on images of its own: `compute` is called on the workers.
+
+    def server_tasks(self, state: ServerState, number: int) -> list[ServerTask]:
+        """What is to be computed before a round is drawn; nothing for most methods.
+
+        Args:
+            state: The state before the round.
+            number: Number of the round, from 1.
+        """
+        return []
+
+    def compute(self, model: SubModel, batches: Iterator[Batch], task: ServerTask, sent: ServerState) -> Arrays:
+        """The result of a server task, by name.
+
+        Args:
+            model: With the global values and without dropout. Its extras may be trained.
+            batches: The images that the server has of the task's domain, as often as the task says.
+            task: One of `server_tasks`.
+            sent: The global adapter, and what `broadcast` makes of the state.
+        """
+        return {}
+
+    def take_in(self, state: ServerState, results: list[Arrays]) -> ServerState:
+        """The state with which the round begins, from the results of all server tasks, in their order."""
+        return state
 
     # Local training: called on clients.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedra_ray.federation.allocation import Coverage, Matrix
 from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.messages import ServerTask
 from fedra_ray.federation.reduction import MaskedSums, Reduction
 from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.methods.method import Method
@@ -37,6 +38,7 @@ class Wrapper(Method):
         self.extra_names = inner.extra_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
         self.streams = inner.streams
+        self.fills_gaps = inner.fills_gaps
         self.statistics = (*inner.statistics, *type(self).statistics)
         self.averages_factors = inner.averages_factors
         self.changes_weights = inner.changes_weights or type(self).changes_weights
@@ -62,6 +64,15 @@ class Wrapper(Method):
 
     def coverage(self, depths: list[int], matrix: Matrix) -> Coverage:
         return self.inner.coverage(depths, matrix)
+
+    def server_tasks(self, state: ServerState, number: int) -> list[ServerTask]:
+        return self.inner.server_tasks(state, number)
+
+    def compute(self, model: SubModel, batches: Iterator[Batch], task: ServerTask, sent: ServerState) -> Arrays:
+        return self.inner.compute(model, batches, task, sent)
+
+    def take_in(self, state: ServerState, results: list[Arrays]) -> ServerState:
+        return self.inner.take_in(state, results)
 
     def extra_modules(self, width: int) -> Mapping[str, nn.Module]:
         return self.inner.extra_modules(width)

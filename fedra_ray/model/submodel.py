@@ -16,6 +16,7 @@ from fedra_ray.config.schema import LoraConfig
 from fedra_ray.federation.layout import Entry, Layout, changed_weights
 from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
+from fedra_ray.model.merging import cosines, merged_block
 from fedra_ray.model.stack import BlockInputs, Stem
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -147,6 +148,14 @@ class SubModel(nn.Module):
             if depth in depths:
                 features[depth] = self.readout(stream.tokens)
         return features
+
+    def merged(self, members: Sequence[int], beta: float) -> nn.Module:
+        """One block in place of several (`merged_block`), which trains the LoRA factors of the first."""
+        return merged_block(list(self.blocks), members, beta)
+
+    def similarity(self) -> NDArray[np.float64]:
+        """Cosines (layers, layers) of the blocks' frozen weights."""
+        return cosines(list(self.blocks)).cpu().numpy()
 
     def load(self, values: NDArray[np.float32], held: Sequence[int]) -> None:
         """Take every segment from a full flat vector; only the held ones are trained from here on.

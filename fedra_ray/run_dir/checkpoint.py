@@ -41,7 +41,7 @@ def save(folder: Folder, checkpoint: Checkpoint, keep: int) -> None:
         RunFailedError: if it cannot be written; the ones before are left as they are.
     """
     points = folder.below(FOLDER)
-    arrays = {_ARRAY + name: np.ascontiguousarray(array) for name, array in checkpoint.state.arrays.items()}
+    arrays = {_ARRAY + name: np.asarray(array, order="C") for name, array in checkpoint.state.arrays.items()}
     if checkpoint.held is not None:
         arrays[_HELD] = checkpoint.held
     content = serialise({"values": checkpoint.state.values, "round": np.array(checkpoint.round), **arrays})

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fedra_ray.config.schema import LoraConfig
-from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.run_dir.folder import Folder
 
 Vector = NDArray[np.float32]
@@ -26,6 +26,9 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
     what a method trains besides LoRA and heads in extras.safetensors. What is added, alpha / rank times, to weights of
     the backbone themselves is in weights.safetensors.
 
+    The last ranks of a target, where both factors are zero because no client has had so many (`lora.ranks`, LEGEND's
+    ranks by layer), are left out: its rank stands in `rank_pattern`, and in `alpha_pattern` what keeps its scale.
+
     Args:
         folder: Where to write.
         layout: Layout of `values`.
@@ -38,15 +41,20 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
     from peft import LoraConfig as PeftConfig  # isort: skip  (imports transformers: seconds, only when a run ends)
 
     files: dict[str, dict[str, Vector]] = {}
-    for name, value in layout.tensors(values).items():
+    tensors = layout.tensors(values)
+    ranks = _ranks(layout, tensors)
+    for name, value in tensors.items():
         file, stored = place(name, layout.head_names)
-        files.setdefault(file, {})[stored] = np.ascontiguousarray(value)
+        files.setdefault(file, {})[stored] = np.ascontiguousarray(_needed(name, value, ranks))
     for file, content in files.items():
         folder.write(file, save(content))
     pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
     if "patch_embedding" in layout.extra_names:
         pattern += r"|patch_embed\.proj"
+    fewer = {re.escape(target): rank for target, rank in ranks.items() if rank < lora.rank}
     config = PeftConfig(
+        rank_pattern=fewer,
+        alpha_pattern={target: lora.alpha * rank / lora.rank for target, rank in fewer.items()},
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -70,16 +78,44 @@ def read_peft(folder: Folder, layout: Layout) -> Vector:
         ValueError: if a tensor is missing, or has another shape or type than the layout's.
     """
     files: dict[str, dict[str, Vector]] = {}
+    factors = set(chain.from_iterable(layout.layers))
     parts = []
     for entry in chain.from_iterable(layout.entries):
         file, stored = place(entry.name, layout.head_names)
         if file not in files:
             files[file] = _read_tensors(folder, file)
         value = files[file].get(stored)
+        if value is not None and entry in factors:
+            value = _all_ranks(value, entry)
         if value is None or value.shape != entry.shape or value.dtype != np.float32:
             raise ValueError(f"{file} has no {stored} of {entry.shape} float32 values")
         parts.append(value.ravel())
     return np.concatenate(parts)
+
+
+def _ranks(layout: Layout, tensors: Mapping[str, Vector]) -> dict[str, int]:
+    """How many ranks of every target of a layer are needed, at least 1, by the target's name in the model."""
+    ranks = {}
+    for a, b in (pair for layer in layout.layers for pair in zip(layer[::2], layer[1::2], strict=True)):
+        used = np.flatnonzero(tensors[a.name].any(axis=1) | tensors[b.name].any(axis=0))
+        ranks[a.name.removesuffix(".lora_A")] = int(used[-1]) + 1 if len(used) else 1
+    return ranks
+
+
+def _needed(name: str, value: Vector, ranks: Mapping[str, int]) -> Vector:
+    """The first rows of a layer's factor A, or the first columns of its B; any other tensor as it is."""
+    target, _, factor = name.rpartition(".")
+    rank = ranks.get(target)
+    return value if rank is None else {"lora_A": value[:rank], "lora_B": value[:, :rank]}.get(factor, value)
+
+
+def _all_ranks(value: Vector, entry: Entry) -> Vector:
+    """A factor with zeros for the ranks that were left out, as far as its shape allows that."""
+    if value.ndim != len(entry.shape):
+        return value
+    axis = 0 if entry.name.endswith("lora_A") else 1
+    missing = [(0, max(0, entry.shape[axis] - value.shape[axis]) if axis == own else 0) for own in range(value.ndim)]
+    return np.pad(value, missing)
 
 
 def place(name: str, head_names: Sequence[str]) -> tuple[str, str]:

@@ -4,16 +4,19 @@ A job starts nothing itself and knows nothing of Ray: `SlotPool` makes the calls
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.federation.messages import ClientFailure, ClientTask, Score
+from fedra_ray.federation.messages import ClientFailure, ClientTask, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard, total_scores
 from fedra_ray.federation.state import Arrays
 from fedra_ray.runtime.placement import Pace, longest_first, next_batch
+
+S = TypeVar("S")
+R = TypeVar("R")
 
 
 @dataclass(eq=False)
@@ -154,46 +157,80 @@ class TrainingJob:
         self.parts.append(result)
 
 
-class EvaluationJob:
-    """Scores of a global adapter; a shard whose actor died or hung is scored again.
+class RepeatableJob(Generic[S, R]):
+    """Calls with one result each; one whose actor died or hung is made again.
 
     Args:
-        shards: The parts of the data, in the order of their domains.
-        values: Reference to what is evaluated; handed to every call as it is.
-        pace: Of evaluation calls; its unit is images.
-        max_attempts: How often a shard is tried on average before the evaluation is given up.
+        subjects: What the calls are about, all different.
+        sent: Reference to what every call needs besides; handed on as it is.
+        pace: Of these calls.
+        max_attempts: How often a call is made on average before the job is given up.
+
+    Attributes:
+        method: Name of the actor's method.
+        name: What the job is, in words.
     """
 
-    def __init__(self, shards: list[Shard], values: Any, pace: Pace, max_attempts: int) -> None:
+    method: str
+    name: str
+
+    def __init__(self, subjects: Sequence[S], sent: Any, pace: Pace, max_attempts: int) -> None:
         self.pace = pace
-        self._shards = shards
-        self._values = values
-        self._queue = [*reversed(shards)]
-        self._scores: dict[Shard, Score] = {}
+        self._subjects = subjects
+        self._sent = sent
+        self._queue = [*reversed(subjects)]
+        self._results: dict[S, R] = {}
         self._failures = 0
-        self._most_failures = max_attempts * len(shards)
+        self._most_failures = max_attempts * len(subjects)
 
     @property
     def done(self) -> bool:
-        return len(self._scores) == len(self._shards)
+        return len(self._results) == len(self._subjects)
+
+    @property
+    def results(self) -> list[R]:
+        """One for every subject, in their order, once the job is done."""
+        return [self._results[subject] for subject in self._subjects]
+
+    def amount(self, subject: S) -> int:
+        """How much work the call about a subject is, in the unit of the pace."""
+        raise NotImplementedError
 
     def offer(self, tier: int, slots: int) -> Call | None:
         if not self._queue:
             return None
-        shard = self._queue.pop()
-        return Call(self, "evaluate", (shard, self._values), shard, shard.stop - shard.start)
+        subject = self._queue.pop()
+        return Call(self, self.method, (subject, self._sent), subject, self.amount(subject))
+
+    def accept(self, call: Call, result: R) -> None:
+        self._results[call.subject] = result
 
     def fail(self, call: Call, failure: Failure) -> None:
         if failure.raised is not None:
             raise failure.raised
         self._failures += 1
         if self._failures == self._most_failures:
-            raise RunFailedError(f"the evaluation failed {self._failures} times, the last time with: {failure.text}")
+            raise RunFailedError(f"{self.name} failed {self._failures} times, the last time with: {failure.text}")
         self._queue.append(call.subject)
 
-    def accept(self, call: Call, result: Score) -> None:
-        self._scores[call.subject] = result
+
+class EvaluationJob(RepeatableJob[Shard, Score]):
+    """Scores of a global adapter, shard by shard; the pace's unit is images."""
+
+    method, name = "evaluate", "the evaluation"
+
+    def amount(self, subject: Shard) -> int:
+        return subject.stop - subject.start
 
     def scores(self) -> list[Score]:
         """One score per domain, once the job is done."""
-        return total_scores([self._scores[shard] for shard in self._shards])
+        return total_scores(self.results)
+
+
+class ServerJob(RepeatableJob[ServerTask, Arrays]):
+    """What a method's server has computed before a round; the pace's unit is passes over the images of a domain."""
+
+    method, name = "compute", "the server's task"
+
+    def amount(self, subject: ServerTask) -> int:
+        return max(1, subject.passes)

@@ -14,10 +14,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError, SettingError
-from fedra_ray.federation.messages import ClientTask, Score
+from fedra_ray.federation.messages import ClientTask, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.state import Arrays, ServerState, Vector
-from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, Job, TrainingJob
+from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, Job, ServerJob, TrainingJob
 from fedra_ray.runtime.placement import Pace, SlotSpec
 from fedra_ray.runtime.slot import ClientSlot
 from fedra_ray.runtime.waiting import Stall, in_words
@@ -83,6 +83,7 @@ class SlotPool:
         self._shards = blueprint.shards()
         self._training = Pace(blueprint.config.runtime.task_timeout)
         self._evaluation = Pace(blueprint.config.runtime.task_timeout)
+        self._serving = Pace(blueprint.config.runtime.task_timeout)
         self._follow_cluster()
 
     @property
@@ -109,6 +110,13 @@ class SlotPool:
         self._begin(job)
         return self._parts(job)
 
+    def compute(self, tasks: list[ServerTask], sent: ServerState) -> list[Arrays]:
+        """The results of server tasks, in their order."""
+        job = ServerJob(tasks, ray.put(sent), self._serving, self._config.runtime.max_attempts)
+        self._begin(job)
+        self._await(job)
+        return job.results
+
     def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
         """Begin to score the global adapter on every domain; the result waits for the scores."""
         job = EvaluationJob(self._shards, ray.put(values), self._evaluation, self._config.runtime.max_attempts)
@@ -123,9 +131,12 @@ class SlotPool:
                 self._turn()
 
     def _scores(self, job: EvaluationJob) -> list[Score]:
+        self._await(job)
+        return job.scores()
+
+    def _await(self, job: Job) -> None:
         while not job.done:
             self._turn()
-        return job.scores()
 
     def _begin(self, job: Job) -> None:
         self._jobs = [each for each in self._jobs if not each.done] + [job]

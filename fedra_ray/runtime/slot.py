@@ -9,7 +9,7 @@ import ray
 
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
-from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
 from fedra_ray.federation.state import Arrays, ServerState, Vector
@@ -54,6 +54,10 @@ class ClientSlot:
         """
         answers = (self._answer(task, attempt, sent, kept.get(task.client)) for task, attempt in tasks)
         return self._host.reduce(answers, sent.values)
+
+    def compute(self, task: ServerTask, sent: ServerState) -> Arrays:
+        """The result of a server task."""
+        return self._host.compute_one(task, sent)
 
     def evaluate(self, shard: Shard, values: Vector) -> Score:
         """Score of the global adapter on a shard of a domain."""

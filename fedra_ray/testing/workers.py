@@ -9,7 +9,7 @@ from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data.dataset import open_dataset
 from fedra_ray.federation.layout import Entry, Layout
-from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score
+from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.federation.storage import FrozenBytes
@@ -71,6 +71,10 @@ class FakeWorkers:
             self.tasks.append(tasks[index])
             answer = self._answer(tasks[index], sent.values)
             yield reduce([answer], self._method.reduction(layout), layout, aggregation, sent.values)
+
+    def compute(self, tasks: list[ServerTask], sent: ServerState) -> list[Arrays]:
+        """Nothing, for every task: there is no model."""
+        return [{} for _ in tasks]
 
     def evaluate(self, values: Vector) -> Callable[[], list[Score]]:
         """One score per domain: every image is wrong."""

@@ -250,3 +250,18 @@ def test_a_minimum_that_no_balanced_draw_reaches_is_refused_before_the_run() -> 
     with pytest.raises(SettingError, match="in x, 1000 draws gave no 2 clients at least 1 of 3 images each") as refusal:
         divide(Unequal(), 6, **settings).check()
     assert refusal.value.args[:2] == ("partition.min_size", 1)
+
+
+@pytest.mark.parametrize(("part", "images"), [(0.01, 1), (0.3, 3), (1.0, 10)])
+def test_the_server_s_own_images_are_a_draw_from_a_domain(part: float, images: int) -> None:
+    ((domain, indices),) = divide(Unequal(), 3).proxy(1, part)
+    assert domain == "y"
+    assert len(set(indices.tolist())) == images
+    assert set(indices.tolist()) <= set(range(10))
+    ((_, again),) = divide(Unequal(), 3).proxy(1, part)
+    assert again.tolist() == indices.tolist()
+
+
+def test_another_seed_gives_the_server_other_images() -> None:
+    drawn = {tuple(divide(Unequal(), 3, seed=seed).proxy(1, 0.5)[0][1].tolist()) for seed in range(5)}
+    assert len(drawn) > 1

@@ -1,5 +1,6 @@
 """The layout of the flat adapter, and the promise that its file loads into the plain timm model with PEFT."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.model.backbone import FAMILY_TARGETS
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.run_dir.folder import Folder
-from fedra_ray.run_dir.peft_export import save_peft
+from fedra_ray.run_dir.peft_export import read_peft, save_peft
 
 LORA = LoraConfig(rank=2, alpha=3.0, dropout=0.5)
 
@@ -176,6 +177,40 @@ def test_saved_adapter_loads_into_the_plain_timm_model(
     assert (unadapted - expected).abs().mean() > 1e-2
     adapted = {name.removesuffix(".lora_A.default") for name, _ in loaded.named_modules() if "lora_A.d" in name}
     assert adapted == {f"base_model.model.blocks.{index}.{target}" for index in range(4) for target in targets}
+
+
+def test_ranks_that_no_client_has_had_are_left_out_and_the_scale_stays(
+    backbone_config: BackboneConfig,
+    make_model: Callable[..., SubModel],
+    random_values: Callable[..., np.ndarray],
+    plain_model: Callable[..., torch.nn.Module],
+    images: torch.Tensor,
+    tmp_path: Path,
+) -> None:
+    from peft import PeftModel
+
+    lora = replace(LORA, rank=5)
+    model = make_model(backbone_config, lora=lora)
+    model.load(random_values(model.layout), range(len(model.layout.entries)))
+    model.cut({0: 2, 1: 3})
+    values = model.pack(range(len(model.layout.entries)))
+    targets = FAMILY_TARGETS[backbone_config.name == "tiny_mixer"]
+    save_peft(Folder(tmp_path), model.layout, values, lora, targets)
+    plain = plain_model(backbone_config, range(4), num_classes=0)
+    plain.reset_classifier(3)
+    with torch.inference_mode():
+        loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+        torch.testing.assert_close(model.eval().logits(images, range(4)), loaded(images), rtol=1e-4, atol=1e-5)
+    ranks = {name: len(value) for name, value in loaded.named_parameters() if "lora_A" in name}
+    assert sorted(ranks.values()) == [2, 2, 3, 3, 5, 5, 5, 5]
+    assert all(rank == {"0": 2, "1": 3}.get(name.split(".")[3], 5) for name, rank in ranks.items())
+    assert read_peft(Folder(tmp_path), model.layout).tobytes() == values.tobytes()
+
+
+def test_an_adapter_with_all_ranks_names_none(tmp_path: Path) -> None:
+    save_peft(Folder(tmp_path), LAYOUT, VALUES, LORA, ["fc"])
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (config["rank_pattern"], config["alpha_pattern"]) == ({}, {})
 
 
 def test_saved_patch_embedding_loads_into_the_plain_timm_model(

@@ -17,6 +17,7 @@ def test_seed_purpose_and_place_each_choose_a_stream() -> None:
 def test_purposes_keep_their_numbers() -> None:
     """A renumbered purpose would change every published result."""
     names = {"ADAPTER": 0, "PARTITION": 1, "COHORT": 2, "ALLOCATION": 3, "TRAINING": 4, "CAPACITY": 5, "RELIABILITY": 6}
+    names |= {"PROXY": 7, "SERVER": 8}
     assert {purpose.name: purpose.value for purpose in Purpose} == names
 
 

@@ -40,6 +40,15 @@ def test_the_newest_comes_back_bit_by_bit(tmp_path: Path) -> None:
     assert found.state.arrays["moment"].tobytes() == state(10).state.arrays["moment"].tobytes()
 
 
+@pytest.mark.parametrize("array", [np.array(3), np.zeros((0, 2)), np.arange(6.0).reshape(2, 3).T])
+def test_an_array_keeps_its_shape(array: np.ndarray, tmp_path: Path) -> None:
+    """A count without dimensions too: methods that resume read it with int()."""
+    checkpoint.save(Folder(tmp_path), Checkpoint(1, ServerState(np.zeros(1, np.float32), {"own": array})), keep=1)
+    found = newest(tmp_path).state.arrays["own"]
+    assert found.shape == array.shape
+    assert found.tolist() == array.tolist()
+
+
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_only_the_newest_are_kept(keep: int, tmp_path: Path) -> None:
     for number in (8, 9, 10, 11):

@@ -1,3 +1,4 @@
+# Long: three kinds of jobs, each driven through deaths, orders of arrival and giving up.
 """The jobs driven by hand: no actor, no cluster; what a call ended with is a value that the test makes."""
 
 from collections.abc import Callable
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedra_ray.config.errors import ImageError, RunFailedError
-from fedra_ray.federation.messages import ClientFailure, ClientReport, ClientTask, Score
+from fedra_ray.federation.messages import ClientFailure, ClientReport, ClientTask, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
-from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, TrainingJob
+from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, ServerJob, TrainingJob
 from fedra_ray.runtime.placement import Pace
 
 VALUES = object()  # no job looks into it
@@ -35,7 +36,7 @@ def evaluation(attempts: int = 3) -> EvaluationJob:
     return EvaluationJob(SHARDS, VALUES, Pace(None), attempts)
 
 
-def offered(job: TrainingJob | EvaluationJob, tier: int = DEEPEST, slots: int = 1) -> Call:
+def offered(job: TrainingJob | EvaluationJob | ServerJob, tier: int = DEEPEST, slots: int = 1) -> Call:
     call = job.offer(tier, slots)
     assert call is not None
     return call
@@ -297,3 +298,35 @@ def test_a_domain_without_a_readable_image_ends_the_run() -> None:
         job.accept(call, Score(call.subject.domain, "test", 0, 0, 0, 0.0, skipped=(("0.png", "truncated"),)))
     with pytest.raises(RunFailedError, match="domain dark: none of its 2 test images can be read"):
         job.scores()
+
+
+def test_server_tasks_have_their_results_in_order_and_are_computed_again_if_their_actor_dies() -> None:
+    tasks = [ServerTask(1, domain, 0.05, 10) for domain in range(3)]
+    job = ServerJob(tasks, VALUES, Pace(None), max_attempts=2)
+    calls = [offered(job, tier=0) for _ in tasks]  # any actor runs frozen blocks
+    assert [(call.method, call.arguments, call.amount) for call in calls] == [
+        ("compute", (task, VALUES), 10) for task in tasks
+    ]
+    assert job.offer(DEEPEST, 1) is None
+    for call in reversed(calls[1:]):
+        job.accept(call, {"own": np.full(1, call.subject.domain)})
+    job.fail(calls[0], DIED)
+    assert not job.done
+    again = offered(job)
+    assert again.subject == tasks[0]
+    job.accept(again, {"own": np.zeros(1)})
+    assert job.done
+    assert [result["own"].item() for result in job.results] == [0, 1, 2]
+
+
+def test_server_tasks_are_given_up_like_an_evaluation() -> None:
+    job = ServerJob([ServerTask(1, 0, 0.05, 10)], VALUES, Pace(None), max_attempts=2)
+    job.fail(offered(job), DIED)
+    with pytest.raises(RunFailedError, match=r"the server's task failed 2 times, the last time with: .*died"):
+        job.fail(offered(job), DIED)
+
+
+def test_a_server_task_without_images_has_an_amount_by_which_a_pace_can_be_measured() -> None:
+    call = offered(ServerJob([ServerTask(1, 0, 1.0, 0)], VALUES, Pace(None), max_attempts=1))
+    call.job.pace.note(call.amount, 0.5)
+    assert call.job.pace.limit(call.amount) > 0.5

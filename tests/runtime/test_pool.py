@@ -8,11 +8,13 @@ import ray
 from support import ray_workers
 
 from fedra_ray.blueprint import Blueprint
+from fedra_ray.client.host import ClientHost
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.federation.messages import ClientReport, ClientTask
 from fedra_ray.federation.partial_round import PartialRound, gather
 from fedra_ray.federation.reduction import MaskedSums
 from fedra_ray.federation.state import ServerState
+from fedra_ray.methods.fedbrick import BRICKS
 from fedra_ray.preflight import check_experiment
 from fedra_ray.runtime.connection import nodes
 from fedra_ray.runtime.placement import SlotSpec
@@ -85,6 +87,19 @@ def test_evaluation_and_the_next_training_share_the_actors(alone: tuple[Blueprin
     parts, scores = pool.train(TASKS, ServerState(values), {}), pool.evaluate(values)
     assert scores() == expected
     assert bits(gathered(parts, blueprint), values) == trained
+
+
+def test_server_tasks_have_the_same_results_on_two_actors_as_in_this_process(config: ExperimentConfig) -> None:
+    options = {"distill_lr": 0.01}
+    config.method = MethodConfig("fedbrick", target="fedra_ray.methods.fedbrick.FedBrick", options=options)
+    blueprint, pool = start(config, [WHOLE, WHOLE])
+    method = blueprint.method()
+    state = method.init_state(blueprint.layout, 0)
+    sent, tasks = ServerState(state.values, method.broadcast(state)), method.server_tasks(state, 1)
+    here = ClientHost(*check_experiment(config)).compute(tasks, sent)
+    there = pool.compute(tasks, sent)
+    assert [result[BRICKS].tobytes() for result in there] == [result[BRICKS].tobytes() for result in here]
+    assert len({result[BRICKS].tobytes() for result in there}) == len(tasks) == 3
 
 
 @pytest.mark.parametrize("how", ["kill", "raise", *(pytest.param(how, marks=pytest.mark.heavy) for how in SLOW)])

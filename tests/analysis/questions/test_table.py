@@ -22,6 +22,7 @@ from fedra_ray.config.schema import (
     MethodConfig,
     PartitionConfig,
     TrainingConfig,
+    WrapperConfig,
 )
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
@@ -78,11 +79,11 @@ def test_a_published_mean_is_that_of_its_domains(cell: Cell) -> None:
 
 
 def test_every_published_figure_is_there_once() -> None:
-    keys = [(c.source, c.dataset, c.backbone, c.method, c.fleet) for c in CELLS]
-    assert len(keys) == len(set(keys)) == 2 + 20 + 8 + 10
+    keys = [(c.source, c.dataset, c.backbone, c.label, c.fleet) for c in CELLS]
+    assert len(keys) == len(set(keys)) == 2 + 20 + 8 + 10 + 15 + 4
     assert len(WITH_DOMAINS) == 20
-    assert {c.dataset for c in CELLS} == set(DOMAINS)
-    assert {c.backbone for c in CELLS} == {"vit_b16", "mixer_b16", None}
+    assert {c.dataset for c in CELLS} == {*DOMAINS, "cifar100", "closed_benchmarks"}
+    assert {c.backbone for c in CELLS} == {"vit_b16", "mixer_b16", "vit_b16_in21k", "llama2_7b", None}
     assert {c.fleet for c in CELLS} == {*FLEETS, None}
     assert all(0 < percent < 100 for c in CELLS for percent in (c.mean, *c.accuracy.values()))
 
@@ -94,7 +95,9 @@ def test_published_figures_are_those_of_the_papers() -> None:
     assert (fedbrick.accuracy["quickdraw"], fedbrick.mean) == (46.98, 70.33)
     assert (fedbrick.rounds, fedbrick.runs, fedbrick.source) == (100, 3, "FedBRICK (AAAI 2026), Table 1")
     assert cell(backbone="mixer_b16", method="fedra", fleet="extreme4").mean == 14.52
-    assert cell(dataset="nicopp", method="lora_fair").mean == 91.24
+    assert cell(dataset="nicopp", lora_aggregation="lorafair").mean == 91.24
+    assert cell(method="fedra", submodel="frozen", setting="classes_10").mean == 78.5
+    assert cell(method="devft").mean == 42.33
     assert FLEETS["fedbrick"] == [12, 10, 8, 6, 5, 4]
     assert FLEETS["extreme6"] == [6] * 6
 
@@ -144,8 +147,11 @@ def test_a_figure_without_a_backbone_is_shown_but_not_subtracted(tmp_path: Path)
         {"evaluation": EvaluationConfig(split="validation")},
         {"dataset": DatasetConfig(name="glyphs")},
         {"method": MethodConfig("headonly", target="unused")},
+        {"submodel": WrapperConfig("frozen")},
+        {"lora_aggregation": WrapperConfig("flexlora")},
+        {"server_optimizer": WrapperConfig("fedadam")},
     ],
-    ids=["fleet", "dynamic", "memory", "split", "dataset", "method"],
+    ids=["fleet", "dynamic", "memory", "split", "dataset", "method", "submodel", "aggregation", "optimizer"],
 )
 def test_nothing_published_is_shown_beside_another_experiment(tmp_path: Path, sections: dict[str, Any]) -> None:
     assert [row.source for row in rows_of(write_run(tmp_path / "0", **sections))] == ["measured"]
@@ -161,8 +167,27 @@ def test_the_full_model_is_compared_whatever_the_fleet(tmp_path: Path) -> None:
     run = write_run(
         tmp_path / "0", fleet=FleetConfig(depths=[9, 9, 2]), method=MethodConfig("alllarge", target="unused")
     )
-    measured, published = rows_of(run)
+    measured, published, _ = rows_of(run)
     assert (measured.fleet, published.fleet, published.accuracy[MEAN]) == ("9 9 2", "any", 76.81)
+
+
+def test_an_aggregation_is_compared_with_the_figure_of_the_same(tmp_path: Path) -> None:
+    around = {"method": MethodConfig("alllarge", target="unused"), "lora_aggregation": WrapperConfig("flexlora")}
+    _, published = rows_of(write_run(tmp_path / "0", **around))
+    assert (published.method, published.accuracy[MEAN]) == ("alllarge + flexlora", 76.02)
+    assert published.source == "LoRA-FAIR (arXiv 2411.14961), results with ViT"
+
+
+@pytest.mark.parametrize("submodel", ["frozen", "streamed"])
+def test_blocks_that_run_frozen_are_compared_with_such(tmp_path: Path, submodel: str) -> None:
+    run = write_run(
+        tmp_path / "0",
+        fleet=FleetConfig(depths=[6, 9, 12]),
+        partition=PartitionConfig("classes_20"),
+        submodel=WrapperConfig(submodel),
+    )
+    _, published = rows_of(run, dataset="cifar100", backbone="vit_b16_in21k")
+    assert (published.method, published.accuracy[MEAN], published.rounds) == ("fedra + frozen", 84.1, 500)
 
 
 def test_runs_on_other_data_stand_beside_the_cell_that_is_named(tmp_path: Path) -> None:
