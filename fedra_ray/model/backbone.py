@@ -1,4 +1,4 @@
-"""The frozen pre-trained model: any timm model whose body is a stack of residual blocks called `blocks`."""
+"""The frozen pre-trained model: any timm model whose body is a stack of residual blocks, or a language model."""
 
 import importlib
 import json
@@ -16,6 +16,8 @@ import timm  # isort: skip
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
+from fedra_ray.model.text.families import FAMILIES
+from fedra_ray.model.text.stack import TextStack
 
 _LARGEST_STATISTIC = 1e6  # a mean or std of pixel values in [0, 1] beyond it, or not finite, is a mistake
 
@@ -26,15 +28,24 @@ FAMILY_TARGETS = (
     ("mlp_tokens.fc2", "mlp_channels.fc2"),
     ("linear_tokens", "mlp_channels.fc2"),
     ("mlp_channels.gate.proj", "mlp_channels.fc2"),
+    *dict.fromkeys(family.targets for family in FAMILIES.values()),
 )
 
 
 def build(config: BackboneConfig) -> nn.Module:
-    """The model without a head and with random weights, frozen and in evaluation mode. Never downloads anything.
+    """The model without a head and with weights of no meaning, frozen and in evaluation mode.
+
+    Nothing is downloaded but the settings of a language model that is named on the hub.
 
     Raises:
-        SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks.
+        SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks; or if the
+            language model cannot be read, or is of no family that is a stack.
     """
+    _check_kind(config)
+    if config.source is not None:
+        from fedra_ray.model.text.sources import build_stack  # imports transformers: seconds
+
+        return build_stack(config)
     try:
         model = create_model(config.model, config.model_args)
     except Exception as error:  # what timm raises for a wrong argument, an assertion say, is as varied as its models
@@ -78,8 +89,20 @@ def create_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, to
 
 
 def input_size(model: nn.Module) -> int:
-    """Side in pixels of the square images that a model of `build` takes."""
-    return cast(int, _image_size(model))
+    """Side in pixels of the square images that a model of `build` takes; tokens of its longest text."""
+    return model.max_length if isinstance(model, TextStack) else cast(int, _image_size(model))
+
+
+def _check_kind(config: BackboneConfig) -> None:
+    """Refuse settings of images for a language model, and settings of texts for a model of timm."""
+    if config.source is None:
+        names, allowed = ("pooling", "max_length"), "is for language models, backbone.model=hf:...; set it to null"
+    else:
+        names, allowed = ("mean", "std", "pretrained"), "is for models of timm; leave it at its default"
+    for name in names:
+        value = getattr(config, name)
+        if value not in (None, False):
+            raise SettingError(f"backbone.{name}", value, allowed)
 
 
 def _image_size(model: nn.Module) -> int | None:
