@@ -24,7 +24,7 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
     blueprint, weights = check_experiment(config)
     assert blueprint.num_layers == 4
     assert blueprint.targets == ("attn.proj", "mlp.fc2")
-    assert blueprint.image_size == 16
+    assert blueprint.input_size == 16
     assert blueprint.domains == ("dark", "light", "noisy")
     assert blueprint.classes == ("square", "circle", "cross")
     model = adapted_model(blueprint, weights.training)

@@ -104,7 +104,7 @@ class BackboneConfig:
 
     Attributes:
         name: Its name in tables.
-        model: A timm model name, or the dotted path of a class below `timm.models`; or `hf:` and the folder or the hub's
+        model: A timm model name, or the dotted path of a class below `timm.models`; or `hf:` and the folder or hub
             name of a language model of transformers: config.json, safetensors, tokenizer.json.
         model_args: Keyword arguments of the model; of a language model, entries of its config.json.
         pretrained: Fetch timm's weights from the hub, unless `checkpoint` names a file.
@@ -113,10 +113,10 @@ class BackboneConfig:
         mean: Per-channel mean of the normalisation, for pixel values in [0, 1]; null takes the checkpoint's own: of
             a timm config.json beside the file, else of timm's entry for the model.
         std: Per-channel standard deviation of the normalisation; null takes the checkpoint's own, likewise.
-        pooling: Which tokens' mean a head reads, of a language model: the first ([CLS]), mean (all of them) or the last;
-            null takes the first of an encoder and the last of a decoder.
-        max_length: Tokens of the longest text, of a language model; longer ones are cut. Null takes
-            128, or as many as it has positions.
+        pooling: Which tokens' mean a head reads, of a language model: the first ([CLS]), mean (all of them) or the
+            last; null takes the first of an encoder and the last of a decoder.
+        max_length: Tokens of the longest text, of a language model; longer ones are cut. Null takes 128, or as many as
+            it has positions.
     """
 
     name: str = "vit_tiny"

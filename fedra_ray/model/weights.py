@@ -94,7 +94,7 @@ def from_weights(config: BackboneConfig, weights: Mapping[str, NDArray[Any]]) ->
         config: The model.
         weights: Its state dict; arrays of int16 are the bits of bfloat16.
     """
-    model = build(config)
+    model = build(config, blank=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,15 +27,19 @@ transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 
-def build_stack(config: BackboneConfig) -> TextStack:
-    """The model with weights of no meaning, frozen and in evaluation mode; reads no more than its settings.
+def build_stack(config: BackboneConfig, blank: bool = False) -> TextStack:
+    """The model with random weights, frozen and in evaluation mode; reads no more than its settings.
+
+    Args:
+        config: The model.
+        blank: Leave the weights as memory happens to be, which takes no time: for a caller that replaces them all.
 
     Raises:
         SettingError: if these cannot be read, are of a family that is no stack, or the settings of the backbone do not
             fit them.
     """
     settings = _settings(config)
-    with initialization.no_init_weights():
+    with initialization.no_init_weights() if blank else nullcontext():
         trunk = transformers.AutoModel.from_config(settings)
     return _stack(config, settings, trunk)
 

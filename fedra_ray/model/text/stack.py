@@ -64,7 +64,7 @@ class TextStack(nn.Module):
             return mask
         places = torch.arange(mask.shape[1], device=mask.device)
         chosen = mask.sum(1, keepdim=True) - 1 if self.pooling == "last" else 0
-        return cast(Tensor, places == chosen).expand(mask.shape)
+        return (places == chosen).expand(mask.shape)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Features (texts, width) that a head reads, of the whole model."""

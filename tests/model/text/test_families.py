@@ -79,7 +79,9 @@ def close(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> None:
     assert (ours.float() - theirs.float()).norm() <= TOLERANCE[dtype] * theirs.float().norm()
 
 
-@pytest.mark.parametrize(("kind", "pooling"), [*((kind, None) for kind in SETTINGS), ("bert", "mean"), ("qwen3", "mean")])
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [*((kind, None) for kind in SETTINGS), ("bert", "mean"), ("qwen3", "mean")]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_any_blocks_compute_what_the_plain_model_of_them_does(
     kind: str, pooling: str | None, dtype: torch.dtype, tmp_path: Path, random_values: Callable[..., np.ndarray]
