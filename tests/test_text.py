@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from language_models import VOCABULARY, write_model, write_tokenizer
+from language_models import write_model, write_tokenizer
 
 from fedra_ray import ExperimentConfig, Result, SettingError, TunedTextModel, compose, load, run_experiment, run_local
 from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
@@ -208,7 +208,10 @@ def test_weights_that_are_missing_or_damaged_are_named(
     weights.write_bytes(weights.read_bytes()[:-9])
     with pytest.raises(SettingError, match=r"^backbone.checkpoint=.*elsewhere: its weights cannot be read"):
         check_experiment(config)
+    weights.unlink()
+    torch.save({}, tmp_path / "elsewhere" / "pytorch_model.bin")  # pickled, and never read
+    with pytest.raises(SettingError, match=r"^backbone.checkpoint=.*elsewhere: its weights cannot be read"):
+        check_experiment(config)
     config.backbone.model, config.backbone.checkpoint = f"hf:{tmp_path / 'nowhere'}", None
     with pytest.raises(SettingError, match=r"^backbone.model=hf:.*nowhere: no folder with a config.json"):
         check_experiment(config)
-    assert VOCABULARY > 30

@@ -106,6 +106,7 @@ def open_texts(config: DatasetConfig, backbone: BackboneConfig, max_length: int)
         if value != getattr(DatasetConfig, name):
             raise SettingError(f"dataset.{name}", value, f"is for images; leave it out for {backbone.model}")
     arguments = {"root": config.root, "tokenizer": backbone.source, "max_length": max_length, **config.options}
-    dataset = instantiate(config.target, "dataset", TextDataset, arguments)
+    advice = "; images are for a model of timm, and not for hf:..."
+    dataset = instantiate(config.target, "dataset", TextDataset, arguments, advice)
     check_number(dataset.classes, config.root)
     return dataset

@@ -11,6 +11,8 @@ import pytest
 
 from analysis.text import __main__ as command
 from analysis.text import emoji, fetch
+from fedra_ray import compose
+from fedra_ray.config.checks import check
 from fedra_ray.config.errors import RunFailedError
 
 PEOPLE = [("1F9D1-200D-1F373", "cook"), ("1F468-200D-1F373", "man cook"), ("1F469-200D-1F373", "woman cook")]
@@ -82,6 +84,14 @@ def test_another_archive_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match=r"pack.tgz has the SHA-256 .* and not the pinned aaaa"):
         fetch.unpack(archive, "a" * 64, tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_experiment_reads_what_the_command_leaves_by_default() -> None:
+    config = compose("experiment=text/emoji", "method=alllarge")
+    check(config)
+    assert config.dataset.root == "data/text/emoji.parquet"
+    assert config.backbone.source == "data/text/minilm"
+    assert (config.backbone.mean, config.backbone.model_args) == (None, {})
 
 
 def test_what_is_there_is_kept_and_a_missing_client_is_named(

@@ -205,6 +205,20 @@ def test_a_model_whose_blocks_are_not_alike_is_refused_by_name(
     assert refusal.value.args[:2] == ("backbone.model", f"hf:{tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [("bert", "MaskedLM"), ("roberta", "SequenceClassification"), ("llama", "CausalLM"), ("gpt2", "CausalLM")],
+)
+def test_weights_of_a_model_with_a_head_are_those_of_its_trunk(kind: str, task: str, tmp_path: Path) -> None:
+    """So they lie on the hub: below a prefix, with a head, and without a pooler."""
+    whole = getattr(transformers, f"AutoModelFor{task}").from_config(settings(kind))
+    whole.save_pretrained(tmp_path)
+    config = BackboneConfig(model=f"hf:{tmp_path}")
+    backbone = from_weights(config, load_weights(config))
+    found = backbone.forward_features(texts())
+    torch.testing.assert_close(found, whole.base_model.eval()(**texts()).last_hidden_state)
+
+
 def test_the_tables_of_families_are_complete() -> None:
     assert SETTINGS.keys() == FAMILIES.keys()
     assert LAYERS.keys() <= FAMILIES.keys()
