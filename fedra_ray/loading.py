@@ -1,5 +1,6 @@
 """The tuned model of a finished run, ready to use: the one that its summary states the accuracy of."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,17 +12,20 @@ from fedra_ray.config.checks import check
 from fedra_ray.config.mapping import from_mapping
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data.image import decode
+from fedra_ray.data.text.dataset import Tokenized
+from fedra_ray.data.text.examples import padded
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.text.stack import TextStack
 from fedra_ray.model.weights import from_weights, load_weights
 from fedra_ray.preflight import adapt
 from fedra_ray.run_dir.claim import CONFIG
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.model_description import ADAPTER, FILE, ModelDescription, read_description
-from fedra_ray.run_dir.peft_export import read_peft
+from fedra_ray.run_dir.peft_export import TIMM_BLOCKS, read_peft
 from fedra_ray.run_dir.reading import checked, read_finished
 
 
@@ -71,14 +75,51 @@ class TunedModel(nn.Module):
         return self._method.predict(self.model, images)
 
 
-def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel:
+class TunedTextModel(nn.Module):
+    """The global model of a finished run on texts. It maps tokens by name to class scores (n, classes).
+
+    Args:
+        model: The language model with LoRA and heads, which holds the values of the run.
+        method: The run's method, which says how the scores come about.
+        description: What the run says of the model.
+        tokenizer: Folder or hub's name of the language model.
+
+    Attributes:
+        classes: Names of the classes, in the order of scores.
+        max_length: The most tokens of a text.
+    """
+
+    def __init__(self, model: SubModel, method: Method, description: ModelDescription, tokenizer: str) -> None:
+        super().__init__()
+        self.model = model
+        self.classes = description.classes
+        self.max_length = description.input_size[0]
+        self._method = method
+        self._place = tokenizer
+
+    def preprocess(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Tokens of texts, `input_ids` and `attention_mask` (n, tokens), as the run has made them.
+
+        Raises:
+            SettingError: if the tokenizer cannot be read.
+        """
+        tokenized = Tokenized(texts, self._place, self.max_length)
+        return padded([tokenized[number] for number in range(len(texts))], tokenized.padding, self.max_length)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Class scores (n, classes) of tokens, as the run's method predicts them."""
+        return self._method.predict(self.model, inputs)
+
+
+def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel | TunedTextModel:
     """The tuned model of a finished run, in evaluation mode and on the CPU, with the accuracy of its summary.json.
 
     Its method is imported as the run's config.yaml names it: load no run whose origin you do not trust.
 
     Args:
         run_dir: The folder of the run, or its URI.
-        checkpoint: File of the backbone's frozen weights; None for where the run had them.
+        checkpoint: File of the backbone's frozen weights, or folder of a language model's; None for where the run had
+            them.
 
     Raises:
         SettingError: if the folder holds no finished run, its files are damaged, or the frozen weights cannot be read.
@@ -97,7 +138,10 @@ def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel:
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, description.domains))
     targets = find_targets(backbone, config.lora.targets)
     model = adapt(backbone, targets, config, method, len(description.classes))
+    path = backbone.family.blocks if isinstance(backbone, TextStack) else TIMM_BLOCKS
     with checked(folder, ADAPTER):
-        values = read_peft(adapter, model.layout)
+        values = read_peft(adapter, model.layout, path)
     model.load(values, held=[])
+    if config.backbone.source is not None:
+        return TunedTextModel(model, method, description, config.backbone.source).eval()
     return TunedModel(model, method, description, config.dataset.resize).eval()

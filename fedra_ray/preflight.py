@@ -12,16 +12,18 @@ from fedra_ray.config.devices import with_profiles
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.measure import cost_model, with_depths
-from fedra_ray.data.cache import open_cache
-from fedra_ray.data.dataset import Dataset, open_dataset
+from fedra_ray.data.dataset import Labelled
 from fedra_ray.data.division import Division
+from fedra_ray.data.feeding import check_examples
+from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.storage import frozen_bytes
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
-from fedra_ray.model.backbone import find_targets, input_size, normalisation
+from fedra_ray.model.backbone import check_normalisation, find_targets, input_size
 from fedra_ray.model.stack import check_stack, check_targets
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.text.stack import TextStack
 from fedra_ray.model.weights import FrozenWeights, Weights, from_weights, in_precision, load_weights
 
 _NAMED = 8  # domains in a message
@@ -34,14 +36,16 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
         SettingError: for the first setting that cannot work.
     """
     check(config)
-    normalisation(config.backbone)
+    check_normalisation(config.backbone)
     weights = in_precision(load_weights(config.backbone), config.training.precision)
     backbone = from_weights(config.backbone, weights.evaluation)
-    image_size = input_size(backbone)
-    check_stack(backbone, config.backbone.model, image_size)
+    size = input_size(backbone)
+    check_stack(backbone, config.backbone.model, size)
     targets = find_targets(backbone, config.lora.targets)
-    check_targets(backbone, targets, image_size)
-    dataset = open_dataset(config.dataset, image_size)
+    check_targets(backbone, targets, size)
+    dataset = open_labelled(config.dataset, config.backbone, size)
+    text = backbone if isinstance(backbone, TextStack) else None
+    check_examples(config, dataset, size, text.vocabulary if text else None)
     cost = None
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:
         cost = cost_model(from_weights(config.backbone, weights.training), config, len(dataset.classes))
@@ -50,9 +54,9 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
     model = adapt(backbone, targets, config, method, len(dataset.classes))
     frozen = frozen_bytes(weights.training, len(model.blocks))
     names = (dataset.domains, dataset.classes)
-    blueprint = Blueprint(config, model.layout, targets, image_size, *names, frozen, cost, dataset)
+    path = text.family.blocks if text else Blueprint.block_path
+    blueprint = Blueprint(config, model.layout, targets, size, *names, frozen, cost, dataset, path)
     Division(config, dataset).check()
-    open_cache(config.dataset, dataset, image_size)
     _check_split(dataset, config.evaluation.split)
     return blueprint, weights
 
@@ -81,10 +85,10 @@ def adapt(
     return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes)
 
 
-def _check_split(dataset: Dataset, split: str) -> None:
-    """Refuse to evaluate on images that some domain does not have."""
+def _check_split(dataset: Labelled, split: str) -> None:
+    """Refuse to evaluate on examples that some domain does not have."""
     empty = [domain for domain in dataset.domains if not len(dataset.labels(domain, split))]
     if empty:
         rest = f" and {len(empty) - _NAMED} more of its {len(dataset.domains)} domains" if len(empty) > _NAMED else ""
-        allowed = f"the data set has no such images of {', '.join(empty[:_NAMED])}{rest}"
+        allowed = f"the data set has no such {dataset.noun} of {', '.join(empty[:_NAMED])}{rest}"
         raise SettingError("evaluation.split", split, allowed)

@@ -24,7 +24,7 @@ def test_a_blueprint_states_what_actors_share(config: ExperimentConfig) -> None:
     blueprint, weights = check_experiment(config)
     assert blueprint.num_layers == 4
     assert blueprint.targets == ("attn.proj", "mlp.fc2")
-    assert blueprint.image_size == 16
+    assert blueprint.input_size == 16
     assert blueprint.domains == ("dark", "light", "noisy")
     assert blueprint.classes == ("square", "circle", "cross")
     model = adapted_model(blueprint, weights.training)
@@ -36,7 +36,7 @@ def test_another_process_is_handed_the_opened_images(config: ExperimentConfig, m
     blueprint, _ = check_experiment(config)
     assert blueprint.dataset is blueprint.opened
     sent = pickle.dumps(blueprint)
-    monkeypatch.setattr("fedra_ray.blueprint.open_dataset", lambda *_: pytest.fail("opened again"))
+    monkeypatch.setattr("fedra_ray.blueprint.open_labelled", lambda *_: pytest.fail("opened again"))
     there = pickle.loads(sent).dataset
     assert there.labels("dark", "train").tolist() == blueprint.dataset.labels("dark", "train").tolist()
     assert there.images("dark", "test", np.arange(2)).any()

@@ -136,9 +136,9 @@ def declared(*extras: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("fedra_ray", ["tensorboard", "wandb"]),
+        ("fedra_ray", ["tensorboard", "text", "wandb"]),
         ("analysis", ["analysis", "data"]),
-        ("tests", ["analysis", "dev"]),
+        ("tests", ["analysis", "dev", "text"]),
     ],
 )
 def test_every_direct_import_is_declared(folder: str, extras: list[str]) -> None:

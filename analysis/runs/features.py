@@ -55,8 +55,8 @@ def features(replay: Replay, values: Vector, split: str, per_domain: int) -> Fea
 def _after_every_block(model: SubModel, images: Tensor, layers: tuple[int, ...]) -> Tensor:
     """Features (layers + 1, images, width) of a batch."""
     inputs = model.embed(images)
-    readouts = [model.readout(inputs.tokens)]
+    readouts = [model.readout(inputs.tokens, inputs.marks)]
     for layer in layers:
         inputs = inputs.after(model.blocks[layer])
-        readouts.append(model.readout(inputs.tokens))
+        readouts.append(model.readout(inputs.tokens, inputs.marks))
     return torch.stack(readouts)

@@ -1,11 +1,11 @@
-"""Accuracy of a global model on one shard of a domain's images at a time, without Ray."""
+"""Accuracy of a global model on one shard of a domain's examples at a time, without Ray."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from fedra_ray.data.examples import Examples, in_turn
+from fedra_ray.data.feeding import AnyExamples
 from fedra_ray.federation.messages import Score
 from fedra_ray.methods.method import Method
 from fedra_ray.model.submodel import SubModel
@@ -14,7 +14,7 @@ from fedra_ray.model.submodel import SubModel
 def evaluate(
     model: SubModel,
     method: Method,
-    examples: Examples,
+    examples: AnyExamples,
     values: NDArray[np.float32],
     domain: str,
     batch_size: int,
@@ -24,13 +24,13 @@ def evaluate(
     Args:
         model: The shared stack; on return it holds the global values.
         method: Gives the prediction.
-        examples: The images, all of one domain.
+        examples: The examples, all of one domain.
         values: The global adapter, the full flat vector.
         domain: Name of the domain, for the score.
-        batch_size: Images per forward pass.
+        batch_size: Examples per forward pass.
 
     Returns:
-        Counts of hits and the mean loss over the images that could be read; a loss of 0 if there are none.
+        Counts of hits and the mean loss over the examples that could be read; a loss of 0 if there are none.
 
     Raises:
         ImageError: for an image that cannot be read, unless the configuration says to skip it.
@@ -40,7 +40,7 @@ def evaluate(
     count = top1 = top5 = 0
     loss = 0.0
     with torch.inference_mode():
-        for batch in examples.batches(in_turn(len(examples), batch_size)):
+        for batch in examples.batches(examples.in_turn(batch_size)):
             expected = batch.labels
             scores = method.predict(model, batch.inputs)
             ranks = scores.argsort(dim=1, descending=True, stable=True)[:, :5]

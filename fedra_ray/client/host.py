@@ -10,13 +10,11 @@ from fedra_ray.client.evaluation import evaluate
 from fedra_ray.client.server_work import compute
 from fedra_ray.client.training import train_client
 from fedra_ray.data.division import Division, Share
-from fedra_ray.data.examples import Examples
-from fedra_ray.data.source import ImageSource
+from fedra_ray.data.feeding import AnyExamples, examples_of
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.shards import Shard, total_scores
 from fedra_ray.federation.state import Arrays, ServerState, Vector
-from fedra_ray.model.backbone import normalisation
 from fedra_ray.model.weights import FrozenWeights
 from fedra_ray.preflight import adapted_model
 
@@ -44,9 +42,8 @@ class ClientHost:
         if weights.training is not weights.evaluation:
             self._trained = adapted_model(blueprint, weights.training).to(self._device)
         self._method = blueprint.method()
-        self._source = ImageSource(blueprint.dataset, self._config.dataset, blueprint.image_size)
+        self._examples = examples_of(self._config, blueprint.dataset, blueprint.input_size, self._device)
         self._division = Division(self._config, blueprint.dataset)
-        self._mean, self._std = (part.to(self._device) for part in normalisation(self._config.backbone))
 
     def train_one(self, task: ClientTask, sent: ServerState, kept: Arrays | None = None) -> ClientUpdate:
         """One client's local training, from the global adapter and what the client kept from its last round."""
@@ -85,6 +82,6 @@ class ClientHost:
         shards = self.blueprint.shards()
         return lambda: total_scores([self.evaluate_one(shard, values) for shard in shards])
 
-    def examples(self, split: str, share: Share) -> Examples:
-        """The images of a split at these domains and indices, normalised for the backbone."""
-        return Examples(self._source, split, share, self._mean, self._std)
+    def examples(self, split: str, share: Share) -> AnyExamples:
+        """The examples of a split at these domains and indices, as the backbone takes them."""
+        return self._examples(split, share)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedra_ray.data.examples import Examples
+from fedra_ray.data.feeding import AnyExamples
 from fedra_ray.federation.messages import ServerTask
 from fedra_ray.federation.seeding import Purpose, generator
 from fedra_ray.federation.state import Arrays, ServerState
@@ -13,7 +13,7 @@ from fedra_ray.model.submodel import SubModel
 def compute(
     model: SubModel,
     method: Method,
-    examples: Examples,
+    examples: AnyExamples,
     task: ServerTask,
     sent: ServerState,
     batch_size: int,

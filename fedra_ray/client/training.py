@@ -1,4 +1,4 @@
-"""One client's local training, without Ray: from a sub-model, the client's images and a task to an update."""
+"""One client's local training, without Ray: from a sub-model, the client's examples and a task to an update."""
 
 import time
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import TrainingConfig
-from fedra_ray.data.examples import Examples
+from fedra_ray.data.feeding import AnyExamples
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.seeding import Purpose, generator
 from fedra_ray.federation.state import Arrays, ServerState
@@ -21,19 +21,19 @@ from fedra_ray.model.submodel import SubModel
 def train_client(
     model: SubModel,
     method: Method,
-    examples: Examples,
+    examples: AnyExamples,
     sent: ServerState,
     kept: Arrays,
     task: ClientTask,
     config: TrainingConfig,
     seed: int,
 ) -> ClientUpdate:
-    """Train the task's layers, heads and extras on the client's images, from the global values.
+    """Train the task's layers, heads and extras on the client's examples, from the global values.
 
     Args:
         model: The shared stack; on return it holds this client's trained values.
         method: Gives the local loss, and what happens before, in and after the local steps.
-        examples: The client's images.
+        examples: The client's examples.
         sent: The global adapter, and the arrays that the method's server sent along.
         kept: What the client kept from its last round; empty before its first.
         task: What to train, and for how long.
@@ -76,7 +76,7 @@ def train_client(
 def _train(
     model: SubModel,
     method: Method,
-    examples: Examples,
+    examples: AnyExamples,
     local: LocalRound,
     orders: list[NDArray[np.int64]],
     config: TrainingConfig,

@@ -10,15 +10,23 @@ from fedra_ray.config.validation import check_type
 T = TypeVar("T")
 
 
-def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, Any]) -> T:
+def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, Any], advice: str = "") -> T:
     """Make the object that `setting`.target names, a subclass of `kind`, with these keyword arguments.
+
+    Args:
+        target: Dotted path of the class.
+        setting: The section that names it.
+        kind: What it must be.
+        arguments: Keyword arguments.
+        advice: What else to do if it is of another kind, for the message.
 
     Raises:
         SettingError: if there is no such class, it is of another kind, it does not take these arguments, or fails.
     """
     plugin = _imported(target, f"{setting}.target")
     if not (inspect.isclass(plugin) and issubclass(plugin, kind)) or inspect.isabstract(plugin):
-        raise SettingError(f"{setting}.target", target, f"must be a subclass of {kind.__module__}.{kind.__name__}")
+        allowed = f"must be a subclass of {kind.__module__}.{kind.__name__}{advice}"
+        raise SettingError(f"{setting}.target", target, allowed)
     _check_arguments(plugin, setting, arguments)
     try:
         return plugin(**arguments)

@@ -33,6 +33,7 @@ __all__ = [
 
 #: The sections that put something around the method, the innermost first.
 WRAPPERS = ("submodel", "lora_aggregation", "client_optimizer", "server_optimizer")
+_LANGUAGE = "hf:"  # what backbone.model begins with for a model of transformers
 
 
 @dataclass
@@ -103,13 +104,19 @@ class BackboneConfig:
 
     Attributes:
         name: Its name in tables.
-        model: A timm model name, or the dotted path of a class below `timm.models`.
-        model_args: Keyword arguments of the model.
+        model: A timm model name, or the dotted path of a class below `timm.models`; or `hf:` and the folder or hub
+            name of a language model of transformers: config.json, safetensors, tokenizer.json.
+        model_args: Keyword arguments of the model; of a language model, entries of its config.json.
         pretrained: Fetch timm's weights from the hub, unless `checkpoint` names a file.
-        checkpoint: A safetensors or torch file of the model's state dict; `asset://NAME` is one shipped here.
+        checkpoint: A safetensors or torch file of the model's state dict; `asset://NAME` is one shipped here. Of a
+            language model, another folder to read its weights from.
         mean: Per-channel mean of the normalisation, for pixel values in [0, 1]; null takes the checkpoint's own: of
             a timm config.json beside the file, else of timm's entry for the model.
         std: Per-channel standard deviation of the normalisation; null takes the checkpoint's own, likewise.
+        pooling: Which tokens' mean a head reads, of a language model: the first ([CLS]), mean (all of them) or the
+            last; null takes the first of an encoder and the last of a decoder.
+        max_length: Tokens of the longest text, of a language model; longer ones are cut. Null takes 128, or as many as
+            it has positions.
     """
 
     name: str = "vit_tiny"
@@ -119,6 +126,13 @@ class BackboneConfig:
     checkpoint: str | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
+    pooling: str | None = setting(None, choices=("first", "mean", "last"))
+    max_length: int | None = setting(None, minimum=2)
+
+    @property
+    def source(self) -> str | None:
+        """The folder or the hub's name of a language model; None for a model of timm."""
+        return self.model.removeprefix(_LANGUAGE) if self.model.startswith(_LANGUAGE) else None
 
 
 def fedra() -> MethodConfig:

@@ -17,13 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel, Part, depths_for_memory
 from fedra_ray.model.backbone import find_targets, input_size
-from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.stack import sample_inputs
+from fedra_ray.model.submodel import Inputs, SubModel
 
 C = TypeVar("C", bound=ExperimentConfig)
 
 
-def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostModel:
-    """The cost of the model's sub-models, from training steps of at most two blocks on images of noise.
+def measure(model: SubModel, size: int, config: ExperimentConfig) -> CostModel:
+    """The cost of the model's sub-models, from training steps of at most two blocks on noise.
 
     FLOPs are those of matrix products and convolutions, attention in its plain form. What autograd keeps is what it
     keeps on the model's device and in its precision.
@@ -31,10 +32,10 @@ def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostM
     Args:
         model: Any adapted model that is not fused, so that its cost is that of the blocks as their authors wrote them;
             its trained values are set to their first ones.
-        image_size: Side of an image in pixels.
+        size: Side of an image in pixels; texts have as many tokens as the model takes at most.
         config: Of the experiment.
     """
-    noise = torch.rand(3, 3, image_size, image_size, device=next(model.parameters()).device)
+    noise = sample_inputs(model.backbone, 3, size)
     bench = _Bench(model, noise)
     layers = (0, len(model.blocks) - 1)
     stem, one, two = (bench.observe(layers[:depth]) for depth in range(3))
@@ -45,18 +46,18 @@ def measure(model: SubModel, image_size: int, config: ExperimentConfig) -> CostM
         block=two - one,
         exit=bench.observe(layers, exits=2) - two,
         through=replace(bench.observe(layers, trained=layers[:1]) - one, frozen=(two - one).frozen),
-        boundary=model.embed(noise[:1]).tokens.nbytes,
-        input_bytes=noise[0].nbytes,
+        boundary=model.embed(_first(noise, 1)).tokens.nbytes,
+        input_bytes=_input_bytes(_first(noise, 1)),
         states=3 if config.training.momentum else 2,
     )
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """Training steps to be looked at: a model, and images (at least 3, 3, H, W)."""
+    """Training steps to be looked at: a model, and at least three examples."""
 
     model: SubModel
-    images: Tensor
+    inputs: Inputs
 
     def observe(self, layers: Sequence[int], exits: int = 1, trained: Sequence[int] | None = None) -> Part:
         """The cost of a step of these layers, with a head after each of the last `exits` of them.
@@ -87,20 +88,21 @@ class _Bench:
             copies=3 * fewer - 2 * more,
         )
 
-    def _loss(self, images: Tensor, layers: Sequence[int], exits: int) -> Tensor:
+    def _loss(self, count: int, layers: Sequence[int], exits: int) -> Tensor:
+        inputs = _first(self.inputs, count)
         head = self.model.layout.head_names[-1]
         if exits == 1:
-            scores = [self.model.logits(images, layers, head)]
+            scores = [self.model.logits(inputs, layers, head)]
         else:
             last = range(len(layers), len(layers) - exits, -1)
-            scores = self.model.exit_logits(images, layers, [(depth, head) for depth in last])
-        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+            scores = self.model.exit_logits(inputs, layers, [(depth, head) for depth in last])
+        labels = torch.zeros(count, dtype=torch.long, device=scores[0].device)
         return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
 
     def _flops(self, layers: Sequence[int], exits: int) -> tuple[int, int]:
         """FLOPs of an image's forward pass, and of its whole step."""
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            loss = self._loss(self.images[:1], layers, exits)
+            loss = self._loss(1, layers, exits)
             forward = counter.get_total_flops()
             loss.backward()
             return forward, counter.get_total_flops()
@@ -116,8 +118,18 @@ class _Bench:
             return tensor
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._loss(self.images[:batch_size], layers, exits)
+            self._loss(batch_size, layers, exits)
         return sum(size for address, size in kept.items() if address not in own)
+
+
+def _first(inputs: Inputs, count: int) -> Inputs:
+    """The first examples of a batch."""
+    return inputs[:count] if isinstance(inputs, Tensor) else {name: value[:count] for name, value in inputs.items()}
+
+
+def _input_bytes(inputs: Inputs) -> int:
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _frozen_bytes(module: nn.Module) -> int:
@@ -136,10 +148,9 @@ def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> C
         config: The experiment.
         classes: Number of classes of the head.
     """
-    image_size = input_size(backbone)
     targets = find_targets(backbone, config.lora.targets)
     model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
-    return measure(model, image_size, config)
+    return measure(model, input_size(backbone), config)
 
 
 def with_depths(config: C, cost: CostModel) -> C:

@@ -22,15 +22,16 @@ from fedra_ray.cost.measure import cost_model, with_depths
 from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage
 from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
-from fedra_ray.data.dataset import Dataset, in_numbers, open_dataset
+from fedra_ray.data.dataset import Labelled, in_numbers
 from fedra_ray.data.division import Division
+from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.steps import step_bound
 from fedra_ray.federation.storage import Storage, frozen_bytes
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
-from fedra_ray.model.backbone import build, find_targets, input_size, normalisation
+from fedra_ray.model.backbone import build, check_normalisation, find_targets, input_size
 from fedra_ray.model.stack import check_stack, check_targets
 
 GIGABYTE = 10**9
@@ -193,12 +194,12 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
         SettingError: for the first setting that cannot work.
     """
     check(config)
-    normalisation(config.backbone)
+    check_normalisation(config.backbone)
     backbone = build(config.backbone)
-    image_size = input_size(backbone)
-    check_stack(backbone, config.backbone.model, image_size)
-    check_targets(backbone, find_targets(backbone, config.lora.targets), image_size)
-    dataset = _dataset(config, image_size)
+    size = input_size(backbone)
+    check_stack(backbone, config.backbone.model, size)
+    check_targets(backbone, find_targets(backbone, config.lora.targets), size)
+    dataset = _dataset(config, size)
     classes = config.plan.classes or len(dataset.classes if dataset else ())
     if config.training.precision == "bf16":
         backbone = backbone.bfloat16()
@@ -227,7 +228,7 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     return replace(planned, downloads=fetched, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
 
 
-def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, split: str) -> int:
+def _evaluation_flops(cost: CostModel, method: Method, dataset: Labelled | None, split: str) -> int:
     """FLOPs of one evaluation on every domain; 0 without a data set."""
     if dataset is None:
         return 0
@@ -236,7 +237,7 @@ def _evaluation_flops(cost: CostModel, method: Method, dataset: Dataset | None, 
     return images * cost.evaluation_flops(len(layers), len(set(method.named(layers)) & set(method.head_names)))
 
 
-def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int64]:
+def _sizes(config: PlannedExperiment, dataset: Labelled | None) -> NDArray[np.int64]:
     """How many images each client has; without a data set, `_dataset` made sure that the plan states it."""
     if config.plan.examples is not None or dataset is None:
         return np.full(config.fleet.num_clients, config.plan.examples)
@@ -245,10 +246,10 @@ def _sizes(config: PlannedExperiment, dataset: Dataset | None) -> NDArray[np.int
     return division.sizes()
 
 
-def _dataset(config: PlannedExperiment, image_size: int) -> Dataset | None:
+def _dataset(config: PlannedExperiment, input_size: int) -> Labelled | None:
     """The data set; None if it cannot be opened and the plan's settings state what it would."""
     try:
-        return open_dataset(config.dataset, image_size)
+        return open_labelled(config.dataset, config.backbone, input_size)
     except SettingError as error:
         for name in ("examples", "classes"):
             if getattr(config.plan, name) is None:

@@ -1,4 +1,4 @@
-"""What every data set offers: the same classes in several domains, each with train, validation and test images."""
+"""What every data set offers: the same classes in several domains, each with train, validation and test examples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -15,19 +15,18 @@ from fedra_ray.data.image import Pixels
 SPLITS = ("train", "validation", "test")
 
 
-class Dataset(ABC):
-    """Labelled images of the same classes in several domains.
-
-    A subclass takes `root`, `image_size` and its own options as keyword arguments, and `resize` if it can resize in
-    other ways than the default one.
+class Labelled(ABC):
+    """Labelled examples of the same classes in several domains; a subclass says what they are.
 
     Attributes:
         domains: Names of the domains, in alphabetical order.
         classes: Names of the classes; a label is an index into them.
+        noun: What the examples are, for messages.
     """
 
     domains: tuple[str, ...]
     classes: tuple[str, ...]
+    noun: str
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -41,7 +40,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        """Labels (images,) of a domain and split; decodes no image.
+        """Labels (examples,) of a domain and split; reads no example.
 
         Args:
             domain: One of `domains`.
@@ -52,6 +51,16 @@ class Dataset(ABC):
     def class_numbers(self) -> tuple[int, ...]:
         """The number that the data set itself gives to each class, in the order of labels."""
         return tuple(range(len(self.classes)))
+
+
+class Dataset(Labelled):
+    """Labelled images of the same classes in several domains.
+
+    A subclass takes `root`, `image_size` and its own options as keyword arguments, and `resize` if it can resize in
+    other ways than the default one.
+    """
+
+    noun = "images"
 
     def fingerprint(self, domain: str, split: str) -> bytes:
         """What changes when the images of a domain and split do, so that no others are taken from `dataset.cache`.
@@ -78,7 +87,7 @@ class Dataset(ABC):
             ImageError: if one of them is missing or cannot be decoded.
         """
 
-    def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:  # noqa: B027  optional
+    def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:
         """Be told what `images` will be asked for next, in order, so as to read what lies together at once.
 
         Args:
@@ -101,13 +110,14 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     arguments = {"root": config.root, "image_size": image_size, **config.options}
     if config.resize != DatasetConfig.resize:
         arguments["resize"] = config.resize
-    dataset = instantiate(config.target, "dataset", Dataset, arguments)
+    advice = "; texts are for a language model: backbone=hf backbone.model=hf:..."
+    dataset = instantiate(config.target, "dataset", Dataset, arguments, advice)
     check_number(dataset.classes, config.root)
     return dataset
 
 
-def in_numbers(dataset: Dataset) -> str:
-    """Numbers of domains, classes, and images per split, for a person."""
+def in_numbers(dataset: Labelled) -> str:
+    """Numbers of domains, classes, and examples per split, for a person."""
     images = [sum(len(dataset.labels(domain, split)) for domain in dataset.domains) for split in SPLITS]
     counted = ", ".join(f"{number:,} {split}" for number, split in zip(images, SPLITS, strict=True))
-    return f"{len(dataset.domains)} domains, {len(dataset.classes)} classes, {counted} images"
+    return f"{len(dataset.domains)} domains, {len(dataset.classes)} classes, {counted} {dataset.noun}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data import partition
-from fedra_ray.data.dataset import Dataset
+from fedra_ray.data.dataset import Labelled
 from fedra_ray.federation.seeding import Purpose, generator
 
 Indices = NDArray[np.int64]
@@ -40,7 +40,7 @@ class Division:
         dataset: The data set.
     """
 
-    def __init__(self, config: ExperimentConfig, dataset: Dataset) -> None:
+    def __init__(self, config: ExperimentConfig, dataset: Labelled) -> None:
         self._config = config.partition
         self._clients = config.fleet.num_clients
         self._seed = config.seed
@@ -117,10 +117,10 @@ class Division:
             images, clients = {"the data set": sum(images.values())}, {"the data set": self._clients}
         for place, count in images.items():
             if clients[place] * least > count:
-                allowed = f"{place} has {count} training images, too few for {clients[place]} clients"
+                allowed = f"{place} has {count} training {self._dataset.noun}, too few for {clients[place]} clients"
                 raise SettingError("fleet.num_clients", self._clients, f"{allowed} with at least {least} each")
             if self._config.scheme == "shards" and self._config.shards_per_client > count:
-                allowed = f"{place} has {count} training images, too few for a client's shards"
+                allowed = f"{place} has {count} training {self._dataset.noun}, too few for a client's shards"
                 raise SettingError("partition.shards_per_client", self._config.shards_per_client, allowed)
         if self._config.scheme == "domain" and self._config.balanced:
             self._check_draws()
@@ -139,7 +139,8 @@ class Division:
         for domain in self._dataset.domains[: self._clients]:
             images = len(self._dataset.labels(domain, "train"))
             if min(wanted, images) < least:
-                allowed = f"{domain} has {images} training images, and a client needs partition.min_size={least}"
+                has = f"{domain} has {images} training {self._dataset.noun}"
+                allowed = f"{has}, and a client needs partition.min_size={least}"
                 raise SettingError("partition.examples_per_client", wanted, allowed)
 
     def _owned(self) -> tuple[Indices, Indices]:

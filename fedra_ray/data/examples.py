@@ -45,6 +45,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self._index)
 
+    def in_turn(self, batch_size: int) -> list[Indices]:
+        """Positions of batches that go through all images once, in their order."""
+        return in_turn(len(self), batch_size)
+
     def batches(self, order: Sequence[Indices]) -> Iterator[Batch]:
         """Normalised images (n, 3, H, W) and labels (n,) of every array of positions, without the unreadable ones.
 

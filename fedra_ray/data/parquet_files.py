@@ -49,13 +49,17 @@ class Columns:
         return cls(**names)
 
 
-def list_files(system: fs.FileSystem, path: str, root: str) -> list[str]:
-    """Paths of the Parquet files below a path, in the order of their names; those of its manifest if it has one.
+def list_files(
+    system: fs.FileSystem, path: str, root: str, suffixes: tuple[str, ...] = (".parquet",), kind: str = "Parquet"
+) -> list[str]:
+    """Paths of the files below a path, in the order of their names; those of its manifest if it has one.
 
     Args:
         system: Where the files are.
         path: A file or folder.
         root: The setting, for messages.
+        suffixes: What names of the files end with in a folder.
+        kind: What the files are, for messages.
 
     Raises:
         SettingError: if there is none, or a file that the manifest names is missing.
@@ -67,10 +71,10 @@ def list_files(system: fs.FileSystem, path: str, root: str) -> list[str]:
         listed = manifest.files(system, path, root)
         if listed is not None:
             return listed
-        files = sorted(file for file in _below(system, path) if file.endswith(".parquet"))
+        files = sorted(file for file in _below(system, path) if file.endswith(suffixes))
         if files:
             return files
-    raise SettingError("dataset.root", root, "no such Parquet file, nor a folder of them")
+    raise SettingError("dataset.root", root, f"no such {kind} file, nor a folder of them")
 
 
 def _below(system: fs.FileSystem, path: str) -> Iterator[str]:
@@ -111,19 +115,19 @@ def read_file(system: fs.FileSystem, file: str, columns: Columns, root: str) -> 
         SettingError: naming the file, if it is damaged or has another number of rows than it states, and the column
             that does not fit.
     """
-    with _naming(file, root):
+    with naming(file, root):
         reader = pq.ParquetFile(system.open_input_file(file), page_checksum_verification=True)
         schema, metadata = reader.schema_arrow, reader.metadata
     _check_schema(schema, file, columns, root)
     names = [name for name in (*columns.words, manifest.POSITION) if name in schema.names]
-    with _naming(file, root):
+    with naming(file, root):
         stated = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         table = reader.read(columns=names, use_threads=False)
         if not len(table) == stated == metadata.num_rows:
             raise ValueError(f"it says that it has {metadata.num_rows} rows and has {len(table)}")
         table.validate(full=True)  # text that is no UTF-8, and offsets that lead elsewhere
         check_paths(system, reader, columns.image, file)
-    words = {name: _word(table[name], name, file, root) for name in names}
+    words = {name: word(table[name], name, file, root) for name in names}
     return ReadFile(pa.table(words), schema, metadata)
 
 
@@ -139,7 +143,7 @@ def _check_schema(schema: pa.Schema, file: str, columns: Columns, root: str) -> 
         lacking = f"{file} lacks the columns {', '.join(missing)}; its columns are {', '.join(schema.names)}"
         raise SettingError("dataset.root", root, f"{lacking}; dataset.options.columns renames them")
     kinds = {columns.image: (_is_image, "encoded images, or a struct with their `bytes`")}
-    kinds |= {name: (_is_word, "text or integers") for name in columns.words}
+    kinds |= {name: (is_word, "text or integers") for name in columns.words}
     kinds[manifest.POSITION] = (pa.types.is_integer, "integers")
     for name, (fits, expected) in kinds.items():
         if schema.names.count(name) > 1:
@@ -149,8 +153,12 @@ def _check_schema(schema: pa.Schema, file: str, columns: Columns, root: str) -> 
             raise SettingError("dataset.root", root, allowed)
 
 
-def _word(column: pa.ChunkedArray, name: str, file: str, root: str) -> pa.ChunkedArray:
-    """The column as int64 or strings: files of one data set may have been written with other widths."""
+def word(column: pa.ChunkedArray, name: str, file: str, root: str) -> pa.ChunkedArray:
+    """The column as int64 or strings: files of one data set may have been written with other widths.
+
+    Raises:
+        SettingError: naming the file and the column, if it has empty values or too large numbers.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if column.null_count:
@@ -192,12 +200,12 @@ def together(files: Sequence[str], tables: Sequence[pa.Table], root: str) -> pa.
 
 
 @contextmanager
-def _naming(file: str, root: str) -> Iterator[None]:
+def naming(file: str, root: str, kind: str = "Parquet") -> Iterator[None]:
     """Turns any error of reading a file into a SettingError that names it."""
     try:
         yield
     except Exception as error:  # pyarrow raises errors of all kinds for damaged files, Python for text not in UTF-8
-        raise SettingError("dataset.root", root, f"{file} is not readable as Parquet: {error_text(error)}") from error
+        raise SettingError("dataset.root", root, f"{file} is not readable as {kind}: {error_text(error)}") from error
 
 
 def _is_image(kind: pa.DataType) -> bool:
@@ -206,7 +214,8 @@ def _is_image(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _is_word(kind: pa.DataType) -> bool:
+def is_word(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text or integers."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,9 +1,10 @@
-"""The frozen pre-trained model: any timm model whose body is a stack of residual blocks called `blocks`."""
+"""The frozen pre-trained model: any timm model whose body is a stack of residual blocks, or a language model."""
 
 import importlib
 import json
 import os
 from collections.abc import Mapping
+from importlib.metadata import version as _version
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,10 @@ import timm  # isort: skip
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
+from fedra_ray.model.text.families import FAMILIES
+from fedra_ray.model.text.stack import TextStack
 
+_LEAST_TRANSFORMERS = 5  # the release from which on blocks return tokens alone
 _LARGEST_STATISTIC = 1e6  # a mean or std of pixel values in [0, 1] beyond it, or not finite, is a mistake
 
 #: Where LoRA goes by default: the first of these whose modules all exist in the model's blocks. For ViT and Mixer it is
@@ -26,15 +30,28 @@ FAMILY_TARGETS = (
     ("mlp_tokens.fc2", "mlp_channels.fc2"),
     ("linear_tokens", "mlp_channels.fc2"),
     ("mlp_channels.gate.proj", "mlp_channels.fc2"),
+    *dict.fromkeys(family.targets for family in FAMILIES.values()),
 )
 
 
-def build(config: BackboneConfig) -> nn.Module:
-    """The model without a head and with random weights, frozen and in evaluation mode. Never downloads anything.
+def build(config: BackboneConfig, blank: bool = False) -> nn.Module:
+    """The model without a head and with random weights, frozen and in evaluation mode.
+
+    Nothing is downloaded but the settings of a language model that is named on the hub.
+
+    Args:
+        config: The model.
+        blank: Whether the caller replaces all weights, so that those of a language model need not be drawn.
 
     Raises:
-        SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks.
+        SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks; or if the
+            language model cannot be read, or is of no family that is a stack.
     """
+    _check_kind(config)
+    if config.source is not None:
+        from fedra_ray.model.text.sources import build_stack  # imports transformers: seconds
+
+        return build_stack(config, blank)
     try:
         model = create_model(config.model, config.model_args)
     except Exception as error:  # what timm raises for a wrong argument, an assertion say, is as varied as its models
@@ -78,8 +95,26 @@ def create_model(name: str, arguments: Mapping[str, Any], state: Mapping[str, to
 
 
 def input_size(model: nn.Module) -> int:
-    """Side in pixels of the square images that a model of `build` takes."""
-    return cast(int, _image_size(model))
+    """Side in pixels of the square images that a model of `build` takes; tokens of its longest text."""
+    return model.max_length if isinstance(model, TextStack) else cast(int, _image_size(model))
+
+
+def _check_kind(config: BackboneConfig) -> None:
+    """Refuse settings of images for a language model, and settings of texts for a model of timm."""
+    if config.source is None:
+        names, allowed = ["pooling", "max_length"], "is for language models, backbone.model=hf:...; set it to null"
+    else:
+        if not config.source:
+            raise SettingError("backbone.model", config.model, "name a folder or a model of the hub behind hf:")
+        installed = _version("transformers")
+        if int(installed.split(".")[0]) < _LEAST_TRANSFORMERS:
+            needed = f"needs transformers {_LEAST_TRANSFORMERS}, and {installed} is installed"
+            raise SettingError("backbone.model", config.model, f"{needed}: pip install 'fedra-ray[text]'")
+        names, allowed = ["mean", "std", "pretrained"], "is for models of timm; leave it at its default"
+    for name in names:
+        value = getattr(config, name)
+        if value not in (None, False):
+            raise SettingError(f"backbone.{name}", value, allowed)
 
 
 def _image_size(model: nn.Module) -> int | None:
@@ -116,6 +151,16 @@ def find_targets(model: nn.Module, targets: list[str] | None) -> tuple[str, ...]
     if not targets or not common.issuperset(targets):
         raise SettingError("lora.targets", targets, f"must be linear layers of the blocks: {', '.join(sorted(common))}")
     return tuple(sorted(set(targets), key=targets.index))
+
+
+def check_normalisation(config: BackboneConfig) -> None:
+    """Refuse a normalisation of images that is impossible or not known, before any weights are read.
+
+    Raises:
+        SettingError: as `normalisation`; never for a language model.
+    """
+    if config.source is None:
+        normalisation(config)
 
 
 def normalisation(config: BackboneConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,13 +1,14 @@
 """A backbone's forward pass as a stem and blocks: what the blocks are given, and whether they are exchangeable."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.model.text.stack import TextStack
 
 
 class BlockInputs(NamedTuple):
@@ -17,31 +18,33 @@ class BlockInputs(NamedTuple):
         tokens: Tokens (images, tokens, width).
         args: Further positional arguments, the same for every block.
         kwargs: Further keyword arguments, the same for every block, such as EVA's rotary embedding.
+        marks: Which tokens' mean a head reads: booleans (texts, tokens); None where the backbone pools by itself.
     """
 
     tokens: Tensor
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    marks: Tensor | None = None
 
     def after(self, block: nn.Module) -> "BlockInputs":
         """The arguments of the next block, if `block` is called with these."""
         return self._replace(tokens=block(self.tokens, *self.args, **self.kwargs))
 
 
-def check_stack(backbone: nn.Module, name: str, image_size: int) -> None:
+def check_stack(backbone: nn.Module, name: str, size: int) -> None:
     """Refuse a model in which some choice of blocks is not a model, or whose one head is not called `head`.
 
     Args:
         backbone: The model; it is left as it is.
         name: Its name, for the message.
-        image_size: Side in pixels of the square images that it takes.
+        size: Side in pixels of the square images that it takes; a language model knows its own.
 
     Raises:
         SettingError: if a block changes the tokens' shape, or if a stem, the blocks in a row, a norm, a pooling and
             `head` are not all that the model computes: it has further stages or heads, or arguments differ by block.
     """
     try:
-        same = _is_stack(backbone, image_size)
+        same = _is_text_stack(backbone) if isinstance(backbone, TextStack) else _is_stack(backbone, size)
     except Exception:  # a model of another kind can fail anywhere, with any error
         same = False
     if not same:
@@ -54,21 +57,40 @@ def _is_stack(backbone: nn.Module, image_size: int) -> bool:
     whole = _view(backbone)
     with torch.no_grad():
         whole.reset_classifier(2)  # type: ignore[operator]
-        end, (inputs, *others) = Stem(backbone)(images)
-        # Arguments are equal only if their tensors are the same objects: others have no truth value, and the error
-        # refuses the model as well.
-        if end is not inputs.tokens or any(other != inputs for other in others):
+        tokens = _behind_blocks(backbone, images)
+        if tokens is None:
             return False
-        shape = inputs.tokens.shape
-        for block in cast(nn.ModuleList, backbone.blocks):
-            inputs = inputs.after(block)
-            if inputs.tokens.shape != shape:
-                return False
-        features = backbone.forward_head(backbone.norm(inputs.tokens))  # type: ignore[operator]
+        features = backbone.forward_head(backbone.norm(tokens))  # type: ignore[operator]
         return torch.allclose(whole.head(features), whole(images), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
 
 
-def check_targets(backbone: nn.Module, targets: Sequence[str], image_size: int) -> None:
+def _is_text_stack(backbone: TextStack) -> bool:
+    texts = backbone.sample(2, min(4, backbone.max_length))
+    with torch.no_grad():
+        tokens = _behind_blocks(backbone, texts)
+        if tokens is None:
+            return False
+        return torch.allclose(backbone.norm(tokens), backbone.forward_features(texts), rtol=1e-4, atol=1e-5)
+
+
+def _behind_blocks(backbone: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor | None:
+    """The tokens behind all blocks, run one after another; None if the model does more than that, or calls one apart.
+
+    Raises:
+        RuntimeError: if the blocks' arguments are tensors that are not the same objects: they have no truth value.
+    """
+    end, (taken, *others) = Stem(backbone)(inputs)
+    if not (end is taken.tokens or torch.equal(end, taken.tokens)) or any(other != taken for other in others):
+        return None
+    shape = taken.tokens.shape
+    for block in cast(nn.ModuleList, backbone.blocks):
+        taken = taken.after(block)
+        if taken.tokens.shape != shape:
+            return None
+    return cast(Tensor, taken.tokens)
+
+
+def check_targets(backbone: nn.Module, targets: Sequence[str], size: int) -> None:
     """Refuse targets where LoRA would never be trained, because the model reads their weights without calling them.
 
     Timm's BEiT and EVA do so with attn.qkv. A backward pass tells, whatever the model.
@@ -76,22 +98,22 @@ def check_targets(backbone: nn.Module, targets: Sequence[str], image_size: int) 
     Args:
         backbone: A model that `check_stack` accepts; it is left as it is.
         targets: Paths of linear layers inside a block.
-        image_size: Side in pixels of the square images that it takes.
+        size: Side in pixels of the square images that it takes; a language model knows its own.
 
     Raises:
         SettingError: naming these targets, and the linear layers that can be adapted.
     """
-    bypassed = _bypassed(backbone, targets, image_size)
+    bypassed = _bypassed(backbone, targets, size)
     if bypassed:
         blocks = [dict(block.named_modules()) for block in cast(nn.ModuleList, backbone.blocks)]
         linear = [path for path in blocks[0] if all(isinstance(block.get(path), nn.Linear) for block in blocks)]
-        others = sorted({*linear} - {*_bypassed(backbone, linear, image_size)})
+        others = sorted({*linear} - {*_bypassed(backbone, linear, size)})
         reason = f"{type(backbone).__name__} reads the weight of {', '.join(bypassed)} without calling the layer"
         allowed = f"{reason}, so LoRA there would never be trained; choose among {', '.join(others)}"
         raise SettingError("lora.targets", list(targets), allowed)
 
 
-def _bypassed(backbone: nn.Module, targets: Sequence[str], image_size: int) -> list[str]:
+def _bypassed(backbone: nn.Module, targets: Sequence[str], size: int) -> list[str]:
     """Those of the targets whose output has no part in the model's in some block."""
     blocks = cast(nn.ModuleList, backbone.blocks)
     factors = {target: [torch.ones((), requires_grad=True) for _ in blocks] for target in targets}
@@ -102,13 +124,29 @@ def _bypassed(backbone: nn.Module, targets: Sequence[str], image_size: int) -> l
     ]
     try:
         with torch.enable_grad():
-            features = backbone(torch.zeros(1, 3, image_size, image_size))
+            features = backbone(sample_inputs(backbone, 1, size, torch.zeros))
     finally:
         for hook in hooks:
             hook.remove()
     if features.requires_grad:  # it has none if all targets are bypassed
         features.sum().backward()
     return [target for target in targets if any(factor.grad is None for factor in factors[target])]
+
+
+def sample_inputs(
+    backbone: nn.Module, count: int, size: int, fill: Callable[..., Tensor] = torch.rand
+) -> Tensor | dict[str, Tensor]:
+    """Inputs of no meaning that a backbone takes: images of these values, or texts of the greatest length.
+
+    Args:
+        backbone: A model that `check_stack` accepts, or will be asked to.
+        count: How many examples.
+        size: Side in pixels of the images.
+        fill: Makes the images' values; called with their shape and device.
+    """
+    if isinstance(backbone, TextStack):
+        return backbone.sample(count, backbone.max_length)
+    return fill(count, 3, size, size, device=next(backbone.parameters()).device)
 
 
 class Stem(nn.Module):
@@ -121,16 +159,16 @@ class Stem(nn.Module):
         self._view.blocks = nn.Sequential(*(_Tap(self._seen) for _ in cast(nn.ModuleList, backbone.blocks)))
         self._view.norm = nn.Identity()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, list[BlockInputs]]:
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> tuple[Tensor, list[BlockInputs]]:
         """Run the taps in place of the blocks.
 
         Args:
-            images: Normalised images (images, 3, H, W).
+            inputs: Normalised images (images, 3, H, W), or a language model's inputs by name.
 
         Returns:
             The output, which is the tokens if only blocks and a norm follow the stem; and the arguments of every block.
         """
-        end = self._view.forward_features(images)  # type: ignore[operator]
+        end = self._view.forward_features(inputs)  # type: ignore[operator]
         seen = [*self._seen]
         self._seen.clear()
         return end, seen

@@ -18,6 +18,7 @@ from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.merging import cosines, merged_block
 from fedra_ray.model.stack import BlockInputs, Stem
+from fedra_ray.model.text.stack import TextStack, marked_mean
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -26,7 +27,8 @@ class Batch(NamedTuple):
     """Some examples.
 
     Attributes:
-        inputs: What a model's stem takes: normalised images (n, 3, H, W), or tensors by name.
+        inputs: What a model's stem takes: normalised images (n, 3, H, W); or tensors by name, of a language model
+            `input_ids` and `attention_mask` (n, tokens).
         labels: Their classes (n,).
     """
 
@@ -101,21 +103,33 @@ class SubModel(nn.Module):
         self._noise.seed(seed)
 
     def embed(self, inputs: Inputs) -> BlockInputs:
-        """What goes into the first block, from normalised images (images, 3, H, W).
+        """What goes into the first block, from normalised images (images, 3, H, W) or the inputs of a language model.
 
         All of this is frozen, so nothing is recorded for gradients unless the patch embedding's LoRA is trained.
 
         Raises:
-            TypeError: for inputs by name, which the stem of an image model does not take.
+            TypeError: for inputs by name, which the stem of an image model does not take, or images, which that of a
+                language model does not.
         """
-        if not isinstance(inputs, Tensor):
-            raise TypeError(f"{type(self.backbone).__name__} takes images, not {', '.join(inputs)}")
-        _, taken = self._stem(inputs.to(next(self.backbone.parameters()).dtype))
-        return cast(BlockInputs, taken[0])
+        text = isinstance(self.backbone, TextStack)
+        if isinstance(inputs, Tensor) == text:
+            given = "images" if text else ", ".join(cast(Mapping[str, Tensor], inputs))
+            raise TypeError(f"{type(self.backbone).__name__} takes {'texts' if text else 'images'}, not {given}")
+        if isinstance(inputs, Tensor):
+            _, taken = self._stem(inputs.to(next(self.backbone.parameters()).dtype))
+            return cast(BlockInputs, taken[0])
+        _, taken = self._stem(inputs)
+        return cast(BlockInputs, taken[0]._replace(marks=cast(TextStack, self.backbone).marks(inputs)))
 
-    def readout(self, tokens: Tensor) -> Tensor:
-        """Features (images, width) that a head classifies, from the tokens after any block."""
-        features = self.backbone.forward_head(self.backbone.norm(tokens))  # type: ignore[operator]
+    def readout(self, tokens: Tensor, marks: Tensor | None = None) -> Tensor:
+        """Features (examples, width) that a head classifies, from the tokens after any block.
+
+        Args:
+            tokens: Tokens (examples, tokens, width).
+            marks: `BlockInputs.marks`.
+        """
+        behind = self.backbone.norm(tokens)  # type: ignore[operator]
+        features = self.backbone.forward_head(behind) if marks is None else marked_mean(behind, marks)  # type: ignore[operator]
         return cast(Tensor, features.to(next(self.heads.parameters()).dtype))
 
     def logits(self, inputs: Inputs, layers: Sequence[int], head: str = "head") -> Tensor:
@@ -126,7 +140,7 @@ class SubModel(nn.Module):
         """Class scores at several depths.
 
         Args:
-            inputs: Normalised images (images, 3, H, W).
+            inputs: Normalised images (images, 3, H, W), or a language model's inputs by name.
             layers: The sub-model's layers; they run in their original order.
             exits: Pairs (n, name): the head of that name reads the tokens after the first n layers.
 
@@ -139,14 +153,14 @@ class SubModel(nn.Module):
     def _features(self, inputs: Inputs, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
         """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
         stream = self.embed(inputs)
-        features = {0: self.readout(stream.tokens)} if 0 in depths else {}
+        features = {0: self.readout(stream.tokens, stream.marks)} if 0 in depths else {}
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):
             if depth == max(depths) and self._first_token_only:
                 stream = stream._replace(tokens=first_token(self.blocks[layer], stream.tokens))
             else:
                 stream = stream.after(self.blocks[layer])
             if depth in depths:
-                features[depth] = self.readout(stream.tokens)
+                features[depth] = self.readout(stream.tokens, stream.marks)
         return features
 
     def merged(self, members: Sequence[int], beta: float) -> nn.Module:

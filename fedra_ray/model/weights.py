@@ -44,8 +44,10 @@ def load_weights(config: BackboneConfig) -> Weights:
 
     Raises:
         SettingError: if the model cannot be made; if the checkpoint is missing, unreadable, not finite or of another
-            model; or if timm's own cannot be fetched.
+            model; or if timm's own, or a language model, cannot be fetched.
     """
+    if config.source is not None:
+        return _load_text(config)
     expected = build(config).state_dict()  # refuses a model that cannot be made before anything is read or fetched
     setting: tuple[str, Any] = ("backbone.checkpoint", config.checkpoint)
     if config.checkpoint is not None:
@@ -62,6 +64,24 @@ def load_weights(config: BackboneConfig) -> Weights:
         _check_finite(tensors)
     except Exception as error:  # a family's conversion may stumble over any part of a foreign file
         raise SettingError(*setting, f"does not fit {config.model}: {error_text(error)}") from error
+    return _arrays(tensors)
+
+
+def _load_text(config: BackboneConfig) -> Weights:
+    """The weights of a language model."""
+    build(config)  # refuses settings of images, and names them
+    from fedra_ray.model.text.sources import load_stack  # imports transformers: seconds
+
+    tensors = load_stack(config).state_dict()
+    try:
+        _check_finite(tensors)
+    except ValueError as error:
+        raise SettingError("backbone.model", config.model, f"cannot be used: {error}") from error
+    return _arrays(tensors)
+
+
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> Weights:
+    """The tensors as arrays: floating-point ones in float32, others in their own type."""
     return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in tensors.items()}
 
 
@@ -74,7 +94,7 @@ def from_weights(config: BackboneConfig, weights: Mapping[str, NDArray[Any]]) ->
         config: The model.
         weights: Its state dict; arrays of int16 are the bits of bfloat16.
     """
-    model = build(config)
+    model = build(config, blank=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensors = {name: torch.from_numpy(value) for name, value in weights.items()}

@@ -14,6 +14,8 @@ PIXELS = {
     "authors": "RGB, divided by 255, resized to input_size by bicubic interpolation without antialiasing, less mean, "
     "over std",
 }
+#: What becomes of a text before a language model sees it.
+TOKENS = "none: a text becomes tokens by the tokenizer of the backbone, of which there are at most input_size"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class ModelDescription:
 
     Attributes:
         method: Dotted path of the federated method.
-        backbone: The settings of the frozen model: timm's name, its arguments, and where its weights are.
-        input_size: Channels, height and width of an image.
-        pixels: What becomes of an image's pixels before the model sees them.
-        mean: Mean by channel that is taken off pixels in [0, 1].
-        std: Standard deviation by channel that they are divided by then.
+        backbone: The settings of the frozen model: its name, its arguments, and where its weights are.
+        input_size: Channels, height and width of an image; or tokens of the longest text.
+        pixels: What becomes of an image's pixels, or of a text, before the model sees them.
+        mean: Mean by channel that is taken off pixels in [0, 1]; empty for texts.
+        std: Standard deviation by channel that they are divided by then; empty for texts.
         classes: Names of the classes, in the order of scores.
         domains: Names of the domains that it was tuned on.
         evaluated_layers: Indices of the blocks that it consists of; a run leaves out the others.

@@ -17,14 +17,23 @@ from fedra_ray.run_dir.folder import Folder
 
 Vector = NDArray[np.float32]
 ADAPTER = "adapter_model.safetensors"
+TIMM_BLOCKS = "blocks"  # what timm's models, and ours, call their blocks
 
 
-def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, targets: Sequence[str]) -> None:
-    """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain timm model.
+def save_peft(
+    folder: Folder,
+    layout: Layout,
+    values: Vector,
+    lora: LoraConfig,
+    targets: Sequence[str],
+    blocks: str = TIMM_BLOCKS,
+) -> None:
+    """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain model.
 
-    The last head becomes the model's `head`. Further heads (DepthFL's exits) lie beside it in exits.safetensors, and
-    what a method trains besides LoRA and heads in extras.safetensors. What is added, alpha / rank times, to weights of
-    the backbone themselves is in weights.safetensors.
+    The last head becomes the `head` of timm's model; of a language model, which has none, PEFT passes it over. Further
+    heads (DepthFL's exits) lie beside it in exits.safetensors, and what a method trains besides LoRA and heads in
+    extras.safetensors. What is added, alpha / rank times, to weights of the backbone themselves is in
+    weights.safetensors.
 
     The last ranks of a target, where both factors are zero because no client has had so many (`lora.ranks`, LEGEND's
     ranks by layer), are left out: its rank stands in `rank_pattern`, and in `alpha_pattern` what keeps its scale.
@@ -35,6 +44,7 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
         values: The full vector.
         lora: Rank, alpha and dropout.
         targets: Module paths inside a block.
+        blocks: Path of the blocks in the plain model: `blocks` in timm's.
     """
     from fedra_ray.model import _torchvision  # noqa: F401  (must come before peft)
 
@@ -44,14 +54,14 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
     tensors = layout.tensors(values)
     ranks = _ranks(layout, tensors)
     for name, value in tensors.items():
-        file, stored = place(name, layout.head_names)
+        file, stored = place(name, layout.head_names, blocks)
         files.setdefault(file, {})[stored] = np.ascontiguousarray(_needed(name, value, ranks))
     for file, content in files.items():
         folder.write(file, save(content))
-    pattern = rf"blocks\.\d+\.({'|'.join(map(re.escape, targets))})"
+    pattern = rf"{re.escape(blocks)}\.\d+\.({'|'.join(map(re.escape, targets))})"
     if "patch_embedding" in layout.extra_names:
         pattern += r"|patch_embed\.proj"
-    fewer = {re.escape(target): rank for target, rank in ranks.items() if rank < lora.rank}
+    fewer = {re.escape(_inside(target, blocks)): rank for target, rank in ranks.items() if rank < lora.rank}
     config = PeftConfig(
         rank_pattern=fewer,
         alpha_pattern={target: lora.alpha * rank / lora.rank for target, rank in fewer.items()},
@@ -59,19 +69,20 @@ def save_peft(folder: Folder, layout: Layout, values: Vector, lora: LoraConfig, 
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=pattern,
-        modules_to_save=["head"],
+        modules_to_save=["head"] if blocks == TIMM_BLOCKS else None,
         inference_mode=True,
     )
     text = json.dumps(config.to_dict(), default=_plain, indent=2, sort_keys=True)
     folder.write("adapter_config.json", (text + "\n").encode())
 
 
-def read_peft(folder: Folder, layout: Layout) -> Vector:
+def read_peft(folder: Folder, layout: Layout, blocks: str = TIMM_BLOCKS) -> Vector:
     """The full vector that `save_peft` has written.
 
     Args:
         folder: The adapter directory.
         layout: Layout of the vector.
+        blocks: Path of the blocks in the plain model.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -81,7 +92,7 @@ def read_peft(folder: Folder, layout: Layout) -> Vector:
     factors = set(chain.from_iterable(layout.layers))
     parts = []
     for entry in chain.from_iterable(layout.entries):
-        file, stored = place(entry.name, layout.head_names)
+        file, stored = place(entry.name, layout.head_names, blocks)
         if file not in files:
             files[file] = _read_tensors(folder, file)
         value = files[file].get(stored)
@@ -118,12 +129,13 @@ def _all_ranks(value: Vector, entry: Entry) -> Vector:
     return np.pad(value, missing)
 
 
-def place(name: str, head_names: Sequence[str]) -> tuple[str, str]:
+def place(name: str, head_names: Sequence[str], blocks: str = TIMM_BLOCKS) -> tuple[str, str]:
     """The file of an adapter directory that holds a tensor, and its name there.
 
     Args:
         name: Of the tensor in the layout.
         head_names: Names of the heads, the model's own last.
+        blocks: Path of the blocks in the plain model.
     """
     last = f"heads.{head_names[-1]}."
     if name.startswith(last):
@@ -134,7 +146,12 @@ def place(name: str, head_names: Sequence[str]) -> tuple[str, str]:
         return "extras.safetensors", name.removeprefix("extras.")
     if name.endswith(".change"):
         return "weights.safetensors", name.removesuffix(".change")
-    return ADAPTER, f"base_model.model.{name}.weight"
+    return ADAPTER, f"base_model.model.{_inside(name, blocks)}.weight"
+
+
+def _inside(name: str, blocks: str) -> str:
+    """The plain model's name of what is called `name` in ours."""
+    return f"{blocks}.{name.removeprefix(f'{TIMM_BLOCKS}.')}" if name.startswith(f"{TIMM_BLOCKS}.") else name
 
 
 def _read_tensors(folder: Folder, file: str) -> dict[str, Vector]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedra_ray.data.examples import in_turn
 from fedra_ray.model.submodel import Batch
 
 
@@ -28,6 +29,10 @@ class Given:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def in_turn(self, batch_size: int) -> list[NDArray[np.int64]]:
+        """Positions of batches that go through all examples once, in their order."""
+        return in_turn(len(self), batch_size)
 
     def batches(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
         """Images and labels at these positions, one batch after another."""

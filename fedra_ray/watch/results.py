@@ -22,7 +22,7 @@ from fedra_ray.report.facts import Facts, read
 from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.folder import Folder, below
-from fedra_ray.run_dir.model_description import ADAPTER, PIXELS, Exit, ModelDescription
+from fedra_ray.run_dir.model_description import ADAPTER, PIXELS, TOKENS, Exit, ModelDescription
 from fedra_ray.run_dir.peft_export import place, save_peft
 from fedra_ray.run_dir.records import hours, read_table, times
 
@@ -55,8 +55,9 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome, notices: Seque
         RunFailedError: if a file cannot be written.
     """
     rounds = read_table(folder, "rounds")
-    save_peft(folder.below(ADAPTER), blueprint.layout, outcome.values, blueprint.config.lora, blueprint.targets)
-    _description(blueprint).write(folder.below(ADAPTER))
+    adapter, config = folder.below(ADAPTER), blueprint.config
+    save_peft(adapter, blueprint.layout, outcome.values, config.lora, blueprint.targets, blueprint.block_path)
+    _description(blueprint).write(adapter)
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
     summary = {
         "method": blueprint.config.method.name,
@@ -116,24 +117,29 @@ def write_comparison(folder: Folder, runs: Sequence[Folder]) -> str | None:
 
 def _description(blueprint: Blueprint) -> ModelDescription:
     config, method = blueprint.config, blueprint.method()
-    mean, std = normalisation(config.backbone)
     exits = []
     for after, head in method.evaluated_exits:
-        file, bias = place(f"heads.{head}.bias", blueprint.layout.head_names)
+        file, bias = place(f"heads.{head}.bias", blueprint.layout.head_names, blueprint.block_path)
         exits.append(Exit(after, head, file, bias.removesuffix("bias")))
     return ModelDescription(
         method=config.method.target,
         backbone=asdict(config.backbone),
-        input_size=(3, blueprint.image_size, blueprint.image_size),
-        pixels=PIXELS[config.dataset.resize],
-        mean=tuple(mean.flatten().tolist()),
-        std=tuple(std.flatten().tolist()),
+        **_preprocessing(blueprint),
         classes=blueprint.classes,
         domains=blueprint.domains,
         evaluated_layers=method.evaluated_layers,
         exits=tuple(exits),
         scores=method.combination,
     )
+
+
+def _preprocessing(blueprint: Blueprint) -> dict[str, Any]:
+    """What becomes of an example before the model sees it."""
+    config, size = blueprint.config, blueprint.input_size
+    if config.backbone.source is not None:
+        return {"input_size": (size,), "pixels": TOKENS, "mean": (), "std": ()}
+    mean, std = (tuple(part.flatten().tolist()) for part in normalisation(config.backbone))
+    return {"input_size": (3, size, size), "pixels": PIXELS[config.dataset.resize], "mean": mean, "std": std}
 
 
 def _write_page(folder: Folder, summary: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Stacks of blocks made of language models from transformers."""

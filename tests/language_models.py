@@ -1,0 +1,71 @@
+"""Small language models of every family, made of settings alone: nothing is downloaded."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from fedra_ray.model import _torchvision  # noqa: F401  (must come before transformers)
+
+import transformers  # isort: skip
+
+VOCABULARY = 40
+#: Settings of a model of five blocks, by its `model_type`, without dropout so that values can be compared.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bert": {"intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "roberta": {"intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "distilbert": {"hidden_dim": 32, "dropout": 0.0, "attention_dropout": 0.0},
+    "llama": {"intermediate_size": 32, "num_key_value_heads": 1},
+    "mistral": {"intermediate_size": 32, "num_key_value_heads": 1, "sliding_window": 3},
+    "qwen2": {"intermediate_size": 32, "num_key_value_heads": 1},
+    "qwen3": {"intermediate_size": 32, "num_key_value_heads": 1, "head_dim": 8},
+    "gpt2": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+}
+_SHAPE = {
+    "distilbert": {"dim": 16, "n_heads": 2, "n_layers": 5},
+    "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 5},
+}
+_USUAL = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 5}
+LAYERS = {"distilbert": "n_layers", "gpt2": "n_layer"}  # the name of the number of blocks, where it is another one
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def settings(kind: str, **changes: Any) -> Any:
+    """The settings of a small model of a family; `blocks` among the changes is its number of blocks."""
+    values = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "pad_token_id": 1}
+    if kind != "distilbert":
+        values |= {"bos_token_id": 0, "eos_token_id": 2}
+    values |= _SHAPE.get(kind, _USUAL) | SETTINGS[kind]
+    if "blocks" in changes:
+        values[LAYERS.get(kind, "num_hidden_layers")] = changes.pop("blocks")
+    return transformers.AutoConfig.for_model(kind, **values | changes)
+
+
+def write_model(folder: Path, kind: str, **changes: Any) -> Any:
+    """Write a random model with a tokenizer of letters into a folder; returns the model of transformers.
+
+    Its weights lie far from first values, so that no block does nothing.
+    """
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(settings(kind, **changes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return model.eval()
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer that gives every letter a token, between those of a beginning and an end."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
