@@ -18,7 +18,11 @@ MEASURED = "measured"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; accuracies and their sample standard deviations in percent, by domain and `mean`."""
+    """A row of a table; accuracies and their sample standard deviations in percent, by domain and `mean`.
+
+    `regime` says how clients hold the blocks that they do not train (absent, frozen or streamed), `memory_mb` what the
+    one that needs most has to have for its training, in 10^6 bytes.
+    """
 
     dataset: str
     backbone: str
@@ -32,6 +36,8 @@ class Row:
     deviation: dict[str, float] = field(default_factory=dict)
     difference: float | None = None
     source: str = MEASURED
+    regime: str = ""
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ def _columns(table: Table) -> list[Column]:
     columns = [
         Column("method", [row.method for row in rows], is_number=False),
         Column("fleet", [row.fleet for row in rows], is_number=False),
+        Column("regime", [row.regime for row in rows], is_number=False),
+        Column("memory, MB", [_number(row.memory_mb, ".0f") for row in rows]),
         Column("partition", [row.partition for row in rows], is_number=False),
         Column("rounds", [_number(row.rounds, "d") for row in rows]),
         Column("runs", [_number(row.runs, "d") for row in rows]),

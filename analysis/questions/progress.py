@@ -19,14 +19,13 @@ from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import band, legend, looks, panels, percent, series
 from analysis.runs.accuracy import by_round
+from analysis.runs.costs import cost_of
 from analysis.runs.groups import collect, over_seeds
 from analysis.runs.reading import Run
 from fedra_ray.cost.law import CostModel
-from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
-from fedra_ray.model.backbone import build
 from fedra_ray.report.style import Look
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
@@ -46,18 +45,13 @@ def analyse(runs: Sequence[Run]) -> pd.DataFrame:
         from the first round: bytes of adapter values up and down, flops of the clients' training
         (`fedra_ray.cost.law`), hours on simulated devices, empty without them.
     """
-    costs: dict[str, CostModel] = {}
 
     def of_run(run: Run) -> pd.DataFrame:
-        config = run.config
-        key = repr((config.backbone, config.lora, run.num_classes))
-        if key not in costs:
-            costs[key] = cost_model(build(config.backbone), config, run.num_classes)
         rounds = run.table("rounds").set_index("round")
         total = pd.DataFrame(
             {
                 "bytes": (rounds["bytes_up"] + rounds["bytes_down"]).cumsum(),
-                "flops": training_flops(run, costs[key]).reindex(rounds.index, fill_value=0.0).cumsum(),
+                "flops": training_flops(run, cost_of(run)).reindex(rounds.index, fill_value=0.0).cumsum(),
                 "hours": rounds["simulated_s"].astype(float).cumsum().ffill() / 3600,
             }
         )

@@ -4,9 +4,10 @@
 
 Runs that differ only in their seed, and in which domain gets which of the depths, are averaged. A published row follows
 where the paper's data set, backbone, method (with its `submodel` and `lora_aggregation`) and fleet are the run's; its
-difference is the measured mean minus its own. Beside other optimisers than plain ones nothing published stands.
-An empty place is something that the paper, or a run of an older version, does not state. Runs that are not finished are
-left out, and stderr says which.
+difference is the measured mean minus its own. `regime` says how clients hold the blocks that they do not train, and
+`memory, MB` what the one that needs most has to have at the peak of its training (analysis/runs/costs.py). Beside other
+optimisers than plain ones nothing published stands. An empty place is something that the paper, or a run of an older
+version, does not state. Runs that are not finished are left out, and stderr says which.
 
 A file of analysis/published is a paper: its `fleets` (the clients' depths) and its `tables` of `cells`, in percent. In
 a cell, `accuracy` is per domain, where known, and null stands for what is not stated: the `backbone`, the `setting`
@@ -29,6 +30,7 @@ import yaml
 from analysis import command
 from analysis.plots.formats import FORMATS, MEAN, Row, Table
 from analysis.runs import reading as runs
+from analysis.runs.costs import regime_and_memory
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.labels import method_label
@@ -158,6 +160,7 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
     summary, settings = group[0].summary, group[0].settings
     fleet = _fleet(settings, fleets)
     values = [run.summary["accuracy"] | {MEAN: run.summary["mean_accuracy"]} for run in group]
+    regime, memory = _memory(group[0])
     percent = {name: [100 * value[name] for value in values] for name in values[0]}
     measured = Row(
         dataset=summary["dataset"],
@@ -170,11 +173,21 @@ def _rows(group: list[Run], groups: list[list[Run]], cells: list[Cell], fleets: 
         runs=len(group),
         accuracy={name: statistics.mean(of_runs) for name, of_runs in percent.items()},
         deviation={name: statistics.stdev(of_runs) for name, of_runs in percent.items() if len(of_runs) > 1},
+        regime=regime,
+        memory_mb=memory,
     )
     same = [cell for cell in cells if cell.method == summary["method"] and cell.fleet in (None, fleet)]
     same = [cell for cell in same if cell.setting in (None, settings.get("partition.name"))]
     same = [cell for cell in same if cell.around == _around(settings)]
     return [measured, *(_published(cell, measured.accuracy[MEAN]) for cell in same)]
+
+
+def _memory(run: Run) -> tuple[str, float | None]:
+    """The regime, and the peak of a client's memory in megabytes; nothing of a run that has not kept what it takes."""
+    try:
+        return regime_and_memory(runs.read_run(str(run.folder)))
+    except SettingError:
+        return "", None
 
 
 def _published(cell: Cell, measured: float) -> Row:

@@ -1,0 +1,44 @@
+"""What the sub-models of a run cost its clients (`fedra_ray.cost.law`)."""
+
+from analysis.runs.reading import Run
+from fedra_ray.cost.law import MEGABYTE, CostModel
+from fedra_ray.cost.measure import cost_model
+from fedra_ray.cost.workload import passed_by
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.create import create_method
+from fedra_ray.model.backbone import build
+
+_MEASURED: dict[str, CostModel] = {}  # by the settings that matter: a table may have a hundred runs of one model
+
+
+def cost_of(run: Run) -> CostModel:
+    """The costs of the run's model, measured once for all runs of it."""
+    config = run.config
+    key = repr((config.backbone, config.lora, config.training, run.num_classes))
+    if key not in _MEASURED:
+        backbone = build(config.backbone)
+        backbone = backbone.bfloat16() if config.training.precision == "bf16" else backbone
+        _MEASURED[key] = cost_model(backbone, config, run.num_classes)
+    return _MEASURED[key]
+
+
+def regime_and_memory(run: Run) -> tuple[str, float]:
+    """How the run's clients hold the blocks that they do not train, and the memory that one needs at most.
+
+    Returns:
+        `absent`: not at all; `frozen`: all the time; `streamed`: one at a time. And the peak of the training of the
+        client that needs most, in megabytes (10^6 bytes), with a full batch.
+
+    Raises:
+        SettingError: if the run has no adapter or no records.
+    """
+    cost = cost_of(run)
+    method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
+    peak, passes = 0, False
+    for layers in {tuple(layers) for layers in run.table("clients")["layers"]}:
+        passed = passed_by(layers, method.blocks(layers), method.streams)
+        heads = len([name for name in method.named(layers) if name in method.head_names])
+        peak = max(peak, cost.memory(len(layers), run.config.training.batch_size, heads, passed))
+        passes |= passed.before + passed.behind > 0
+    kind = "absent" if not passes else "streamed" if method.streams else "frozen"
+    return kind, peak / MEGABYTE
