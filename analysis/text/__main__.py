@@ -6,7 +6,7 @@
    the Python and npm registries, 90 MB together;
 2. write emoji.parquet: a text is a name, its class one of eight groups, its domain one of six languages; an emoji, and
    all that show the same, is in one split alone;
-3. run FedRA, AllLarge and AllSmall on it, as `fedra-ray sweep experiment=text/emoji` does.
+3. run FedRA, AllLarge, AllSmall and a head alone on it, as `fedra-ray sweep experiment=text/emoji` does.
 
 What is there already is kept. Settings go to the sweep.
 """
@@ -23,7 +23,7 @@ from analysis.text.emoji import write
 from analysis.text.fetch import fetch_model, fetch_names
 from fedra_ray.cli.ending import exit_code
 
-METHODS = "fedra,alllarge,allsmall"
+METHODS = "fedra,alllarge,allsmall,headonly"
 
 
 def prepare(out: Path) -> None:
