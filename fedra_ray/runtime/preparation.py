@@ -20,6 +20,9 @@ from fedra_ray.data.prepare.progress import PreparedShard, begin, finish, is_don
 from fedra_ray.data.prepare.settings import PrepareConfig, check
 from fedra_ray.data.prepare.writing import write_shard
 from fedra_ray.runtime.connection import connected
+from fedra_ray.runtime.waiting import Patience, Stall
+
+_LOOK_SECONDS = 2.0  # between looks at the cluster while no shard is finished
 
 
 def prepare_dataset(config: PrepareConfig) -> dict[str, Any]:
@@ -58,12 +61,13 @@ def _write_all(config: PrepareConfig, shards: list[PreparedShard], console: Cons
     waiting = {write.remote(config, shard): shard for shard in shards}
     columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
     total = sum(shard.stop - shard.start for shard in shards)
+    patience = Patience(config.wait_s, lambda text: console.print(text, markup=False), "wait_s")
     start = time.monotonic()
     images = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=total)
         while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            done = _next_ended(list(waiting), patience)
             shard = waiting.pop(done)
             try:
                 ray.get(done)
@@ -77,6 +81,19 @@ def _write_all(config: PrepareConfig, shards: list[PreparedShard], console: Cons
             if not console.is_terminal:
                 rate = images / (time.monotonic() - start)
                 console.print(f"prepared {images}/{total} images  {rate:.0f} images/s  {shard.file}", markup=False)
+
+
+def _next_ended(references: list[ray.ObjectRef], patience: Patience) -> ray.ObjectRef:
+    """A task that has ended, once there is one; time counts as waiting while no node could run any."""
+    possible = time.monotonic()
+    while True:
+        ended, _ = ray.wait(references, num_returns=1, timeout=_LOOK_SECONDS)
+        if ended:
+            return ended[0]
+        if any(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes()):
+            possible = time.monotonic()
+        else:
+            patience.look([Stall(time.monotonic() - possible, "tasks with 1 CPU each, which write the shards")])
 
 
 def _write_one(config: PrepareConfig, shard: PreparedShard) -> int:

@@ -1,4 +1,4 @@
-"""Waiting for actors that have no room yet: told after half a minute, and ended after `runtime.wait_s`."""
+"""Waiting for actors or tasks that have no room yet: told after half a minute, and ended after `runtime.wait_s`."""
 
 import math
 import time
@@ -37,10 +37,12 @@ class Patience:
     Args:
         limit: Seconds after which it ends; None for never.
         say: Told what is waited for.
+        setting: Name of the setting that states the limit.
     """
 
-    def __init__(self, limit: float | None, say: Callable[[str], None]) -> None:
+    def __init__(self, limit: float | None, say: Callable[[str], None], setting: str = "runtime.wait_s") -> None:
         self._limit = limit
+        self._setting = setting
         self._say = say
         self._said = -math.inf
 
@@ -55,7 +57,7 @@ class Patience:
             return
         shortest = min(waiting, key=lambda stall: stall.seconds)
         if self._limit is not None and shortest.seconds >= self._limit:
-            raise NoRoomError(f"{_told(shortest)}; runtime.wait_s={self._limit:g} allows no more")
+            raise NoRoomError(f"{_told(shortest)}; {self._setting}={self._limit:g} allows no more")
         now = time.monotonic()
         if shortest.seconds >= _QUIET_SECONDS and now - self._said >= _REPEAT_SECONDS:
             self._said = now

@@ -83,3 +83,15 @@ def test_shards_go_to_an_object_store_and_are_read_from_there(
     assert found.tobytes() == expected.tobytes()
     assert main(arguments) == 0
     assert "already prepared" in capfd.readouterr().out
+
+
+def test_tasks_for_which_no_node_has_a_cpu_are_not_waited_for_for_ever(world: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, ray; from fedra_ray.cli.main import main; "
+        "ray.init(address='local', num_cpus=0, include_dashboard=False); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", script, *settings(world, str(tmp_path / "shards"), "wait_s=3")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "s for the start of tasks with 1 CPU each, which write the shards; Ray has 0 CPUs" in ended.stderr
+    assert "wait_s=3 allows no more" in ended.stderr

@@ -23,6 +23,7 @@ class PrepareConfig:
         shard_images: Images per shard.
         group_images: Images per row group, the least that a run reads at once.
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
+        wait_s: Seconds for which no node may have the CPU that writing a shard takes; null for ever.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -33,6 +34,7 @@ class PrepareConfig:
     shard_images: int = setting(2048, minimum=1)
     group_images: int = setting(64, minimum=1)
     address: str | None = None
+    wait_s: float | None = setting(1800.0, above=0)
 
 
 def check(config: PrepareConfig) -> None:
