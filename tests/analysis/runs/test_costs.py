@@ -1,0 +1,39 @@
+from collections.abc import Callable
+
+import pytest
+from support import shipped_method
+
+from analysis.runs.costs import cost_of, regime_and_memory
+from analysis.runs.reading import Run, read_run
+from fedra_ray.config.schema import ExperimentConfig, WrapperConfig
+from fedra_ray.cost.law import MEGABYTE, Passed
+
+
+def test_the_client_that_needs_most_counts(several_runs: dict[str, Run]) -> None:
+    cost = cost_of(several_runs["fedra"])
+    batch = several_runs["fedra"].config.training.batch_size
+    assert regime_and_memory(several_runs["fedra"]) == ("absent", cost.memory(4, batch) / MEGABYTE)
+    assert regime_and_memory(several_runs["shallow"]) == ("absent", cost.memory(1, batch) / MEGABYTE)
+    assert regime_and_memory(several_runs["headonly"]) == ("frozen", cost.memory(0, batch, passed=Passed(4)) / MEGABYTE)
+
+
+def test_the_heads_of_a_client_are_counted(several_runs: dict[str, Run]) -> None:
+    run = several_runs["depthfl"]
+    expected = cost_of(run).memory(4, run.config.training.batch_size, heads=3)  # one at each depth of the fleet
+    assert regime_and_memory(run) == ("absent", pytest.approx(expected / MEGABYTE))
+
+
+@pytest.mark.parametrize("regime", ["frozen", "streamed"])
+def test_blocks_that_run_without_training_make_a_regime_of_their_own(
+    regime: str, make_run: Callable[..., str], several_runs: dict[str, Run]
+) -> None:
+    def change(config: ExperimentConfig) -> None:
+        config.rounds, config.fleet.depths, config.method = 1, [1, 1, 1], shipped_method("suffix")
+        streamed = {"streamed": True} if regime == "streamed" else {}
+        config.submodel = WrapperConfig(regime, target="fedra_ray.methods.frozen_blocks.FrozenBlocks", options=streamed)
+
+    kind, memory = regime_and_memory(read_run(make_run(change)))
+    assert kind == regime
+    absent = regime_and_memory(several_runs["shallow"])[1]
+    whole = regime_and_memory(several_runs["fedra"])[1]
+    assert absent < memory < whole
