@@ -1,0 +1,1 @@
+"""Builds the artwork benchmark and its backbone from drawings that vendors published as packages."""

@@ -1,0 +1,91 @@
+"""The shipped artwork is what its rules say."""
+
+import io
+from collections import defaultdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from analysis.artwork.concepts import CLASSES
+from analysis.artwork.packages import LICENCES, read_packages
+from analysis.artwork.split import NEAR, thumbnail
+
+ROOT = Path(__file__).parents[3]
+ARTWORK = Path(str(files("fedra_ray"))) / "assets" / "artwork.parquet"
+SIDE = 60
+DOMAINS = {"blueprint", "contrast", "flat", "glossy", "pixel", "shaded"}
+LEAST = {"train": 10, "validation": 2, "test": 4}  # different drawings of a class in a domain
+MOST = {"train": 36, "validation": 6, "test": 14}
+
+Columns = dict[str, list[Any]]
+
+
+@pytest.fixture(scope="module")
+def columns() -> Columns:
+    """The shipped file by column."""
+    result: Columns = pq.read_table(ARTWORK).to_pydict()
+    return result
+
+
+def cells(columns: Columns) -> dict[tuple[str, str, str], list[str]]:
+    """Sources of the images of every domain, split and class."""
+    found = defaultdict(list)
+    for domain, split, name, source in zip(
+        columns["domain"], columns["split"], columns["label_name"], columns["source"], strict=True
+    ):
+        found[domain, split, name].append(source)
+    return found
+
+
+def test_the_file_is_small_and_every_class_is_in_every_domain_and_split(columns: Columns) -> None:
+    found = cells(columns)
+    assert ARTWORK.stat().st_size <= 12_000_000
+    assert found.keys() == {(d, s, c) for d in DOMAINS for s in MOST for c in CLASSES}
+    for (_, split, _), sources in found.items():
+        assert LEAST[split] <= len(set(sources)) <= len(sources) <= MOST[split]
+        assert len(sources) == (MOST["train"] if split == "train" else len(set(sources)))  # only training is multiplied
+
+
+def test_labels_are_numbers_of_the_classes(columns: Columns) -> None:
+    assert set(zip(columns["label"], columns["label_name"], strict=True)) == set(enumerate(CLASSES))
+
+
+def test_no_concept_is_in_two_splits_or_classes(columns: Columns) -> None:
+    splits, classes = defaultdict(set), defaultdict(set)
+    for source, split, name in zip(columns["source"], columns["split"], columns["label_name"], strict=True):
+        concept = source.partition("|")[2]
+        splits[concept].add(split)
+        classes[concept].add(name)
+    assert {len(found) for found in splits.values()} == {1}
+    assert {len(found) for found in classes.values()} == {1}
+
+
+def test_held_out_images_do_not_nearly_equal_training_images_of_any_domain(columns: Columns) -> None:
+    hashes: dict[bool, list[NDArray[np.float32]]] = defaultdict(list)
+    for content, split in zip(columns["image"], columns["split"], strict=True):
+        image = Image.open(io.BytesIO(content))
+        assert (image.size, image.mode) == ((SIDE, SIDE), "RGB")
+        hashes[split == "train"].append(thumbnail(image))
+    train, held = np.stack(hashes[True]), np.stack(hashes[False])
+    distances = (held**2).sum(1)[:, None] + (train**2).sum(1) - 2 * held @ train.T
+    assert distances.min() / train.shape[1] >= NEAR - 1e-6
+
+
+def test_every_domain_is_of_one_package_whose_licence_is_allowed_and_noted(columns: Columns) -> None:
+    packages = read_packages()
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    vendors = defaultdict(set)
+    for domain, source in zip(columns["domain"], columns["source"], strict=True):
+        vendors[domain].add(source.partition("/")[0])
+    assert {len(found) for found in vendors.values()} == {1}
+    used = {name for found in vendors.values() for name in found}
+    assert used == {name for name, package in packages.items() if package.use == "domain"}
+    for package in packages.values():
+        assert package.licence in LICENCES
+        assert f"{package.package} {package.version}" in notice
