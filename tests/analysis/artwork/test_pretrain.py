@@ -1,0 +1,76 @@
+"""The pre-training goes on where it was stopped; moved copies are drawings on white paper."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+pytest.importorskip("onnx")  # of the extra `data`, which reads the teacher
+
+from analysis.artwork.augment import Strength, augment
+from analysis.artwork.pretrain import MODEL, MODEL_ARGS, Run, Settings
+from fedra_ray.model.backbone import create_model
+
+SETTINGS = Settings(steps=3, batch=4, warmup=1)
+
+
+@pytest.fixture
+def initial() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return create_model(MODEL, MODEL_ARGS).state_dict()
+
+
+@pytest.fixture
+def drawings() -> tuple[Tensor, Tensor]:
+    """Eight drawings and the numbers of their three names."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (8, 3, 84, 84), generator=generator, dtype=torch.uint8), torch.arange(8) % 3
+
+
+def started(initial: dict[str, Tensor], settings: Settings = SETTINGS) -> Run:
+    return Run(settings, initial, torch.eye(3, 16))
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(
+    initial: dict[str, Tensor], drawings: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    whole, first, second = started(initial), started(initial), started(initial)
+    losses = [whole.train_step(*drawings) for _ in range(3)]
+    assert first.train_step(*drawings) == losses[0]
+    first.save(tmp_path / "checkpoint.pt")
+    second.resume(tmp_path / "checkpoint.pt")
+    assert [second.train_step(*drawings) for _ in range(2)] == losses[1:]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name])
+
+
+def test_a_checkpoint_goes_on_for_more_steps_but_not_with_other_settings(
+    initial: dict[str, Tensor], tmp_path: Path
+) -> None:
+    started(initial).save(tmp_path / "checkpoint.pt")
+    started(initial, Settings(steps=9, batch=4, warmup=1)).resume(tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="other settings"):
+        started(initial, Settings(steps=3, batch=8, warmup=1)).resume(tmp_path / "checkpoint.pt")
+
+
+def test_copies_that_may_not_differ_are_mirrored_at_most() -> None:
+    images = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    still = Strength(degrees=0, scale=0, shift=0, recolour=0, invert=0)
+    copies = augment(images, 12, torch.Generator().manual_seed(0), still)
+    mirrored = 0
+    for image, copy in zip(images.float() / 255, copies, strict=True):
+        turned = torch.allclose(copy, image.flip(2), atol=1e-4)
+        assert turned or torch.allclose(copy, image, atol=1e-4)
+        mirrored += turned
+    assert 0 < mirrored < 16
+
+
+def test_copies_stay_images_and_white_paper_stays_white() -> None:
+    white = torch.full((8, 3, 20, 20), 255, dtype=torch.uint8)
+    kept = augment(white, 20, torch.Generator().manual_seed(0), Strength(recolour=0, invert=0))
+    torch.testing.assert_close(kept, torch.ones_like(kept))
+    changed = augment(white, 20, torch.Generator().manual_seed(0), Strength(recolour=1, invert=0.5))
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert changed.std() > 0.1
