@@ -1,3 +1,4 @@
+# Long: one pool, whose starts, losses, hangs and changes of the cluster are each played through.
 """The pool of client actors over a fake Ray: every transition that real actors make rarely, late, or never."""
 
 from collections.abc import Callable, Iterable

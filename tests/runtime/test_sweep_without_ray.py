@@ -28,6 +28,7 @@ class FakeRun:
 
     def __init__(self, blueprint: Any, weights: Any, layers: Any, folder: Path, *rest: Any) -> None:
         self.events = self
+        self.notices: list[str] = []
         self.name = Path(folder).name
         self.shares = [rest[-1]]
         self.ended = False
