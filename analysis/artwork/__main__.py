@@ -12,6 +12,7 @@ from rich.console import Console
 from analysis.artwork import build, pretraining
 from analysis.artwork.concepts import read_emoji
 from analysis.artwork.packages import fetch, read_packages
+from analysis.image_rows import write
 
 ASSET = Path(__file__).parents[2] / "fedra_ray" / "assets" / "artwork.parquet"
 
@@ -29,7 +30,7 @@ def main() -> None:
     archives = {name: fetch(package, arguments.work) for name, package in packages.items()}
     emoji = read_emoji(archives["emojibase-data"])
     rows = build.benchmark_rows(build.Drawings(archives, emoji), arguments.seed)
-    build.write(rows, arguments.out)
+    write(rows, arguments.out)
     counts = Counter(row[4] for row in rows)
     console.print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, {dict(counts)}")
     path = arguments.work / "pretraining.parquet"

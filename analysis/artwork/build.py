@@ -7,30 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from analysis.artwork.concepts import CLASSES, Emoji, class_of
 from analysis.artwork.icons import IconSet
 from analysis.artwork.split import grouped, near_pairs, split_groups, thumbnail
 from analysis.artwork.styles import DOMAINS
+from analysis.image_rows import Row
 
 MOST = {"train": 36, "validation": 6, "test": 14}
 """Most images of one class in one domain. Training images that are missing are moved copies; others are not copied."""
-
-SCHEMA = pa.schema(
-    [
-        ("image", pa.binary()),
-        ("label", pa.int32()),
-        ("label_name", pa.string()),
-        ("domain", pa.string()),
-        ("split", pa.string()),
-        ("source", pa.string()),
-    ]
-)
-
-Row = tuple[bytes, int, str, str, str, str]
 
 
 def encode(image: Image.Image) -> bytes:
@@ -96,11 +82,3 @@ def benchmark_rows(drawings: Drawings, seed: int) -> list[Row]:
                     images.append((source, style.finished(style.moved(image, rng))))
                 rows += [(encode(image), label, name, domain, part, source) for source, image in images]
     return rows
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as one Parquet file; only the other columns are compressed, since images are already."""
-    columns = list(zip(*rows, strict=True))
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-    others = {name: "zstd" for name in SCHEMA.names if name != "image"}
-    pq.write_table(table, path, compression={"image": "none", **others}, use_dictionary=SCHEMA.names[1:])

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.glyphs.build import benchmark_rows, pretrain_rows, write
+from analysis.glyphs.build import benchmark_rows, pretrain_rows
 from analysis.glyphs.fonts import find_fonts, read_packages
+from analysis.image_rows import write
 
 
 def main() -> None:

@@ -4,11 +4,8 @@ import io
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,6 +15,7 @@ from analysis.glyphs.collect import CLASSES, SPLITS, Glyph, draw_all, drop_near_
 from analysis.glyphs.domains import DOMAINS, SIDE
 from analysis.glyphs.fonts import Font
 from analysis.glyphs.noise import Noise
+from analysis.image_rows import Row
 
 COUNTS = {"train": 48, "validation": 10, "test": 14}
 """Images of one class in one domain."""
@@ -28,19 +26,6 @@ PRETRAIN_FONTS = 45
 _QUALITY = 88
 """WebP quality of the benchmark."""
 
-SCHEMA = pa.schema(
-    [
-        ("image", pa.binary()),
-        ("label", pa.int32()),
-        ("label_name", pa.string()),
-        ("domain", pa.string()),
-        ("split", pa.string()),
-        ("source", pa.string()),
-    ]
-)
-
-Row = tuple[bytes, int, str, str, str, str]
-
 
 def encode(image: Tensor) -> bytes:
     """WebP of one image (3, SIDE, SIDE) in [0, 1]."""
@@ -48,14 +33,6 @@ def encode(image: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", quality=_QUALITY, method=6)
     return buffer.getvalue()
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as one Parquet file; only the other columns are compressed, since images are already."""
-    columns = list(zip(*rows, strict=True))
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-    others = {name: "zstd" for name in SCHEMA.names if name != "image"}
-    pq.write_table(table, path, compression={"image": "none", **others}, use_dictionary=SCHEMA.names[1:])
 
 
 def _stack(glyphs: Sequence[Glyph]) -> Tensor:

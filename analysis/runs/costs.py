@@ -3,7 +3,7 @@
 from analysis.runs.reading import Run
 from fedra_ray.cost.law import MEGABYTE, CostModel
 from fedra_ray.cost.measure import cost_model
-from fedra_ray.cost.workload import passed_by
+from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.model.backbone import build
@@ -34,11 +34,11 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
     """
     cost = cost_of(run)
     method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
+    training, batch_size = run.config.training, run.config.training.batch_size
     peak, passes = 0, False
     for layers in {tuple(layers) for layers in run.table("clients")["layers"]}:
-        passed = passed_by(layers, method.blocks(layers), method.streams)
-        heads = len([name for name in method.named(layers) if name in method.head_names])
-        peak = max(peak, cost.memory(len(layers), run.config.training.batch_size, heads, passed))
-        passes |= passed.before + passed.behind > 0
+        work = describe(method, layers, batch_size, None, training)
+        peak = max(peak, cost.memory(work.layers, batch_size, work.heads, work.passed))
+        passes |= work.passed.before + work.passed.behind > 0
     kind = "absent" if not passes else "streamed" if method.streams else "frozen"
     return kind, peak / MEGABYTE

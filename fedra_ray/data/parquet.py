@@ -20,11 +20,11 @@ from fedra_ray.data.parquet_files import Columns, ReadFile, list_files, read_fil
 from fedra_ray.data.parquet_groups import advice, row_groups
 from fedra_ray.data.parquet_images import EncodedImages
 from fedra_ray.data.prepare import manifest
-from fedra_ray.data.rows import Table, arrange
+from fedra_ray.data.rows import OfRows, Table, arrange
 from fedra_ray.data.tree import held_out
 
 
-class ParquetDataset(Dataset):
+class ParquetDataset(OfRows, Dataset):
     """Reads all labels when it is opened, and later the row groups that hold the images that are asked for.
 
     Splits come from a column, else from the names of files and folders by the rule of the Hugging Face Hub. Where these
@@ -68,16 +68,8 @@ class ParquetDataset(Dataset):
         self.domains, self.classes = self._arranged.domains, self._arranged.classes.names
         groups = row_groups(files, [part.metadata for part in read], names.image)
         self._encoded = EncodedImages(system, groups, names.image)
-        self._notes = (*self._arranged.notes, *advice(groups))
+        self._arranged = self._arranged.noting(advice(groups))
         self._system, self._files = system, files
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._notes
-
-    @property
-    def class_numbers(self) -> tuple[int, ...]:
-        return self._arranged.classes.numbers
 
     def fingerprint(self, domain: str, split: str) -> bytes:
         return self._stamp
@@ -92,9 +84,6 @@ class ParquetDataset(Dataset):
     def portable(self) -> bool:
         """A subclass may hold what cannot be handed to another process."""
         return type(self) is ParquetDataset
-
-    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        return self._arranged.labels[self._arranged.part(domain, split)]
 
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
         part = self._arranged.rows[self._arranged.part(domain, split)]

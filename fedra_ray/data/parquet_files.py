@@ -1,7 +1,7 @@
 """The Parquet files of a data set: finding them, and checking what they hold. None of them is trusted."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -42,11 +42,24 @@ class Columns:
         Raises:
             SettingError: if there is no such usual name.
         """
-        allowed = [item.name for item in fields(cls)]
-        for name, value in names.items():
-            if name not in allowed:
-                raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
+        check_columns(names, cls)
         return cls(**names)
+
+
+def check_columns(names: Mapping[str, str | None], columns: type) -> None:
+    """Refuse other names for columns that a data set has not got.
+
+    Args:
+        names: Other names, by the usual ones.
+        columns: The class whose fields are the usual ones.
+
+    Raises:
+        SettingError: if there is no such usual name.
+    """
+    allowed = [item.name for item in fields(columns)]
+    for name, value in names.items():
+        if name not in allowed:
+            raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
 
 
 def list_files(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -82,6 +82,27 @@ class Arranged:
         """Where the rows of a domain and split are."""
         number = self._numbers[domain] * len(SPLITS) + SPLITS.index(split)
         return slice(self._starts[number], self._starts[number + 1])
+
+    def noting(self, more: Sequence[str]) -> "Arranged":
+        """The same with further notes."""
+        return replace(self, notes=(*self.notes, *more))
+
+
+class OfRows:
+    """Labels, classes and notes of a data set whose rows are arranged; the first base of such a data set."""
+
+    _arranged: Arranged
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._arranged.notes
+
+    @property
+    def class_numbers(self) -> tuple[int, ...]:
+        return self._arranged.classes.numbers
+
+    def labels(self, domain: str, split: str) -> Rows:
+        return self._arranged.labels[self._arranged.part(domain, split)]
 
 
 def arrange(table: Table, names: Names, chosen: Chosen, test: float | None, validation: float | None) -> Arranged:

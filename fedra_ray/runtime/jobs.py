@@ -3,6 +3,7 @@
 A job starts nothing itself and knows nothing of Ray: `SlotPool` makes the calls, and says how each ended.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ class TrainingJob:
         self.parts.append(result)
 
 
-class RepeatableJob(Generic[S, R]):
+class RepeatableJob(ABC, Generic[S, R]):
     """Calls with one result each; one whose actor died or hung is made again.
 
     Args:
@@ -192,9 +193,9 @@ class RepeatableJob(Generic[S, R]):
         """One for every subject, in their order, once the job is done."""
         return [self._results[subject] for subject in self._subjects]
 
+    @abstractmethod
     def amount(self, subject: S) -> int:
         """How much work the call about a subject is, in the unit of the pace."""
-        raise NotImplementedError
 
     def offer(self, tier: int, slots: int) -> Call | None:
         if not self._queue:

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 from analysis.glyphs.alphabet import is_unlike_latin
-from analysis.glyphs.build import COUNTS, SCHEMA, encode, write
+from analysis.glyphs.build import COUNTS, encode
 from analysis.glyphs.collect import CLASSES, NEAR, Glyph, distances, drop_near_duplicates, pick, split_lineages
 from analysis.glyphs.domains import DOMAINS
 from analysis.glyphs.fonts import find_fonts, read_packages
 from analysis.glyphs.noise import Noise
+from analysis.image_rows import SCHEMA, write
 
 GLYPHS = Path(str(files("fedra_ray"))) / "assets" / "glyphs.parquet"
 

@@ -35,6 +35,21 @@ LAYOUT = Layout((layer(0), layer(1)), (head("shallow"), head("deep")), ("shallow
 VALUES = np.arange(58, dtype=np.float32)
 
 
+@pytest.fixture
+def on_plain_model(
+    plain_model: Callable[..., torch.nn.Module], tmp_path: Path
+) -> Callable[[BackboneConfig], torch.nn.Module]:
+    """on_plain_model(backbone): the plain timm model of the backbone with the adapter saved in tmp_path."""
+    from peft import PeftModel
+
+    def load(backbone: BackboneConfig) -> torch.nn.Module:
+        plain = plain_model(backbone, range(4), num_classes=0)
+        plain.reset_classifier(3)
+        return PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+
+    return load
+
+
 def test_layers_lie_first_then_heads() -> None:
     assert LAYOUT.segments == [slice(0, 14), slice(14, 28), slice(28, 43), slice(43, 58)]
 
@@ -155,23 +170,20 @@ def test_saved_adapter_loads_into_the_plain_timm_model(
     backbone_config: BackboneConfig,
     make_model: Callable[..., SubModel],
     random_values: Callable[..., np.ndarray],
-    plain_model: Callable[..., torch.nn.Module],
+    on_plain_model: Callable[[BackboneConfig], torch.nn.Module],
     images: torch.Tensor,
     tmp_path: Path,
 ) -> None:
-    from peft import PeftModel
-
     model = make_model(backbone_config, lora=LORA)
     values = random_values(model.layout)
     targets = FAMILY_TARGETS[backbone_config.name == "tiny_mixer"]
     save_peft(Folder(tmp_path), model.layout, values, LORA, targets)
     model.load(values, range(len(model.layout.entries)))
-    plain = plain_model(backbone_config, range(4), num_classes=0)
-    plain.reset_classifier(3)
     with torch.inference_mode():
-        unadapted = plain(images)
-        loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+        loaded = on_plain_model(backbone_config)
         expected = loaded(images)
+        with loaded.disable_adapter():
+            unadapted = loaded(images)
         # (W + B A) x here, W x + B A x there
         torch.testing.assert_close(model.eval().logits(images, range(4)), expected, rtol=1e-4, atol=1e-5)
     assert (unadapted - expected).abs().mean() > 1e-2
@@ -183,12 +195,10 @@ def test_ranks_that_no_client_has_had_are_left_out_and_the_scale_stays(
     backbone_config: BackboneConfig,
     make_model: Callable[..., SubModel],
     random_values: Callable[..., np.ndarray],
-    plain_model: Callable[..., torch.nn.Module],
+    on_plain_model: Callable[[BackboneConfig], torch.nn.Module],
     images: torch.Tensor,
     tmp_path: Path,
 ) -> None:
-    from peft import PeftModel
-
     lora = replace(LORA, rank=5)
     model = make_model(backbone_config, lora=lora)
     model.load(random_values(model.layout), range(len(model.layout.entries)))
@@ -196,10 +206,8 @@ def test_ranks_that_no_client_has_had_are_left_out_and_the_scale_stays(
     values = model.pack(range(len(model.layout.entries)))
     targets = FAMILY_TARGETS[backbone_config.name == "tiny_mixer"]
     save_peft(Folder(tmp_path), model.layout, values, lora, targets)
-    plain = plain_model(backbone_config, range(4), num_classes=0)
-    plain.reset_classifier(3)
     with torch.inference_mode():
-        loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+        loaded = on_plain_model(backbone_config)
         torch.testing.assert_close(model.eval().logits(images, range(4)), loaded(images), rtol=1e-4, atol=1e-5)
     ranks = {name: len(value) for name, value in loaded.named_parameters() if "lora_A" in name}
     assert sorted(ranks.values()) == [2, 2, 3, 3, 5, 5, 5, 5]
@@ -217,21 +225,17 @@ def test_saved_patch_embedding_loads_into_the_plain_timm_model(
     vit_config: BackboneConfig,
     make_model: Callable[..., SubModel],
     random_values: Callable[..., np.ndarray],
-    plain_model: Callable[..., torch.nn.Module],
+    on_plain_model: Callable[[BackboneConfig], torch.nn.Module],
     images: torch.Tensor,
     tmp_path: Path,
 ) -> None:
-    from peft import PeftModel
-
     lora = replace(LORA, patch_embedding=True)
     model = make_model(vit_config, lora=lora)
     values = random_values(model.layout)
     save_peft(Folder(tmp_path), model.layout, values, lora, FAMILY_TARGETS[0])
     model.load(values, range(len(model.layout.entries)))
-    plain = plain_model(vit_config, range(4), num_classes=0)
-    plain.reset_classifier(3)
     with torch.inference_mode():
-        loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+        loaded = on_plain_model(vit_config)
         torch.testing.assert_close(model.eval().logits(images, range(4)), loaded(images), rtol=1e-4, atol=1e-5)
     assert any("patch_embed.proj.lora_A" in name for name, _ in loaded.named_parameters())
 

@@ -12,9 +12,10 @@ import pytest
 from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.config.schema import ExperimentConfig, RuntimeConfig
 from fedra_ray.federation.reports import Missing, Outcome, RoundReport
+from fedra_ray.runtime import connection, waiting
 from fedra_ray.runtime import sweep as module
-from fedra_ray.runtime import waiting
 from fedra_ray.runtime.grid import Grid, GridRun
+from fedra_ray.runtime.placement import Node
 from fedra_ray.runtime.sweep import Sweep
 from fedra_ray.runtime.waiting import NoRoomError, Stall
 
@@ -85,13 +86,14 @@ def begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Swee
         failing: tuple[str, ...] = (),
         parallel: int | None = None,
         runtime: RuntimeConfig | None = None,
+        private: bool = False,
     ) -> Sweep:
         FakeRun.lengths, FakeRun.failing, FakeRun.made = lengths, {*failing}, []
         rooms = iter(room)
         left = [room[-1]]
         monkeypatch.setattr(module, "_room", lambda _: next(rooms, left[0]))
         monkeypatch.setattr(module, "LiveRun", FakeRun)
-        monkeypatch.setattr(module, "connected", lambda *_: nullcontext())
+        monkeypatch.setattr(module, "connected", lambda *_: nullcontext(private))
         monkeypatch.setattr(module, "prepare", lambda *_: None)
         monkeypatch.setattr(module, "check_run", checked)
         monkeypatch.setattr(module.results, "write_comparison", lambda *_: None)
@@ -104,9 +106,9 @@ def begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Swee
     def checked(config: ExperimentConfig) -> Any:
         if config.run_dir == "bad":
             raise ZeroDivisionError("whatever a user's module raises")
-        blueprint = SimpleNamespace(config=config)
+        blueprint = SimpleNamespace(config=config, num_layers=12)
         claim = SimpleNamespace(finished=None, lease_name=None, release=lambda: None)
-        return SimpleNamespace(claim=claim, blueprint=blueprint, weights=[], layers=[], folder=config.run_dir)
+        return SimpleNamespace(claim=claim, blueprint=blueprint, weights=[], layers=[3, 6], folder=config.run_dir)
 
     return make
 
@@ -215,3 +217,15 @@ def test_a_writer_that_cannot_be_had_fails_its_run_alone(
     monkeypatch.setattr(module, "make_writers", refuse)
     ended = begin({"a": 1, "b": 1}, [2]).run()
     assert [result.error for result in ended] == [None, "watch.wandb=mine: refuses"]
+
+
+def test_a_private_instance_refuses_gpus_that_it_has_not_got_in_every_run(
+    begin: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (module, connection):
+        monkeypatch.setattr(place, "nodes", lambda: [Node(cpus=2, gpus=0)])
+    sweep = begin({"first": 9, "second": 9}, [2], runtime=RuntimeConfig(num_gpus=0.5, max_actors=2), private=True)
+    failed = [result for result in sweep.run() if result.error]
+    assert FakeRun.made == []
+    assert len(failed) == 2
+    assert "runtime.num_gpus" in str(failed[0].error)

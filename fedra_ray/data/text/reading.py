@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import filesystem
-from fedra_ray.data.parquet_files import is_word, list_files, naming, together, word
+from fedra_ray.data.parquet_files import check_columns, is_word, list_files, naming, together, word
 from fedra_ray.data.rows import Table
 
 ONE_DOMAIN = "all"  # the domain of all texts, where no column has one
@@ -47,10 +47,8 @@ class TextColumns:
         Raises:
             SettingError: if there is no such usual name, or another one is null.
         """
-        allowed = [item.name for item in fields(cls)]
+        check_columns(names, cls)
         for name, value in names.items():
-            if name not in allowed:
-                raise SettingError(f"dataset.options.columns.{name}", value, f"must be one of {', '.join(allowed)}")
             if not value and name != "domain":
                 raise SettingError(
                     f"dataset.options.columns.{name}", value, "must name a column; only domain may be null"

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.data.rows import Table, arrange
+from fedra_ray.data.rows import OfRows, Table, arrange
 from fedra_ray.data.text.dataset import TextDataset, Tokenized, Tokens
 from fedra_ray.data.text.reading import TextColumns, read_lines, read_parquet
 from fedra_ray.data.tree import held_out
 
 
-class TextParquet(TextDataset):
+class TextParquet(OfRows, TextDataset):
     """Reads and tokenises all texts when it is opened; the processes of a run are handed the tokens.
 
     Splits, names of classes and domains are found as for images in Parquet (`fedra_ray.data.parquet`).
@@ -56,26 +56,15 @@ class TextParquet(TextDataset):
         self.most = int(lengths.max())
         full = int((lengths == max_length).sum())
         cut = (f"{full} of {len(texts)} texts have {max_length} tokens or more, and lose those beyond",) if full else ()
-        self._notes = (*self._arranged.notes, *cut)
+        self._arranged = self._arranged.noting(cut)
 
     @staticmethod
     def _read(root: str, names: TextColumns) -> tuple[Sequence[str], Table]:
         return read_parquet(root, names)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        return self._notes
-
-    @property
-    def class_numbers(self) -> tuple[int, ...]:
-        return self._arranged.classes.numbers
-
-    @property
     def portable(self) -> bool:
         return True
-
-    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
-        return self._arranged.labels[self._arranged.part(domain, split)]
 
     def tokens(self, domain: str, split: str, indices: NDArray[np.int64]) -> list[Tokens]:
         rows = self._arranged.rows[self._arranged.part(domain, split)][indices]

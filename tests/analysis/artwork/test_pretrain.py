@@ -9,7 +9,8 @@ from torch import Tensor
 pytest.importorskip("onnx")  # of the extra `data`, which reads the teacher
 
 from analysis.artwork.augment import Strength, augment
-from analysis.artwork.pretrain import MODEL, MODEL_ARGS, Run, Settings
+from analysis.artwork.naming import Naming, read
+from analysis.artwork.pretrain import MODEL, MODEL_ARGS, Drawings, Run, Settings
 from fedra_ray.model.backbone import create_model
 
 SETTINGS = Settings(steps=3, imitation=2, batch=4, warmup=1)
@@ -23,27 +24,30 @@ def initial() -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def drawings() -> tuple[Tensor, Tensor]:
-    """Eight drawings and the numbers of their three names."""
+def drawings() -> Drawings:
+    """Eight drawings of three names."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (8, 3, 84, 84), generator=generator, dtype=torch.uint8), torch.arange(8) % 3
+    images = torch.randint(0, 256, (8, 3, 84, 84), generator=generator, dtype=torch.uint8)
+    return Drawings(images, torch.arange(8) % 3, ["bat", "cat", "dog"])
 
 
 def started(initial: dict[str, Tensor], settings: Settings = SETTINGS) -> Run:
     torch.manual_seed(1)
     teacher = create_model("vit_tiny_patch16_224", TEACHER).requires_grad_(False).eval()
-    return Run(settings, initial, torch.eye(3, 16), teacher)
+    model = create_model(MODEL, MODEL_ARGS)
+    model.load_state_dict(initial)
+    return Run(settings, model, torch.eye(3, 16), teacher)
 
 
 def test_an_interrupted_run_ends_as_an_undisturbed_one(
-    initial: dict[str, Tensor], drawings: tuple[Tensor, Tensor], tmp_path: Path
+    initial: dict[str, Tensor], drawings: Drawings, tmp_path: Path
 ) -> None:
     whole, first, second = started(initial), started(initial), started(initial)
-    losses = [whole.train_step(*drawings) for _ in range(3)]
-    assert first.train_step(*drawings) == losses[0]
+    losses = [whole.train_step(drawings) for _ in range(3)]
+    assert first.train_step(drawings) == losses[0]
     first.save(tmp_path / "checkpoint.pt")
     second.resume(tmp_path / "checkpoint.pt")
-    assert [second.train_step(*drawings) for _ in range(2)] == losses[1:]
+    assert [second.train_step(drawings) for _ in range(2)] == losses[1:]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name])
 
@@ -51,6 +55,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
 def test_the_maps_start_from_a_fit_and_imitation_gets_closer(initial: dict[str, Tensor]) -> None:
     run = started(initial)
     images = torch.randn(8, 3, 84, 84, generator=torch.Generator().manual_seed(0))
+    assert run.imitation
     before = run.imitation.loss(images, range(12)).item()
     run.imitation.fit(images)
     fitted = run.imitation.loss(images, range(12)).item()
@@ -61,6 +66,26 @@ def test_the_maps_start_from_a_fit_and_imitation_gets_closer(initial: dict[str, 
         loss.backward()
         optimizer.step()
     assert run.imitation.loss(images, range(12)).item() < 0.9 * fitted < 0.5 * before
+
+
+def test_a_teacher_learns_names_without_imitating_anything(drawings: Drawings) -> None:
+    torch.manual_seed(0)
+    model = create_model("vit_tiny_patch16_224", TEACHER)
+    run = Run(Settings(steps=12, batch=8, warmup=1, block_drop=0.0, rate=3e-4), model, torch.eye(3, 16))
+    losses = [run.train_step(drawings) for _ in range(12)]
+    assert run.imitation is None
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_heads_start_from_a_fit_of_the_vectors_of_names(initial: dict[str, Tensor], drawings: Drawings) -> None:
+    run = started(initial)
+    images, names = drawings.some(8)
+    naming = Naming(192, torch.eye(3, 16))
+    before = naming.loss(run.model, images, names).item()
+    naming.fit(run.model, images, names)
+    assert naming.loss(run.model, images, names).item() < before
+    token, mean = read(run.model, images)
+    assert token.shape == mean.shape == (8, 192)
 
 
 def test_a_checkpoint_goes_on_for_more_steps_but_not_with_other_settings(
