@@ -76,7 +76,7 @@ def run(blueprint: Blueprint, workers: Workers, journal: Journal) -> Iterator[Ro
         with watch("allocation"):
             drawn = draw_round(method, fleet, config.seed, number, state)
             tasks = client_tasks(blueprint, method, drawn, sizes, storage)
-            seconds = simulated_seconds(config, layout, blueprint.cost, fleet, tasks, sizes)
+            seconds = simulated_seconds(config, method, layout, blueprint.cost, fleet, tasks, sizes)
             responses = respond(config.fleet, drawn.cohort, config.seed, number, seconds)
             tasks = [task for task in tasks if responses.in_time(task.client)]
 

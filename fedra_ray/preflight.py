@@ -11,7 +11,7 @@ from fedra_ray.config.checks import check
 from fedra_ray.config.devices import with_profiles
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.cost.measure import cost_model, with_depths
+from fedra_ray.cost.measure import priced
 from fedra_ray.data.dataset import Labelled
 from fedra_ray.data.division import Division
 from fedra_ray.data.feeding import check_examples
@@ -48,8 +48,9 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
     check_examples(config, dataset, size, text.vocabulary if text else None)
     cost = None
     if config.fleet.memory_mb is not None or config.fleet.devices is not None:
-        cost = cost_model(from_weights(config.backbone, weights.training), config, len(dataset.classes))
-        config = with_depths(replace(config, fleet=with_profiles(config.fleet)), cost)
+        config = replace(config, fleet=with_profiles(config.fleet))
+        plain = from_weights(config.backbone, weights.training)
+        config, cost = priced(config, plain, dataset.domains, len(dataset.classes))
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
     model = adapt(backbone, targets, config, method, len(dataset.classes))
     frozen = frozen_bytes(weights.training, len(model.blocks))

@@ -12,6 +12,7 @@ from support import shipped_method
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig
+from fedra_ray.cost.law import Passed
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
 from fedra_ray.data.parquet import ParquetDataset
@@ -125,13 +126,24 @@ def test_a_split_without_images_is_refused(config: ExperimentConfig) -> None:
 def test_memory_budgets_become_depths(config: ExperimentConfig) -> None:
     blueprint, weights = check_experiment(config)
     backbone = from_weights(config.backbone, weights.training)
-    cost = cost_model(backbone, config, len(blueprint.classes))
+    cost = cost_model(backbone, config, len(blueprint.classes), blueprint.method())
     config.fleet.memory_mb = [cost.memory(depth, config.training.batch_size) / 1e6 for depth in (2, 4, 1)]
     config.fleet.memory_mb.append(1000.0)
     assert check_experiment(config)[0].config.fleet.depths == [2, 4, 1, 4]
     config.fleet.memory_mb = [1000.0, 0.001]
     with pytest.raises(SettingError, match="not even one block fits"):
         check_experiment(config)
+
+
+def test_memory_budgets_count_what_stands_in_for_blocks(config: ExperimentConfig) -> None:
+    config.method = shipped_method("fedbrick")
+    blueprint, weights = check_experiment(config)
+    cost = cost_model(from_weights(config.backbone, weights.training), config, 3, blueprint.method())
+    exact = [cost.memory(d, config.training.batch_size, passed=Passed(stand_ins=4)) / 1e6 for d in (3, 1, 2)]
+    config.fleet.memory_mb = exact
+    assert check_experiment(config)[0].config.fleet.depths == [3, 1, 2]
+    config.method = shipped_method("fedra")
+    assert check_experiment(config)[0].config.fleet.depths == [4, 2, 3]
 
 
 def test_a_cache_that_cannot_be_made_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import curve, legend, panels
+from analysis.runs.costs import method_of
 from analysis.runs.factors import AGGREGATIONS
 from analysis.runs.gaps import layer_gaps, score_gaps
 from analysis.runs.groups import KEY, collect
@@ -45,10 +46,8 @@ from analysis.runs.selection import few_rounds
 from analysis.runs.tuned import Tuned
 from fedra_ray.config.errors import SettingError
 from fedra_ray.federation import allocation
-from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.seeding import Purpose, generator
-from fedra_ray.methods.create import create_method
 from fedra_ray.report.style import look
 from fedra_ray.run_dir.claim import SETTING
 
@@ -82,8 +81,7 @@ def analyse(runs: Sequence[Run], rounds: Sequence[int] | None = None, images: in
 
 
 def _has_one_head(run: Run) -> bool:
-    method = create_method(run.config, run.num_layers, Fleet(run.config, tuple(run.domains)))
-    return len(method.head_names) == 1
+    return len(method_of(run).head_names) == 1
 
 
 def _rows(run: Run, rounds: Sequence[int] | None, images: int) -> Iterator[dict[str, Any]]:

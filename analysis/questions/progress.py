@@ -19,13 +19,11 @@ from analysis import command
 from analysis.plots import output
 from analysis.plots.lines import band, legend, looks, panels, percent, series
 from analysis.runs.accuracy import by_round
-from analysis.runs.costs import cost_of
+from analysis.runs.costs import cost_of, method_of
 from analysis.runs.groups import collect, over_seeds
 from analysis.runs.reading import Run
 from fedra_ray.cost.law import CostModel
 from fedra_ray.cost.workload import describe
-from fedra_ray.federation.fleet import Fleet
-from fedra_ray.methods.create import create_method
 from fedra_ray.report.style import Look
 
 #: What accuracy is drawn against: its axis, and the unit that gets a prefix (kilo, mega, ...).
@@ -64,7 +62,7 @@ def training_flops(run: Run, cost: CostModel) -> "pd.Series[float]":
     """FLOPs of each round's averaged clients, by the number of the round."""
     clients = run.table("clients")
     training = run.config.training
-    method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
+    method = method_of(run)
     parts = zip(clients["layers"], clients["examples"], clients["steps"], strict=True)
     flops = [
         float(describe(method, layers.tolist(), images, steps, training).flops(cost)) for layers, images, steps in parts

@@ -6,6 +6,7 @@ from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
+from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build
 
 _MEASURED: dict[str, CostModel] = {}  # by the settings that matter: a table may have a hundred runs of one model
@@ -14,12 +15,17 @@ _MEASURED: dict[str, CostModel] = {}  # by the settings that matter: a table may
 def cost_of(run: Run) -> CostModel:
     """The costs of the run's model, measured once for all runs of it."""
     config = run.config
-    key = repr((config.backbone, config.lora, config.training, run.num_classes))
+    key = repr((config.backbone, config.lora, config.training, config.method, run.num_classes))
     if key not in _MEASURED:
         backbone = build(config.backbone)
         backbone = backbone.bfloat16() if config.training.precision == "bf16" else backbone
-        _MEASURED[key] = cost_model(backbone, config, run.num_classes)
+        _MEASURED[key] = cost_model(backbone, config, run.num_classes, method_of(run))
     return _MEASURED[key]
+
+
+def method_of(run: Run) -> Method:
+    """The run's method."""
+    return create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
 
 
 def regime_and_memory(run: Run) -> tuple[str, float]:
@@ -33,7 +39,7 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
         SettingError: if the run has no adapter or no records.
     """
     cost = cost_of(run)
-    method = create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
+    method = method_of(run)
     training, batch_size = run.config.training, run.config.training.batch_size
     peak, passes = 0, False
     for layers in {tuple(layers) for layers in run.table("clients")["layers"]}:

@@ -4,7 +4,7 @@ All blocks of a stack are alike, so the law is linear in the depth. The first tr
 is trained, so no gradient goes below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import NamedTuple
 
@@ -45,18 +45,20 @@ class Part:
 
 
 class Passed(NamedTuple):
-    """Blocks that a sub-model runs, or only holds in memory, and does not train.
+    """What a sub-model runs, or only holds in memory, beside the blocks that it trains.
 
     Attributes:
         before: How many lie before the first trained block: no gradient reaches them.
         behind: How many lie behind it: gradients go through them.
         streamed: Whether only one of them is in memory at a time, loaded when it is run. Then those behind keep their
             inputs alone, and are run once more in the backward pass.
+        stand_ins: How many small modules are trained in the place of blocks, or beside them.
     """
 
     before: int = 0
     behind: int = 0
     streamed: bool = False
+    stand_ins: int = 0
 
 
 NONE = Passed()
@@ -66,8 +68,8 @@ NONE = Passed()
 class CostModel:
     """The cost of any sub-model of a stack. FLOPs count a multiplication and an addition as two.
 
-    Of its methods' arguments, `depth` is the number of trained blocks, `heads` that of classifiers, and `passed` are
-    the further blocks that are run and not trained.
+    Of its methods' arguments, `depth` is the number of trained blocks, `heads` that of classifiers, and `passed` is
+    what else is run.
 
     Attributes:
         num_layers: Blocks of the full model.
@@ -79,6 +81,7 @@ class CostModel:
         boundary: Bytes per image between two blocks.
         input_bytes: Bytes of an image as the model takes it.
         states: Values kept for a trained one: itself, its gradient and, where there is one, its momentum.
+        stand_in: A module that a method trains in the place of a block.
     """
 
     num_layers: int
@@ -90,12 +93,14 @@ class CostModel:
     boundary: int
     input_bytes: int
     states: int
+    stand_in: Part = Part(0, 0, 0, 0, 0, 0)
 
     def part(self, depth: int, heads: int = 1, passed: Passed = NONE) -> Part:
         """The whole sub-model."""
         total = self.stem + (heads - 1) * self.exit
         if depth:
             total += self.first + (depth - 1) * self.block
+        total += passed.stand_ins * self.stand_in
         before = replace(self.first, parameters=0, step=self.first.forward, saved=0, copies=0)
         if not passed.streamed:
             return total + passed.before * before + passed.behind * self.through
@@ -105,13 +110,13 @@ class CostModel:
         total += passed.before * replace(before, frozen=0) + passed.behind * behind
         return replace(total, frozen=total.frozen + one)
 
-    def parameters(self, depth: int, heads: int = 1) -> int:
+    def parameters(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Number of trained values."""
-        return self.part(depth, heads).parameters
+        return self.part(depth, heads, passed).parameters
 
-    def bytes(self, depth: int, heads: int = 1) -> int:
+    def bytes(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Bytes that a client receives per round, and that it sends back: its trained values, in float32."""
-        return VALUE_BYTES * self.parameters(depth, heads)
+        return VALUE_BYTES * self.parameters(depth, heads, passed)
 
     def step_flops(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """FLOPs per image of a training step: forward and backward."""
@@ -131,36 +136,44 @@ class CostModel:
         image = self.input_bytes + total.saved + self.block.saved
         return total.frozen + total.copies + VALUE_BYTES * self.states * total.parameters + batch_size * image
 
-    def client_memory(self, depth: int, batch_size: int, regime: str) -> int:
+    def client_memory(self, depth: int, batch_size: int, regime: str, stand_ins: int = 0) -> int:
         """`memory` of a client with one head in a regime, at most: all other blocks may lie behind its first one.
 
         Args:
             depth: How many blocks it trains.
             batch_size: Images per step.
             regime: What happens to the others: absent, frozen or streamed.
+            stand_ins: How many stand-ins it trains.
         """
         others = 0 if regime == "absent" else self.num_layers - depth
-        return self.memory(depth, batch_size, passed=Passed(behind=others, streamed=regime == "streamed"))
-
-    def depth_for_memory(self, budget_mb: float, batch_size: int, regime: str = "absent") -> int | None:
-        """The most blocks that train within a budget of megabytes (10^6 bytes); None if not even one does."""
-        depths = range(1, self.num_layers + 1)
-        fitting = (d for d in depths if self.client_memory(d, batch_size, regime) <= budget_mb * MEGABYTE)
-        return max(fitting, default=None)
+        passed = Passed(behind=others, streamed=regime == "streamed", stand_ins=stand_ins)
+        return self.memory(depth, batch_size, passed=passed)
 
 
 def depths_for_memory(
-    cost: CostModel, budgets_mb: Sequence[float], batch_size: int, regime: str = "absent"
+    cost: CostModel,
+    budgets_mb: Sequence[float],
+    batch_size: int,
+    regime: str = "absent",
+    stand_ins: Callable[[int], int] = lambda _: 0,
 ) -> list[int]:
     """The depth of a client for each budget of `fleet.memory_mb`: as many blocks as train within it, with one head.
+
+    Args:
+        cost: What sub-models cost.
+        budgets_mb: Budgets in megabytes (10^6 bytes).
+        batch_size: Images per step.
+        regime: What happens to the blocks that a client does not train: absent, frozen or streamed.
+        stand_ins: How many stand-ins a client of a depth trains.
 
     Raises:
         SettingError: if not even one block fits the smallest budget.
     """
-    depths = [cost.depth_for_memory(budget, batch_size, regime) for budget in budgets_mb]
+    needed = {d: cost.client_memory(d, batch_size, regime, stand_ins(d)) for d in range(1, cost.num_layers + 1)}
+    depths = [max((d for d in needed if needed[d] <= budget * MEGABYTE), default=None) for budget in budgets_mb]
     possible = [depth for depth in depths if depth is not None]
     if len(possible) < len(depths):
-        least = -(-min(cost.client_memory(d, batch_size, regime) for d in range(1, cost.num_layers + 1)) // MEGABYTE)
+        least = -(-min(needed.values()) // MEGABYTE)
         allowed = f"not even one block fits {min(budgets_mb):g} MB: needs at least {least} MB"
         raise SettingError("fleet.memory_mb", list(budgets_mb), f"{allowed}, or a smaller training.batch_size")
     return possible

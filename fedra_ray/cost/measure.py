@@ -3,9 +3,9 @@
 A few training steps of at most two blocks are enough, because the law (`fedra_ray.cost.law`) is linear in the depth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel, Part, depths_for_memory
+from fedra_ray.federation.fleet import Fleet
+from fedra_ray.methods.create import create_method
+from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets, input_size
 from fedra_ray.model.stack import sample_inputs
 from fedra_ray.model.submodel import Inputs, SubModel
@@ -23,7 +26,7 @@ from fedra_ray.model.submodel import Inputs, SubModel
 C = TypeVar("C", bound=ExperimentConfig)
 
 
-def measure(model: SubModel, size: int, config: ExperimentConfig) -> CostModel:
+def measure(model: SubModel, size: int, config: ExperimentConfig, stand_in: nn.Module | None = None) -> CostModel:
     """The cost of the model's sub-models, from training steps of at most two blocks on noise.
 
     FLOPs are those of matrix products and convolutions, attention in its plain form. What autograd keeps is what it
@@ -34,6 +37,7 @@ def measure(model: SubModel, size: int, config: ExperimentConfig) -> CostModel:
             its trained values are set to their first ones.
         size: Side of an image in pixels; texts have as many tokens as the model takes at most.
         config: Of the experiment.
+        stand_in: The module that the method trains in the place of a block, if it does.
     """
     noise = sample_inputs(model.backbone, 3, size)
     bench = _Bench(model, noise)
@@ -49,6 +53,7 @@ def measure(model: SubModel, size: int, config: ExperimentConfig) -> CostModel:
         boundary=model.embed(_first(noise, 1)).tokens.nbytes,
         input_bytes=_input_bytes(_first(noise, 1)),
         states=3 if config.training.momentum else 2,
+        stand_in=bench.stand_in(stand_in) if stand_in else CostModel.stand_in,
     )
 
 
@@ -74,19 +79,26 @@ class _Bench:
         model.load(model.layout.initial(0), held)
         model.train()
         sizes = [segment.stop - segment.start for segment in model.layout.segments]
-        forward, step = self._flops(layers, exits)
-        fewer = self._kept(2, layers, exits)  # a batch of 1 would have fewer copies: all of it is contiguous
-        more = self._kept(3, layers, exits)
-        return Part(
-            parameters=sum(sizes[index] for index in held),
-            frozen=_frozen_bytes(model.backbone)
-            - sum(map(_frozen_bytes, model.blocks))
-            + sum(_frozen_bytes(model.blocks[layer]) for layer in layers),
-            forward=forward,
-            step=step,
-            saved=more - fewer,
-            copies=3 * fewer - 2 * more,
-        )
+        frozen = _frozen_bytes(model.backbone) - sum(map(_frozen_bytes, model.blocks))
+        frozen += sum(_frozen_bytes(model.blocks[layer]) for layer in layers)
+        parameters = sum(sizes[index] for index in held)
+        return self._part(parameters, frozen, lambda count: self._loss(count, layers, exits))
+
+    def stand_in(self, module: nn.Module) -> Part:
+        """The cost of a trained module that maps tokens to tokens, gradients through it included."""
+
+        def loss(count: int) -> Tensor:
+            return cast(Tensor, module(tokens[:count].clone().requires_grad_()).float().sum())
+
+        tokens = self.model.embed(self.inputs).tokens.detach()
+        return self._part(sum(parameter.numel() for parameter in module.parameters()), 0, loss)
+
+    def _part(self, parameters: int, frozen: int, loss: Callable[[int], Tensor]) -> Part:
+        """The cost of a step with this loss of so many examples."""
+        forward, step = _flops(loss)
+        fewer = self._kept(loss, 2)  # a batch of 1 would have fewer copies: all of it is contiguous
+        more = self._kept(loss, 3)
+        return Part(parameters, frozen, forward, step, saved=more - fewer, copies=3 * fewer - 2 * more)
 
     def _loss(self, count: int, layers: Sequence[int], exits: int) -> Tensor:
         inputs = _first(self.inputs, count)
@@ -99,15 +111,7 @@ class _Bench:
         labels = torch.zeros(count, dtype=torch.long, device=scores[0].device)
         return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
 
-    def _flops(self, layers: Sequence[int], exits: int) -> tuple[int, int]:
-        """FLOPs of an image's forward pass, and of its whole step."""
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            loss = self._loss(1, layers, exits)
-            forward = counter.get_total_flops()
-            loss.backward()
-            return forward, counter.get_total_flops()
-
-    def _kept(self, batch_size: int, layers: Sequence[int], exits: int) -> int:
+    def _kept(self, loss: Callable[[int], Tensor], count: int) -> int:
         """Bytes of the storages that autograd keeps for a backward pass, other than the model's own."""
         own = {tensor.untyped_storage().data_ptr() for tensor in _tensors(self.model)}
         kept: dict[int, int] = {}
@@ -118,8 +122,17 @@ class _Bench:
             return tensor
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._loss(batch_size, layers, exits)
+            loss(count)
         return sum(size for address, size in kept.items() if address not in own)
+
+
+def _flops(loss: Callable[[int], Tensor]) -> tuple[int, int]:
+    """FLOPs of an example's forward pass, and of its whole step."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        one = loss(1)
+        forward = counter.get_total_flops()
+        one.backward()
+        return forward, counter.get_total_flops()
 
 
 def _first(inputs: Inputs, count: int) -> Inputs:
@@ -140,23 +153,52 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 
 
-def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int) -> CostModel:
+def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int, method: Method) -> CostModel:
     """What sub-models of a backbone cost in an experiment; the values of its weights do not matter.
 
     Args:
         backbone: In the precision of training; it gets LoRA.
         config: The experiment.
         classes: Number of classes of the head.
+        method: Says what it trains in the place of blocks, whatever the depths of its clients.
     """
     targets = find_targets(backbone, config.lora.targets)
     model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
-    return measure(model, input_size(backbone), config)
+    made = method.extra_modules(int(cast(int, backbone.num_features))) if method.stand_in_names else {}
+    stand_in = next((made[name] for name in method.stand_in_names), None)
+    return measure(model, input_size(backbone), config, stand_in)
 
 
-def with_depths(config: C, cost: CostModel) -> C:
+def priced(config: C, backbone: nn.Module, domains: tuple[str, ...], classes: int) -> tuple[C, CostModel]:
+    """The configuration with the depths that its memory budgets allow, if it has any, and what sub-models cost.
+
+    Args:
+        config: The experiment.
+        backbone: In the precision of training; it gets LoRA.
+        domains: Names of the domains.
+        classes: Number of classes of the head.
+
+    Raises:
+        SettingError: if the method refuses something, or not even one block fits a budget.
+    """
+    num_layers, budgets = len(cast(nn.ModuleList, backbone.blocks)), config.fleet.memory_mb
+    deepest = replace(config.fleet, depths=[num_layers] * len(budgets)) if budgets else config.fleet
+    any_depth = replace(config, fleet=deepest)
+    method = create_method(any_depth, num_layers, Fleet(any_depth, domains))
+    cost = cost_model(backbone, config, classes, method)
+    return _with_depths(config, cost, method), cost
+
+
+def _with_depths(config: C, cost: CostModel, method: Method) -> C:
     """The configuration with the depths that its memory budgets allow, if it has any."""
     if config.fleet.memory_mb is None:
         return config
     regime = config.submodel.name if config.submodel.target else "absent"
-    depths = depths_for_memory(cost, config.fleet.memory_mb, config.training.batch_size, regime)
+    depths = depths_for_memory(
+        cost,
+        config.fleet.memory_mb,
+        config.training.batch_size,
+        regime,
+        lambda depth: len({*method.named(range(depth))} & {*method.stand_in_names}),
+    )
     return replace(config, fleet=replace(config.fleet, depths=depths))

@@ -18,7 +18,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.cost.law import CostModel, Passed
-from fedra_ray.cost.measure import cost_model, with_depths
+from fedra_ray.cost.measure import priced
 from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage
 from fedra_ray.cost.simulation import Simulation, simulate
 from fedra_ray.cost.workload import Workload, describe
@@ -165,15 +165,15 @@ def plan(
 def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, settings: PlanConfig) -> Tier:
     first = clients[0]
     batch_size = min(config.training.batch_size, max(client.images for client in clients))
-    others = cost.num_layers - first.layers
-    slot_memory = cost.memory(first.layers, batch_size, first.heads, Passed(before=others)) + PROCESS_BYTES
+    resident = Passed(before=cost.num_layers - first.layers, stand_ins=first.passed.stand_ins)
+    slot_memory = cost.memory(first.layers, batch_size, first.heads, resident) + PROCESS_BYTES
     share = gpu_share(max(1, first.layers), cost.num_layers, config.runtime.num_gpus)
     slots = max(1, math.floor(1 / share + 1e-9)) if share else 0
     return Tier(
         layers=first.layers,
         clients=len(clients),
-        parameters=cost.parameters(first.layers, first.heads),
-        traffic=cost.bytes(first.layers, first.heads),
+        parameters=cost.parameters(first.layers, first.heads, first.passed),
+        traffic=cost.bytes(first.layers, first.heads, first.passed),
         steps=sum(client.steps for client in clients) / len(clients),
         flops=sum(client.flops(cost) for client in clients) / len(clients),
         fetched=sum(client.fetched for client in clients) / len(clients),
@@ -204,10 +204,11 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     if config.training.precision == "bf16":
         backbone = backbone.bfloat16()
     frozen = frozen_bytes(backbone.state_dict(), len(cast(nn.ModuleList, backbone.blocks)))
-    cost = cost_model(backbone, config, classes)
-    config = with_depths(config, cost)
     # without a data set there is one domain per depth, as in the paper
-    fleet = Fleet(config, dataset.domains if dataset else tuple(map(str, range(len(config.fleet.depths)))))
+    listed = config.fleet.memory_mb or config.fleet.depths
+    domains = dataset.domains if dataset else tuple(map(str, range(len(listed))))
+    config, cost = priced(config, backbone, domains, classes)
+    fleet = Fleet(config, domains)
     method = create_method(config, cost.num_layers, fleet)
     sizes = _sizes(config, dataset)
     drawn, *later = draw_rounds(method, fleet, config)

@@ -65,7 +65,12 @@ def simulate(
     names = [fleet.device(client) for client in cohort]
     counted = config.fleet.storage == "fetched"
     times = [
-        duration(known[name], cost.bytes(client.layers, client.heads), client.flops(cost), counted * client.fetched)
+        duration(
+            known[name],
+            cost.bytes(client.layers, client.heads, client.passed),
+            client.flops(cost),
+            counted * client.fetched,
+        )
         for name, client in zip(names, clients, strict=True)
     ]
     shares = []

@@ -26,7 +26,7 @@ class Workload:
         steps: Its local steps.
         seen: How many images these steps take together.
         heads: How many heads it trains.
-        passed: The further blocks that it runs and does not train.
+        passed: What else it runs.
         fetched: Mean bytes of frozen weights that it downloads a round.
     """
 
@@ -55,22 +55,24 @@ def describe(
         max_steps: The most local steps; None for no bound.
         training: Batch size and epochs.
     """
-    heads = [name for name in method.named(layers) if name in method.head_names]
-    passed = passed_by(layers, method.blocks(layers), method.streams)
-    return _workload(len(layers), len(heads), passed, images, max_steps, training)
+    named = method.named(layers)
+    stand_ins = len({*named} & {*method.stand_in_names})
+    passed = passed_by(layers, method.blocks(layers), method.streams, stand_ins)
+    return _workload(len(layers), len({*named} & {*method.head_names}), passed, images, max_steps, training)
 
 
-def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool) -> Passed:
-    """The blocks that a client runs and does not train.
+def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool, stand_ins: int) -> Passed:
+    """What a client runs besides the blocks that it trains.
 
     Args:
-        layers: Those that it trains.
+        layers: The blocks that it trains.
         blocks: Those that it runs.
         streamed: Whether only one of the others is in memory at a time.
+        stand_ins: How many stand-ins it trains.
     """
     others = [block for block in blocks if block not in layers]
     before = sum(block < min(layers) for block in others) if layers else len(others)
-    return Passed(before, len(others) - before, streamed)
+    return Passed(before, len(others) - before, streamed, stand_ins)
 
 
 def _workload(
@@ -82,6 +84,7 @@ def _workload(
 
 def simulated_seconds(
     config: ExperimentConfig,
+    method: Method,
     layout: Layout,
     cost: CostModel | None,
     fleet: Fleet,
@@ -92,6 +95,7 @@ def simulated_seconds(
 
     Args:
         config: The experiment.
+        method: Names heads and stand-ins.
         layout: Says how much the clients send and receive.
         cost: What sub-models cost; None without devices.
         fleet: Says which device a client has.
@@ -105,10 +109,7 @@ def simulated_seconds(
     for task in tasks:
         traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
         fetched = task.fetched if config.fleet.storage == "fetched" else 0
-        heads = len([name for name in task.named if name in layout.head_names])
-        images = int(sizes[task.client])
-        passed = passed_by(task.layers, task.blocks, task.streamed)
-        work = _workload(len(task.layers), heads, passed, images, task.max_steps, config.training)
+        work = describe(method, task.layers, int(sizes[task.client]), task.max_steps, config.training)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds
 

@@ -51,8 +51,8 @@ class FedBrick(FedRA):
     steps. ||.||^2 of tokens is a mean over all values, and f_l(x) a constant in it. In the second stage BRICKs fill
     gaps as before, and all that the client has is trained, w and theta without their terms.
 
-    `plan`, memory and simulated seconds do not count BRICKs nor the server's tasks; the traffic in the records counts
-    the set of a client. `aggregation.max_norm` takes a client's BRICKs to have begun at the mean of all sets.
+    Costs count every BRICK that a client trains in all of its steps, as the second stage has it; the server's tasks are
+    not counted. `aggregation.max_norm` takes a client's BRICKs to have begun at the mean of all sets.
 
     Args:
         problem: The model and the fleet.
@@ -96,7 +96,7 @@ class FedBrick(FedRA):
         self.rank, self.proxy, self.stages = rank, proxy, stages
         self.distill_passes, self.distill_lr = distill_passes, distill_lr
         self.pull_bricks, self.pull_adapter, self.alignment = pull_bricks, pull_adapter, alignment
-        self.extra_names = tuple(f"brick_{layer}" for layer in range(self.num_layers))
+        self.extra_names = self.stand_in_names = tuple(f"brick_{layer}" for layer in range(self.num_layers))
 
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         trained = [f"brick_{layer}" for layer in range(self.num_layers) if self.stages == 2 or layer not in layers]

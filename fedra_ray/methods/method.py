@@ -59,6 +59,7 @@ class Method(ABC):
     Attributes:
         head_names: The heads of the model, shallowest first; the last one is saved as the model's head.
         extra_names: Names of the further segments that it trains; `extra_modules` makes their modules.
+        stand_in_names: Those of them, all alike, that clients train in the place of blocks or beside them.
         keeps_client_state: Whether clients keep something from one of their rounds to the next (`LocalRound.kept`).
         streams: Whether clients have only one of the blocks that they run and do not train in memory at a time. It
             changes what a round costs and not what it computes.
@@ -72,6 +73,7 @@ class Method(ABC):
 
     head_names: tuple[str, ...] = ("head",)
     extra_names: tuple[str, ...] = ()
+    stand_in_names: tuple[str, ...] = ()
     keeps_client_state: bool = False
     streams: bool = False
     statistics: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ class Wrapper(Method):
         self.inner = inner
         self.head_names = inner.head_names
         self.extra_names = inner.extra_names
+        self.stand_in_names = inner.stand_in_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
         self.streams = inner.streams
         self.fills_gaps = inner.fills_gaps

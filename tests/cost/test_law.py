@@ -20,6 +20,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig, TrainingConfig
 from fedra_ray.cost.law import CostModel, Part, Passed, depths_for_memory
 from fedra_ray.cost.measure import measure
+from fedra_ray.methods.brick import Brick
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.frozen_blocks import FrozenBlocks
@@ -191,8 +192,33 @@ def test_streamed_blocks_cost_one_block_and_their_inputs_by_hand() -> None:
 
 def test_a_budget_gives_fewer_blocks_where_the_others_are_in_memory_too() -> None:
     budget = BY_HAND.memory(2, 10) / 1e6 + 1.05
-    depths = [BY_HAND.depth_for_memory(budget, 10, regime) for regime in ("absent", "streamed", "frozen")]
-    assert depths == [3, 2, None]  # frozen, all four are in memory however few are trained
+    assert depths_for_memory(BY_HAND, [budget], 10, "absent") == [3]
+    assert depths_for_memory(BY_HAND, [budget], 10, "streamed") == [2]
+    with pytest.raises(SettingError, match="not even one block fits"):  # all four are in memory however few are trained
+        depths_for_memory(BY_HAND, [budget], 10, "frozen")
+
+
+def test_a_budget_gives_fewer_blocks_where_stand_ins_are_trained_too() -> None:
+    stand_in = Part(parameters=50_000, frozen=0, forward=3, step=9, saved=500, copies=0)
+    cost = replace(BY_HAND, stand_in=stand_in)
+    more = cost.memory(2, 10, passed=Passed(stand_ins=2)) - cost.memory(2, 10)
+    assert more == 2 * (4 * 3 * 50_000 + 10 * 500)
+    assert cost.step_flops(2, passed=Passed(stand_ins=2)) == cost.step_flops(2) + 2 * 9
+    assert cost.bytes(2, passed=Passed(stand_ins=2)) == cost.bytes(2) + 2 * 4 * 50_000
+    budget = (cost.memory(2, 10) + more) / 1e6
+    assert depths_for_memory(cost, [budget], 10, stand_ins=lambda depth: 4 - depth) == [2]
+    assert depths_for_memory(cost, [budget - 1e-6], 10, stand_ins=lambda depth: 4 - depth) == [1]
+
+
+def test_a_stand_in_costs_what_its_matrices_do(make_model: Make, vit_config: BackboneConfig) -> None:
+    model = make_model(vit_config, fused=False)
+    images = torch.randn(1, 3, 16, 16)
+    tokens, width = model.embed(images).tokens.shape[1:]
+    stand_in = measure(model, 16, ExperimentConfig(), Brick(width, 8)).stand_in
+    product = 2 * tokens * width * 8
+    assert (stand_in.forward, stand_in.step) == (4 * product, 3 * 4 * product)  # three products backward and forward
+    assert (stand_in.parameters, stand_in.frozen) == (4 * 8 * width, 0)
+    assert 2 * 4 * tokens * width <= stand_in.saved <= 6 * 4 * tokens * width  # at least its input and the gate
 
 
 def test_no_momentum_needs_no_memory(make_model: Make, vit_config: BackboneConfig) -> None:
@@ -212,9 +238,12 @@ def test_memory_grows_with_depth_and_batch(depth: int, batch_size: int) -> None:
 
 @given(budget=st.floats(0.1, 8), batch_size=st.integers(1, 512))
 def test_the_depth_for_a_budget_is_the_largest_that_fits(budget: float, batch_size: int) -> None:
-    depth = BY_HAND.depth_for_memory(budget, batch_size)
     fitting = [d for d in (1, 2, 3, 4) if BY_HAND.memory(d, batch_size) <= budget * 1e6]
-    assert depth == (fitting[-1] if fitting else None)
+    if fitting:
+        assert depths_for_memory(BY_HAND, [budget], batch_size) == [fitting[-1]]
+    else:
+        with pytest.raises(SettingError, match="not even one block fits"):
+            depths_for_memory(BY_HAND, [budget], batch_size)
 
 
 def test_a_budget_is_met_to_the_byte() -> None:
