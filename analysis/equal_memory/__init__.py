@@ -1,0 +1,1 @@
+"""Every method at equal memory of its clients."""
