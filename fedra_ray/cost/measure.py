@@ -96,7 +96,7 @@ class _Bench:
         else:
             last = range(len(layers), len(layers) - exits, -1)
             scores = self.model.exit_logits(inputs, layers, [(depth, head) for depth in last])
-        labels = torch.zeros(count, dtype=torch.long, device=scores[0].device)
+        labels = torch.zeros(len(scores[0]), dtype=torch.long, device=scores[0].device)
         return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
 
     def _flops(self, layers: Sequence[int], exits: int) -> tuple[int, int]:
@@ -104,7 +104,8 @@ class _Bench:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             loss = self._loss(1, layers, exits)
             forward = counter.get_total_flops()
-            loss.backward()
+            if loss.requires_grad:  # a frozen head alone has nothing to train
+                loss.backward()
             return forward, counter.get_total_flops()
 
     def _kept(self, batch_size: int, layers: Sequence[int], exits: int) -> int:
