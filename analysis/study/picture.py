@@ -1,6 +1,7 @@
-"""Draw the README's picture: what the domains look like, and what the study measured on them.
+"""Draw the README's pictures: what the domains of an embedded data set look like, and what a study measured on them.
 
 python -m analysis.study.picture --study studies/glyph_vit --out docs/benchmark.png
+python -m analysis.study.picture --data artwork --out docs/artwork.png
 """
 
 import argparse
@@ -68,12 +69,17 @@ def draw_results(axes: Axes, results: pa.Table) -> None:
 def main() -> None:
     """Draw the picture of a finished study."""
     parser = argparse.ArgumentParser(prog="python -m analysis.study.picture", description=__doc__.split("\n")[0])
-    parser.add_argument("--study", type=Path, default=Path("studies/glyph_vit"), help="folder of analysis.study")
+    parser.add_argument("--data", choices=("glyphs", "artwork"), default="glyphs", help="the embedded data set")
+    parser.add_argument("--study", type=Path, help="folder of analysis.study on it; without one, the domains alone")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmark.png"), help="the PNG file to write")
     arguments = parser.parse_args()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), width_ratios=(12, 8), layout="constrained")
-    draw_domains(left, *montage(pq.read_table(resolve("asset://glyphs.parquet"))))
-    draw_results(right, pq.read_table(arguments.study / "results.parquet"))
+    domains = montage(pq.read_table(resolve(f"asset://{arguments.data}.parquet")))
+    if arguments.study:
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2), width_ratios=(12, 8), layout="constrained")
+        draw_results(right, pq.read_table(arguments.study / "results.parquet"))
+    else:
+        figure, left = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
+    draw_domains(left, *domains)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out, dpi=110)
 
