@@ -60,15 +60,14 @@ def note_round(
     """Note a finished round in records: its averaged clients, all of one domain, their depths, and who is missing."""
     missing = missing or Missing()
     cohort = sorted([*(client.task.client for client in clients), *missing.clients()])
-    traffic = sum(client.traffic for client in clients)
     report = RoundReport(
         round=number,
         seconds=1.5,
         cohort=cohort,
         layer_holders=layer_holders(clients, num_layers),
         loss=mean_loss(clients),
-        bytes_up=traffic,
-        bytes_down=traffic,
+        bytes_up=sum(client.traffic.up for client in clients),
+        bytes_down=sum(client.traffic.down for client in clients),
         bytes_fetched=sum(client.task.fetched for client in clients),
         missing=missing,
         simulated_s=None,

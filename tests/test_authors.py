@@ -27,6 +27,7 @@ from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.state import ServerState
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.method import Method
 
 AUTHORS = Path(__file__).parent / "authors"
@@ -149,7 +150,9 @@ class Replayed(InProcess):
         for name, tensor in layout.tensors(full).items():
             if name in names:
                 tensor[...] = self.run.arrays[f"client{client}/{name}"].reshape(tensor.shape)
-        return ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=layout.pack(full, layout.held(task.layers, task.sent)))
+        return ClientUpdate(
+            task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=layout.pack(full, layout.held(task.layers, task.sent))
+        )
 
     def indices(self, client: int) -> np.ndarray:
         """A client's images within its domain, in the recorded order."""

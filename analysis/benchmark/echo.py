@@ -22,6 +22,7 @@ from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import Shard
 from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.federation.storage import FrozenBytes
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
 from fedra_ray.runtime.placement import SlotSpec
@@ -53,7 +54,9 @@ class EchoSlot(ClientSlot):
     def _echo(self, task: ClientTask, values: Vector) -> ClientUpdate:
         layout = self._blueprint.layout
         echoed = layout.pack(values, layout.held(task.layers, task.sent))
-        return ClientUpdate(task, echoed.nbytes, examples=1, steps=0, loss=0.0, seconds=0.0, values=echoed)
+        return ClientUpdate(
+            task, Traffic(echoed.nbytes, echoed.nbytes), examples=1, steps=0, loss=0.0, seconds=0.0, values=echoed
+        )
 
 
 class EchoServer(Server):

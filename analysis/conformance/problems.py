@@ -11,6 +11,7 @@ from fedra_ray.federation.factors import Factors, split
 from fedra_ray.federation.layout import Entry, Layout, changed_weights
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.state import ServerState, Vector
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.method import Method
 
 LAYERS, RANK, INPUTS, OUTPUTS = 3, 4, 6, 5
@@ -93,7 +94,7 @@ def play(method: Method, rng: np.random.Generator, whole: bool = False, alike: b
         values = common if alike else rng.standard_normal(layout.size).astype(np.float32)
         ranked = _cut(values, layout, method.ranks(layers))
         packed = layout.pack(ranked, layout.held(layers, task.sent))
-        updates.append(ClientUpdate(task, packed.nbytes, 1, 1, 0.0, 0.0, values=packed))
+        updates.append(ClientUpdate(task, Traffic(packed.nbytes, packed.nbytes), 1, 1, 0.0, 0.0, values=packed))
     total = method.reduction(layout)
     for update in rng.permutation(np.array(updates, dtype=object)):
         total.add(update)

@@ -13,6 +13,7 @@ from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.seeding import Purpose, generator
 from fedra_ray.federation.state import Arrays, ServerState
 from fedra_ray.federation.steps import epoch_steps, local_steps
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.local import LocalRound
 from fedra_ray.methods.method import Method
 from fedra_ray.model.submodel import SubModel
@@ -58,16 +59,18 @@ def train_client(
     if not losses:
         raise RunFailedError(f"client {task.client}: none of its {len(examples)} images can be read")
     extra = method.finish(model, local)
-    trained = model.pack(local.sent)
+    traffic = method.traffic(model.layout, task.layers, task.sent, task.round)
+    added = {name: array.nbytes for name, array in extra.items()}
+    both = added.keys() - method.statistics  # the server sends as much of the same down
     return ClientUpdate(
         task,
-        traffic=trained.nbytes + sum(array.nbytes for array in extra.values()),
+        Traffic(traffic.up + sum(added.values()), traffic.down + sum(added[name] for name in both)),
         examples=len(examples),
         steps=len(losses),
         loss=float(np.mean(losses)),
         seconds=time.perf_counter() - start,
         skipped=tuple(sorted(examples.skipped)),
-        values=trained,
+        values=model.pack(local.sent),
         extra=extra,
         kept=local.kept if method.keeps_client_state else {},
     )

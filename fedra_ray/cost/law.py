@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass, replace
 from typing import NamedTuple
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.federation.traffic import VALUE_BYTES
 
 MEGABYTE = 10**6
-VALUE_BYTES = 4  # of a trained value; what travels and what the optimiser keeps are float32
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,6 @@ class CostModel:
     def parameters(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Number of trained values."""
         return self.part(depth, heads, passed).parameters
-
-    def bytes(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
-        """Bytes that a client receives per round, and that it sends back: its trained values, in float32."""
-        return VALUE_BYTES * self.parameters(depth, heads, passed)
 
     def step_flops(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """FLOPs per image of a training step: forward and backward."""

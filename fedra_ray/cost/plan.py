@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -27,9 +28,11 @@ from fedra_ray.data.division import Division
 from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.steps import step_bound
 from fedra_ray.federation.storage import Storage, frozen_bytes
-from fedra_ray.methods.create import create_method
+from fedra_ray.federation.traffic import Traffic
+from fedra_ray.methods.create import adapt, create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build, check_normalisation, find_targets, input_size
 from fedra_ray.model.stack import check_stack, check_targets
@@ -72,7 +75,7 @@ class Tier:
         layers: How many blocks they train.
         clients: How many clients these are.
         parameters: Trained values of each.
-        traffic: Bytes that each receives per round, and that it sends back.
+        traffic: Bytes of trained values that each sends and receives per round; the most, where they differ.
         fetched: Mean bytes of frozen weights that each downloads per round.
         steps: Mean number of local steps per round.
         flops: Mean FLOPs of a client's round.
@@ -86,7 +89,7 @@ class Tier:
     layers: int
     clients: int
     parameters: int
-    traffic: int
+    traffic: Traffic
     steps: float
     flops: float
     fetched: float
@@ -153,7 +156,7 @@ def plan(
     total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
     return Plan(
         tiers=tiers,
-        round_bytes=2 * sum(tier.clients * tier.traffic for tier in tiers),
+        round_bytes=sum(sum(client.traffic) for client in clients),
         round_flops=sum(work),
         evaluations=evaluations,
         evaluation_flops=evaluations * evaluation_flops,
@@ -173,7 +176,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
         layers=first.layers,
         clients=len(clients),
         parameters=cost.parameters(first.layers, first.heads, first.passed),
-        traffic=cost.bytes(first.layers, first.heads, first.passed),
+        traffic=Traffic(*map(max, zip(*(client.traffic for client in clients), strict=True))),
         steps=sum(client.steps for client in clients) / len(clients),
         flops=sum(client.flops(cost) for client in clients) / len(clients),
         fetched=sum(client.fetched for client in clients) / len(clients),
@@ -210,23 +213,36 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     config, cost = priced(config, backbone, domains, classes)
     fleet = Fleet(config, domains)
     method = create_method(config, cost.num_layers, fleet)
+    layout = _layout(config, method, classes)
     sizes = _sizes(config, dataset)
     drawn, *later = draw_rounds(method, fleet, config)
     cohort = drawn.cohort
     if not cohort:
         raise SettingError("method.name", config.method.name, "no client of the first round can take part")
     bound = step_bound(config.training, sizes, cohort)
+    unsent = method.unsent(cohort)
     held = [np.flatnonzero(row).tolist() for row in drawn.matrix]
     rows = zip(cohort, held, strict=True)
     fetched = downloads(method, [drawn, *later], Storage.empty(frozen, config.fleet.storage, fleet.size))
     clients = [
-        replace(describe(method, layers, int(sizes[client]), bound, config.training), fetched=fetched.by_client[client])
+        replace(
+            describe(method, layers, int(sizes[client]), bound, config.training),
+            traffic=method.traffic(layout, layers, [n for n in method.named(layers) if n not in unsent], 1),
+            fetched=fetched.by_client[client],
+        )
         for client, layers in rows
     ]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     planned = plan(cost, clients, mean_coverage(method, [drawn, *later]), config, config.plan, evaluation)
     data = (in_numbers(dataset), *dataset.notes) if dataset else ()
     return replace(planned, downloads=fetched, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
+
+
+def _layout(config: ExperimentConfig, method: Method, classes: int) -> Layout:
+    """How the adapter would lie in its flat vector; no weight is made."""
+    with torch.device("meta"):
+        backbone = build(config.backbone)
+        return adapt(backbone, find_targets(backbone, config.lora.targets), config, method, classes).layout
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Labelled | None, split: str) -> int:

@@ -67,7 +67,7 @@ def simulate(
     times = [
         duration(
             known[name],
-            cost.bytes(client.layers, client.heads, client.passed),
+            client.traffic,
             client.flops(cost),
             counted * client.fetched,
         )

@@ -27,14 +27,15 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
 
 
 def _clients(plan: Plan, fetched: bool) -> Table:
-    header = ["blocks", "clients", "parameters", "each way", "steps", "compute", "memory", *["fetched"] * fetched]
+    header = ["blocks", "clients", "parameters", "up", "down", "steps", "compute", "memory", *["fetched"] * fetched]
     table = _table("per client and round", header)
     for tier in plan.tiers:
         table.add_row(
             str(tier.layers),
             str(tier.clients),
             f"{tier.parameters:,}",
-            scaled(tier.traffic, "B"),
+            scaled(tier.traffic.up, "B"),
+            scaled(tier.traffic.down, "B"),
             f"{tier.steps:,.4g}",
             scaled(tier.flops, "FLOP"),
             scaled(tier.memory, "B"),

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.devices import profiles
 from fedra_ray.config.schema import DeviceConfig, ExperimentConfig, TrainingConfig
-from fedra_ray.cost.law import NONE, VALUE_BYTES, CostModel, Passed
+from fedra_ray.cost.law import NONE, CostModel, Passed
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.federation.steps import images_seen, local_steps
+from fedra_ray.federation.traffic import NO_TRAFFIC, Traffic
 from fedra_ray.methods.method import Method
 
 
@@ -27,6 +28,7 @@ class Workload:
         seen: How many images these steps take together.
         heads: How many heads it trains.
         passed: What else it runs.
+        traffic: Bytes of trained values that it sends and receives.
         fetched: Mean bytes of frozen weights that it downloads a round.
     """
 
@@ -36,6 +38,7 @@ class Workload:
     seen: int
     heads: int = 1
     passed: Passed = NONE
+    traffic: Traffic = NO_TRAFFIC
     fetched: float = 0
 
     def flops(self, cost: CostModel) -> int:
@@ -107,7 +110,7 @@ def simulated_seconds(
     known = profiles(config.fleet)
     seconds = []
     for task in tasks:
-        traffic = VALUE_BYTES * layout.packed_size(layout.held(task.layers, task.sent))
+        traffic = method.traffic(layout, task.layers, task.sent, task.round)
         fetched = task.fetched if config.fleet.storage == "fetched" else 0
         work = describe(method, task.layers, int(sizes[task.client]), task.max_steps, config.training)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
@@ -128,18 +131,17 @@ class Duration:
         return self.download + self.training + self.upload
 
 
-def duration(device: DeviceConfig, traffic: int, flops: int, fetched: float = 0) -> Duration:
+def duration(device: DeviceConfig, traffic: Traffic, flops: int, fetched: float = 0) -> Duration:
     """How long a client's round takes on a device.
 
     Args:
         device: Profile of the device.
-        traffic: Bytes that the client receives, and that it sends back.
+        traffic: Bytes that the client sends and receives.
         flops: FLOPs of its local training.
         fetched: Bytes of frozen weights that it gets besides.
     """
-    bits = 8 * traffic
     return Duration(
-        download=(bits + 8 * fetched) / (device.download_mbps * 1e6),
+        download=8 * (traffic.down + fetched) / (device.download_mbps * 1e6),
         training=flops / (device.gflops * 1e9),
-        upload=bits / (device.upload_mbps * 1e6),
+        upload=8 * traffic.up / (device.upload_mbps * 1e6),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 
 from fedra_ray.federation.state import Arrays, Vector
+from fedra_ray.federation.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class ClientReport:
 
     Attributes:
         task: What it was asked to do.
-        traffic: Bytes that it sent.
+        traffic: Bytes that it sent, and that it received but for frozen weights.
         examples: Number of its training images.
         steps: Local steps taken.
         loss: Mean training loss over the steps.
@@ -89,7 +90,7 @@ class ClientReport:
     """
 
     task: ClientTask
-    traffic: int
+    traffic: Traffic
     examples: int
     steps: int
     loss: float

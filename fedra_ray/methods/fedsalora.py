@@ -24,6 +24,9 @@ class FedSaLora(Wrapper):
 
     keeps_client_state = True
 
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        return "A", "AB"  # down, B is for layers that a client has not trained yet
+
     def begin(self, model: SubModel, local: LocalRound) -> None:
         for layer in local.task.layers:
             if KNOWN in local.kept and local.kept[KNOWN][layer]:

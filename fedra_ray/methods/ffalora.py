@@ -16,5 +16,8 @@ if TYPE_CHECKING:
 class FfaLora(FixedFactor):
     """Every A stays as it was drawn at the start; clients train and send B, half as much as both."""
 
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        return "B", "B"
+
     def fixed(self, local: LocalRound) -> int:
         return 0

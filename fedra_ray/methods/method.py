@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedra_ray.federation.allocation import Coverage, Matrix, drawn_coverage
-from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.layout import Layout, changed_weights
 from fedra_ray.federation.messages import ServerTask
 from fedra_ray.federation.reduction import Collected, MaskedSums, Reduction
 from fedra_ray.federation.state import Arrays, ServerState
+from fedra_ray.federation.traffic import VALUE_BYTES, Traffic, count_values
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -126,6 +127,27 @@ class Method(ABC):
         A client with r ranks trains the first r rows of A and columns of B and sends zeros for the others.
         """
         return {}
+
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        """Which LoRA factors of their layers clients send in a round, and which they receive: A, B or AB."""
+        return "AB", "AB"
+
+    def traffic(self, layout: Layout, layers: Sequence[int], sent: Sequence[str], number: int) -> Traffic:
+        """What a client sends and receives in a round, but for frozen weights and what `finish` adds.
+
+        It may have missed any round before, and so receives all that the server may have changed.
+
+        Args:
+            layout: How the adapter lies in its flat vector.
+            layers: The layers that it trains.
+            sent: Names of the heads and extras that it trains and sends back.
+            number: Number of the round.
+        """
+        ranks = self.ranks(layers)
+        up, down = (count_values(layout, layers, sent, ranks, factors) for factors in self.travelling_factors(number))
+        if self.changes_weights:
+            down += count_values(layout, (), [changed_weights(block) for block in self.blocks(layers)], {}, "")
+        return Traffic(VALUE_BYTES * up, VALUE_BYTES * down)
 
     def unsent(self, cohort: Sequence[int]) -> tuple[str, ...]:
         """Names of the heads and extras that clients of this cohort train for themselves and do not send back."""

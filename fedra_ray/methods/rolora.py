@@ -13,5 +13,8 @@ if TYPE_CHECKING:
 class RoLora(FixedFactor):
     """In odd rounds every client trains B alone, in even ones A alone, so that averaging factors is always exact."""
 
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        return ("B" if number % 2 else "A"), "AB"
+
     def fixed(self, local: LocalRound) -> int:
         return 0 if local.task.round % 2 else 1

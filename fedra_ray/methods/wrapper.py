@@ -60,6 +60,9 @@ class Wrapper(Method):
     def ranks(self, layers: Sequence[int]) -> Mapping[int, int]:
         return self.inner.ranks(layers)
 
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        return self.inner.travelling_factors(number)
+
     def unsent(self, cohort: Sequence[int]) -> tuple[str, ...]:
         return self.inner.unsent(cohort)
 

@@ -147,15 +147,14 @@ def _report(closed: ClosedRound, seconds: float, scores: list[Score], phases: di
     clients, responses = closed.whole.reports, closed.responses
     failed = [failure.task.client for failure in closed.whole.failures]
     missing = Missing([*responses.dropped, *failed], [*responses.late], closed.whole.rejected)
-    traffic = sum(client.traffic for client in clients)
     return RoundReport(
         round=closed.state.round,
         seconds=seconds,
         cohort=closed.drawn.cohort,
         layer_holders=layer_holders(clients, closed.drawn.matrix.shape[1]),
         loss=mean_loss(clients),
-        bytes_up=traffic,
-        bytes_down=traffic,
+        bytes_up=sum(client.traffic.up for client in clients),
+        bytes_down=sum(client.traffic.down for client in clients),
         bytes_fetched=sum(client.task.fetched for client in clients),
         missing=missing,
         simulated_s=responses.duration(missing.clients()),

@@ -13,6 +13,7 @@ from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdat
 from fedra_ray.federation.partial_round import PartialRound, reduce
 from fedra_ray.federation.state import Arrays, ServerState, Vector
 from fedra_ray.federation.storage import FrozenBytes
+from fedra_ray.federation.traffic import Traffic
 
 
 def small_blueprint(config: ExperimentConfig, num_layers: int, values_per_segment: int = 2) -> Blueprint:
@@ -94,4 +95,6 @@ class FakeWorkers:
         except Exception as error:  # as on an actor, whatever a client raises is its own failure
             return ClientFailure(task, repr(error))
         seconds = time.perf_counter() - start
-        return ClientUpdate(task, trained.nbytes, task.images, 1, loss=0.0, seconds=seconds, values=trained)
+        return ClientUpdate(
+            task, Traffic(trained.nbytes, trained.nbytes), task.images, 1, loss=0.0, seconds=seconds, values=trained
+        )

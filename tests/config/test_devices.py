@@ -24,6 +24,7 @@ from fedra_ray.experiment import run
 from fedra_ray.federation.dropouts import respond
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.reports import Outcome
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.journal import Journal
@@ -44,28 +45,31 @@ COST = CostModel(
 )
 TABLET = DeviceConfig(gflops=100, download_mbps=80, upload_mbps=20, memory_mb=2000)
 QUICK = DeviceConfig(gflops=1900, download_mbps=240, upload_mbps=120, memory_mb=9000)
-WORK = Workload(layers=2, images=10, steps=1, seen=10)
+WORK = Workload(layers=2, images=10, steps=1, seen=10, traffic=Traffic(10**7, 10**7))
 
 numbers = st.floats(1e-3, 1e6)
 devices = st.builds(DeviceConfig, numbers, numbers, numbers, numbers)
-traffics, works = st.integers(0, 10**12), st.integers(0, 10**18)
+traffics = st.builds(Traffic, st.integers(0, 10**12), st.integers(0, 10**12))
+works = st.integers(0, 10**18)
 
 
 def test_a_round_of_two_blocks_by_hand() -> None:
     """2.5 million values are 80 Mbit; ten images take 1900 GFLOP."""
-    found = duration(TABLET, COST.bytes(2), WORK.flops(COST))
+    found = duration(TABLET, Traffic(10**7, 10**7), WORK.flops(COST))
     assert found == Duration(download=pytest.approx(1.0), training=pytest.approx(19.0), upload=pytest.approx(4.0))
     assert found.total == pytest.approx(24.0)
 
 
 @given(devices, traffics, works, st.floats(1, 1000))
-def test_more_arithmetic_a_second_is_never_slower(device: DeviceConfig, traffic: int, flops: int, by: float) -> None:
+def test_more_arithmetic_a_second_is_never_slower(
+    device: DeviceConfig, traffic: Traffic, flops: int, by: float
+) -> None:
     faster = replace(device, gflops=by * device.gflops)
     assert duration(faster, traffic, flops).total <= duration(device, traffic, flops).total
 
 
 @given(devices, traffics, works)
-def test_half_the_bandwidth_doubles_the_transfer(device: DeviceConfig, traffic: int, flops: int) -> None:
+def test_half_the_bandwidth_doubles_the_transfer(device: DeviceConfig, traffic: Traffic, flops: int) -> None:
     whole = duration(device, traffic, flops)
     half = replace(device, download_mbps=device.download_mbps / 2, upload_mbps=device.upload_mbps / 2)
     halved = duration(half, traffic, flops)
@@ -159,7 +163,7 @@ def planned(*names: str, **changes: Any) -> ExperimentConfig:
 def test_a_plan_has_the_slowest_client_of_every_device_by_hand() -> None:
     """One block is 1.5 million values, 48 Mbit, and 100 GFLOP an image."""
     config = planned("tablet", "quick")
-    clients = [WORK, WORK, Workload(layers=1, images=100, steps=4, seen=100)]
+    clients = [WORK, WORK, Workload(layers=1, images=100, steps=4, seen=100, traffic=Traffic(6 * 10**6, 6 * 10**6))]
     found = simulate(COST, clients, [0, 1, 2], Fleet(config, ("a",)), config)
     assert found is not None
     tablet, quick = found.devices

@@ -89,7 +89,6 @@ def test_the_papers_backbones_cost_what_their_shapes_say(family: str) -> None:
     cost = measure(model, 224, ExperimentConfig())
     assert cost.parameters(1) == parameters + 76_900
     assert cost.parameters(12) == 12 * parameters + 76_900
-    assert cost.bytes(12) == 4 * cost.parameters(12)
     assert cost.evaluation_flops(12) - cost.evaluation_flops(11) == flops
     assert cost.memory(2, 1) - cost.memory(1, 1) > 4 * sum(value.numel() for value in backbone.blocks[1].parameters())
 
@@ -143,7 +142,7 @@ def test_parameters_are_those_that_travel(backbone_config: BackboneConfig, make_
     cost = measure(model, 16, ExperimentConfig())
     for depth, heads in ((1, 1), (2, 2), (4, 3)):
         held = model.layout.held(range(depth), method.named(range(depth)))
-        assert cost.bytes(depth, heads) == model.pack(held).nbytes
+        assert cost.parameters(depth, heads) == model.pack(held).size
 
 
 def test_frozen_weights_are_those_of_the_model(backbone_config: BackboneConfig, make_model: Make) -> None:
@@ -204,7 +203,7 @@ def test_a_budget_gives_fewer_blocks_where_stand_ins_are_trained_too() -> None:
     more = cost.memory(2, 10, passed=Passed(stand_ins=2)) - cost.memory(2, 10)
     assert more == 2 * (4 * 3 * 50_000 + 10 * 500)
     assert cost.step_flops(2, passed=Passed(stand_ins=2)) == cost.step_flops(2) + 2 * 9
-    assert cost.bytes(2, passed=Passed(stand_ins=2)) == cost.bytes(2) + 2 * 4 * 50_000
+    assert cost.parameters(2, passed=Passed(stand_ins=2)) == cost.parameters(2) + 2 * 50_000
     budget = (cost.memory(2, 10) + more) / 1e6
     assert depths_for_memory(cost, [budget], 10, stand_ins=lambda depth: 4 - depth) == [2]
     assert depths_for_memory(cost, [budget - 1e-6], 10, stand_ins=lambda depth: 4 - depth) == [1]

@@ -23,6 +23,7 @@ from fedra_ray.cost.plan import PROCESS_BYTES, PlanConfig, PlannedExperiment, pl
 from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.steps import step_bound
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.allsmall import AllSmall
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.fedra import FedRA
@@ -43,9 +44,9 @@ COST = CostModel(
     states=3,
 )
 CLIENTS = [
-    Workload(layers=4, images=20, steps=2, seen=20),
-    Workload(layers=1, images=30, steps=3, seen=30),
-    Workload(layers=1, images=10, steps=1, seen=10),
+    Workload(layers=4, images=20, steps=2, seen=20, traffic=Traffic(18 * 10**6, 9 * 10**6)),
+    Workload(layers=1, images=30, steps=3, seen=30, traffic=Traffic(6 * 10**6, 5 * 10**6)),
+    Workload(layers=1, images=10, steps=1, seen=10, traffic=Traffic(4 * 10**6, 7 * 10**6)),
 ]
 COVERED = Coverage(0, 0)
 
@@ -63,11 +64,11 @@ def test_a_tier_by_hand() -> None:
     deep, shallow = plan(COST, CLIENTS, COVERED, configured(), PlanConfig()).tiers
     assert (deep.layers, deep.clients, deep.steps) == (4, 1, 2)
     assert deep.parameters == 4_500_000
-    assert deep.traffic == 18_000_000
+    assert deep.traffic == (18_000_000, 9_000_000)
     assert deep.flops == 20 * 370e9
     assert deep.memory == 4 * 10**9 + 12 * 4_500_000 + 10 * 500 * 10**6
     assert (shallow.layers, shallow.clients, shallow.steps) == (1, 2, 2)
-    assert shallow.traffic == 6_000_000
+    assert shallow.traffic == (6_000_000, 7_000_000)
     assert shallow.flops == (30 + 10) / 2 * 100e9
     assert shallow.memory == 10**9 + 12 * 1_500_000 + 10 * 200 * 10**6
 
@@ -79,7 +80,7 @@ def test_a_batch_is_no_larger_than_the_client() -> None:
 
 def test_totals_by_hand() -> None:
     found = plan(COST, CLIENTS, COVERED, configured(), PlanConfig(tflops=0.5), evaluation_flops=10**12)
-    assert found.round_bytes == 2 * (18 + 6 + 6) * 10**6
+    assert found.round_bytes == (18 + 9 + 6 + 5 + 4 + 7) * 10**6
     assert found.round_flops == 7.4e12 + 3e12 + 1e12
     assert found.evaluations == 3  # after rounds 4, 8 and 10
     assert found.evaluation_flops == 3e12

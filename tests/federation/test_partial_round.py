@@ -11,6 +11,7 @@ from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate
 from fedra_ray.federation.partial_round import PartialRound, fault, gather, reduce
 from fedra_ray.federation.reduction import MaskedSums
+from fedra_ray.federation.traffic import Traffic
 
 LAYOUT = Layout(((Entry("a", (2,)),), (Entry("b", (1,)),)), ((Entry("head", (1,)),),), ("head",))
 VALUES = np.array([10, 20, 30, 40], dtype=np.float32)
@@ -23,7 +24,9 @@ def reduced(answers: list[ClientUpdate | ClientFailure], max_norm: float | None 
 def update(client: int, layers: tuple[int, ...], values: list[float], weight: int = 1, group: int = 0) -> ClientUpdate:
     task = ClientTask(1, client, layers, ("head",), weight=weight, total_weight=10, group=group)
     found = np.array(values, dtype=np.float32)
-    return ClientUpdate(task, found.nbytes, examples=3, steps=2, loss=0.5, seconds=0.1, values=found)
+    return ClientUpdate(
+        task, Traffic(found.nbytes, found.nbytes), examples=3, steps=2, loss=0.5, seconds=0.1, values=found
+    )
 
 
 UPDATES = [update(0, (0, 1), [1, 2, 3, 4]), update(1, (1,), [5, 8], weight=3), update(2, (0,), [3, 0, 0])]
@@ -32,7 +35,7 @@ UPDATES = [update(0, (0, 1), [1, 2, 3, 4]), update(1, (1,), [5, 8], weight=3), u
 def test_updates_are_summed_with_their_weights_over_what_they_hold() -> None:
     partial = reduced(UPDATES)
     assert partial.total.groups[0].mean(VALUES).tolist() == [2, 1, 4.5, np.float32(5.6)]
-    assert [(report.task.client, report.traffic) for report in partial.reports] == [(0, 16), (1, 8), (2, 12)]
+    assert [(report.task.client, report.traffic.up) for report in partial.reports] == [(0, 16), (1, 8), (2, 12)]
     assert not hasattr(partial.reports[0], "values")
 
 
@@ -110,6 +113,8 @@ def test_an_update_that_must_not_be_averaged_is_told_apart(values: list[float], 
 @given(st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=1, max_size=6))
 def test_what_passes_fits_the_exact_sum_in_any_order(values: list[float]) -> None:
     task = ClientTask(1, 0, (1,), (), total_weight=len(values))
-    updates = [ClientUpdate(task, 4, 1, 1, 0.0, 0.0, values=np.array([value], np.float32)) for value in values]
+    updates = [
+        ClientUpdate(task, Traffic(4, 4), 1, 1, 0.0, 0.0, values=np.array([value], np.float32)) for value in values
+    ]
     partial = reduced(updates)
     assert np.isfinite(partial.total.total().mean(VALUES)).all()

@@ -11,6 +11,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig, WrapperConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate, ServerTask
 from fedra_ray.federation.state import ServerState
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.devft import ROUNDS, SIMILARITY, DevFT
 from fedra_ray.methods.method import Problem
 from fedra_ray.preflight import check_experiment
@@ -65,7 +66,7 @@ def test_a_representative_s_factors_are_written_to_its_whole_group(config: Exper
         task = ClientTask(1, client, tuple(values), ("head",), weight=weight, total_weight=4)
         size = layout.packed_size([0])
         packed = np.concatenate([np.full(size, value) for value in values.values()] + [np.ones(51)])
-        total.add(ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=packed.astype(np.float32)))
+        total.add(ClientUpdate(task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=packed.astype(np.float32)))
     merged = method.merge(before, total)
     found = [np.unique(merged.values[layout.segments[layer]]).tolist() for layer in range(4)]
     assert found == [[7.5], [15.25], [8.0], [15.75]]

@@ -13,6 +13,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig, PartitionConfig, WrapperConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate, ServerTask
 from fedra_ray.federation.state import ServerState
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.brick import Brick
 from fedra_ray.methods.fedbrick import BRICKS, FedBrick
 from fedra_ray.methods.local import LocalRound
@@ -170,7 +171,7 @@ def test_each_domain_s_set_is_averaged_over_its_clients(config: ExperimentConfig
     for client, value, weight in ((0, 1.0, 1), (3, 4.0, 2), (1, 7.0, 1)):  # clients 0 and 3 are of one domain
         task = ClientTask(1, client, (2,), method.named((2,)), weight=weight, total_weight=4)
         values = np.full(layout.packed_size(layout.held((2,), task.sent)), value, np.float32)
-        total.add(ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=values))
+        total.add(ClientUpdate(task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=values))
     merged = method.merge(state, total)
     sets = merged.arrays[BRICKS]
     assert np.unique(sets[0]) == pytest.approx(3.0)  # (1 + 2 * 4) / 3

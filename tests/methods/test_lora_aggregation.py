@@ -12,6 +12,7 @@ from fedra_ray.config.plugins import instantiate
 from fedra_ray.config.schema import ExperimentConfig, WrapperConfig
 from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.inclusivefl import InclusiveFL
 from fedra_ray.methods.method import Problem
@@ -84,7 +85,7 @@ def test_a_layer_keeps_its_factors_without_a_holder_and_the_head_is_averaged(nam
     state = method.init_state(layout, 0)
     total = method.reduction(layout)
     updates = [
-        ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=rng.standard_normal(size).astype(np.float32))
+        ClientUpdate(task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=rng.standard_normal(size).astype(np.float32))
         for task, size in (
             (ClientTask(1, 0, (0, 1), ("head",), total_weight=2), 38),
             (ClientTask(1, 1, (1,), ("head",), total_weight=2), 24),

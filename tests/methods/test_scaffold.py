@@ -13,6 +13,7 @@ from fedra_ray.config.schema import BackboneConfig, TrainingConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.reduction import MaskedSums
 from fedra_ray.federation.state import ServerState
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.fedra import FedRA
 from fedra_ray.methods.method import Problem
 from fedra_ray.methods.scaffold import CONTROL, Scaffold
@@ -73,7 +74,7 @@ def test_steps_are_corrected_and_the_client_s_variate_follows_option_ii(
     np.testing.assert_allclose(model.layout.pack(update.kept[CONTROL], held), new, rtol=1e-3, atol=1e-6)
     others = [index for index in range(5) if index not in held]
     assert model.layout.pack(update.kept[CONTROL], others).tobytes() == model.layout.pack(own, others).tobytes()
-    assert update.traffic == 2 * expected.nbytes
+    assert update.traffic == Traffic(2 * expected.nbytes, 2 * expected.nbytes)
 
 
 def test_a_client_begins_with_a_variate_of_zero(
@@ -92,7 +93,7 @@ def update(model: SubModel, client: int, layers: tuple[int, ...], change: float)
     task = ClientTask(1, client, layers, ("head",))
     length = model.layout.packed_size(model.layout.held(layers, ("head",)))
     extra = {CONTROL: np.full(length, change, np.float32)}
-    return ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=np.ones(length, np.float32), extra=extra)
+    return ClientUpdate(task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=np.ones(length, np.float32), extra=extra)
 
 
 def test_the_server_adds_the_changes_divided_by_the_number_of_all_clients(model: SubModel) -> None:

@@ -9,6 +9,7 @@ from fedra_ray.config.errors import SettingError
 from fedra_ray.federation.layout import Entry, Layout
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
 from fedra_ray.federation.state import ServerState
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.alllarge import AllLarge
 from fedra_ray.methods.fedadam import FIRST, SECOND, FedAdam
 from fedra_ray.methods.fedavgm import VELOCITY, FedAvgM
@@ -31,7 +32,7 @@ def rounds(method: ServerOptimizer) -> list[ServerState]:
         for client, offset in enumerate((-0.5, 0.5)):  # whose mean is the change
             sent = np.array([values[0] + change + offset, values[2] + 2 * change], np.float32)
             task = ClientTask(1, client, (0,), ("head",))
-            total.add(ClientUpdate(task, 8, 1, 1, 0.0, 0.0, values=sent))
+            total.add(ClientUpdate(task, Traffic(8, 8), 1, 1, 0.0, 0.0, values=sent))
         states.append(method.merge(states[-1], total))
     return states
 

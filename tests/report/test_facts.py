@@ -11,6 +11,7 @@ from support import note_round
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.messages import ClientReport, ClientTask
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.report.facts import MOST_CLIENTS, Facts, read
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import Records
@@ -45,7 +46,7 @@ def records(folder: Path, held: list[tuple[int, tuple[int, ...]]]) -> None:
     """One round in which clients 0, 1, ... of these depths hold these layers of four."""
     kept = Records(Folder(folder))
     clients = [
-        ClientReport(ClientTask(1, client, layers, ("head",)), 40, 8, 1, 0.5, 0.1)
+        ClientReport(ClientTask(1, client, layers, ("head",)), Traffic(40, 40), 8, 1, 0.5, 0.1)
         for client, (_, layers) in enumerate(held)
     ]
     note_round(kept, clients, [depth for depth, _ in held])

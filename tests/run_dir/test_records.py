@@ -9,13 +9,14 @@ from support import note_round
 
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Missing
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.records import SCHEMAS, Records, has_table, read_table
 
 
 def update(number: int, client: int, loss: float = 1.0) -> ClientReport:
     task = ClientTask(number, client, (0, 2), ("head",), fetched=70)
-    return ClientReport(task, 40, 24, 3, loss, 0.25, slot=1, attempt=2)
+    return ClientReport(task, Traffic(40, 40), 24, 3, loss, 0.25, slot=1, attempt=2)
 
 
 def add_round(

@@ -12,6 +12,7 @@ from fedra_ray.config.errors import ImageError, RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientReport, ClientTask, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.runtime.jobs import Call, EvaluationJob, Failure, ServerJob, TrainingJob
 from fedra_ray.runtime.placement import Pace
 
@@ -57,7 +58,7 @@ def trained(call: Call, failing: frozenset[int] = frozenset()) -> PartialRound:
         if task.client in failing:
             partial.failures.append(ClientFailure(task, f"attempt {attempt}"))
         else:
-            report = ClientReport(task, traffic=0, examples=1, steps=1, loss=0.5, seconds=0.1, attempt=attempt)
+            report = ClientReport(task, Traffic(0, 0), examples=1, steps=1, loss=0.5, seconds=0.1, attempt=attempt)
             partial.reports.append(report)
     return partial
 

@@ -15,6 +15,7 @@ from fedra_ray.config.errors import RunFailedError, SettingError
 from fedra_ray.config.schema import ExperimentConfig, RuntimeConfig
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.partial_round import PartialRound
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.runtime import pool as pool_module
 from fedra_ray.runtime.placement import SlotSpec
 from fedra_ray.runtime.pool import SlotPool
@@ -37,7 +38,7 @@ def answer(reference: FakeReference) -> PartialRound | Score:
         return Score(shard.domain, "test", shard.stop - shard.start, top1=1, top5=1, loss=0.5)
     partial = PartialRound()
     for task, attempt in reference.arguments[0]:
-        report = ClientReport(task, 0, 1, 1, 0.5, 0.1, slot=reference.actor.number, attempt=attempt)
+        report = ClientReport(task, Traffic(0, 0), 1, 1, 0.5, 0.1, slot=reference.actor.number, attempt=attempt)
         partial.reports.append(report)
     return partial
 

@@ -12,6 +12,7 @@ from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.experiment import run
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.preflight import check_experiment
 from fedra_ray.report.page import FILE
 from fedra_ray.run_dir.claim import prepare, read_summary
@@ -27,7 +28,7 @@ def test_a_finished_run_leaves_its_adapter_and_summary(config: ExperimentConfig,
     records = Records(Folder(tmp_path))
     for number in (1, 2):
         task = ClientTask(number, 0, (0,), ("head",))
-        update = ClientReport(task, 40, 8, 1, 0.5, 0.1)
+        update = ClientReport(task, Traffic(40, 40), 8, 1, 0.5, 0.1)
         note_round(records, [update], 4, number)
     records.finish()
     prepare(Folder(tmp_path), config)

@@ -15,6 +15,7 @@ from analysis.runs.replay import Replay, Vector
 from analysis.runs.tuned import Tuned
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.messages import ClientTask, ClientUpdate
+from fedra_ray.federation.traffic import Traffic
 
 HALF = np.array([0.5, 0.5])
 
@@ -49,7 +50,7 @@ def test_only_what_two_clients_hold_can_drift(fedra_run: str) -> None:
     def update(client: int, layers: tuple[int, ...], change: float) -> ClientUpdate:
         task = ClientTask(1, client, layers, ("head",))
         trained = layout.pack(values, layout.held(layers, ("head",))) + np.float32(change)
-        return ClientUpdate(task, 0, 1, 1, 0.0, 0.0, values=trained)
+        return ClientUpdate(task, Traffic(0, 0), 1, 1, 0.0, 0.0, values=trained)
 
     found = pulls(Tuned.of(replay, values, [update(0, (0, 1), 1), update(1, (1, 2), 3), update(2, (1,), 2)]))
     assert found["is_head"].tolist() == [False, True]

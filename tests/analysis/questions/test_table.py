@@ -26,6 +26,7 @@ from fedra_ray.config.schema import (
 )
 from fedra_ray.federation.messages import ClientReport, ClientTask, Score
 from fedra_ray.federation.reports import Outcome
+from fedra_ray.federation.traffic import Traffic
 from fedra_ray.preflight import check_experiment
 from fedra_ray.run_dir.claim import prepare
 from fedra_ray.run_dir.folder import Folder
@@ -271,7 +272,7 @@ def test_what_a_run_leaves_is_read(config: ExperimentConfig, tmp_path: Path) -> 
     prepare(Folder(folder), config)
     blueprint, _ = check_experiment(config)
     records = Records(Folder(folder))
-    update = ClientReport(ClientTask(1, 0, (0,), ("head",)), 40, 8, 1, 0.5, 0.1)
+    update = ClientReport(ClientTask(1, 0, (0,), ("head",)), Traffic(40, 40), 8, 1, 0.5, 0.1)
     note_round(records, [update], 4)
     records.finish()
     Folder(folder).write("partition.parquet", to_parquet(blueprint.division().table()))
