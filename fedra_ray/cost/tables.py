@@ -27,15 +27,16 @@ def show(plan: Plan, config: PlannedExperiment) -> None:
 
 
 def _clients(plan: Plan, fetched: bool) -> Table:
-    header = ["blocks", "clients", "parameters", "up", "down", "steps", "compute", "memory", *["fetched"] * fetched]
+    alike = all(tier.traffic.up == tier.traffic.down for tier in plan.tiers)
+    ways = ["each way"] if alike else ["up", "down"]
+    header = ["blocks", "clients", "values", *ways, "steps", "compute", "memory", *["fetched"] * fetched]
     table = _table("per client and round", header)
     for tier in plan.tiers:
         table.add_row(
             str(tier.layers),
             str(tier.clients),
             f"{tier.parameters:,}",
-            scaled(tier.traffic.up, "B"),
-            scaled(tier.traffic.down, "B"),
+            *[scaled(way, "B") for way in tier.traffic[: len(ways)]],
             f"{tier.steps:,.4g}",
             scaled(tier.flops, "FLOP"),
             scaled(tier.memory, "B"),
