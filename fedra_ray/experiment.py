@@ -136,6 +136,7 @@ def client_tasks(
             unsent=tuple(name for name in unsent if name in named),
             frozen=tuple(block for block in method.blocks(layers) if block not in layers),
             streamed=method.streams,
+            recomputed=method.recomputes,
             fetched=storage.missing(client, {*layers, *method.blocks(layers)}),
             group=method.group(layers),
             max_steps=bound,

@@ -52,11 +52,13 @@ class Passed(NamedTuple):
         behind: How many lie behind it: gradients go through them.
         streamed: Whether only one of them is in memory at a time, loaded when it is run. Then those behind keep their
             inputs alone, and are run once more in the backward pass.
+        recomputed: Whether that holds for the trained blocks too, so that no more than one block is in memory at all.
     """
 
     before: int = 0
     behind: int = 0
     streamed: bool = False
+    recomputed: bool = False
 
 
 NONE = Passed()
@@ -95,15 +97,22 @@ class CostModel:
         """The whole sub-model."""
         total = self.stem + (heads - 1) * self.exit
         if depth:
-            total += self.first + (depth - 1) * self.block
+            total += self._trained(self.first, passed) + (depth - 1) * self._trained(self.block, passed)
+            total += passed.recomputed * Part(0, self.block.frozen, 0, 0, self.block.saved, self.block.copies)
         before = replace(self.first, parameters=0, step=self.first.forward, saved=0, copies=0)
         if not passed.streamed:
             return total + passed.before * before + passed.behind * self.through
         again = self.through.step + self.through.forward
         behind = replace(self.through, step=again, saved=self.boundary, frozen=0, copies=0)
-        one = self.through.frozen if passed.before + passed.behind else 0
+        one = self.through.frozen if passed.before + passed.behind and not (depth and passed.recomputed) else 0
         total += passed.before * replace(before, frozen=0) + passed.behind * behind
         return replace(total, frozen=total.frozen + one)
+
+    def _trained(self, block: Part, passed: Passed) -> Part:
+        """A trained block; recomputed, it keeps its input, and its weights are not in memory between its two runs."""
+        if not passed.recomputed:
+            return block
+        return replace(block, frozen=0, step=block.step + block.forward, saved=self.boundary, copies=0)
 
     def parameters(self, depth: int, heads: int = 1) -> int:
         """Number of trained values."""
@@ -137,10 +146,12 @@ class CostModel:
         Args:
             depth: How many blocks it trains.
             batch_size: Images per step.
-            regime: What happens to the others: absent, frozen or streamed.
+            regime: What happens to the others: absent, frozen, streamed or recomputed.
         """
         others = 0 if regime == "absent" else self.num_layers - depth
-        return self.memory(depth, batch_size, passed=Passed(behind=others, streamed=regime == "streamed"))
+        recomputed = regime == "recomputed"
+        passed = Passed(behind=others, streamed=recomputed or regime == "streamed", recomputed=recomputed)
+        return self.memory(depth, batch_size, passed=passed)
 
     def depth_for_memory(self, budget_mb: float, batch_size: int, regime: str = "absent") -> int | None:
         """The most blocks that train within a budget of megabytes (10^6 bytes); None if not even one does."""

@@ -56,21 +56,22 @@ def describe(
         training: Batch size and epochs.
     """
     heads = [name for name in method.named(layers) if name in method.head_names]
-    passed = passed_by(layers, method.blocks(layers), method.streams)
+    passed = passed_by(layers, method.blocks(layers), method.streams, method.recomputes)
     return _workload(len(layers), len(heads), passed, images, max_steps, training)
 
 
-def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool) -> Passed:
+def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool, recomputed: bool = False) -> Passed:
     """The blocks that a client runs and does not train.
 
     Args:
         layers: Those that it trains.
         blocks: Those that it runs.
         streamed: Whether only one of the others is in memory at a time.
+        recomputed: Whether the trained ones are so too.
     """
     others = [block for block in blocks if block not in layers]
     before = sum(block < min(layers) for block in others) if layers else len(others)
-    return Passed(before, len(others) - before, streamed)
+    return Passed(before, len(others) - before, streamed, recomputed)
 
 
 def _workload(
@@ -107,7 +108,7 @@ def simulated_seconds(
         fetched = task.fetched if config.fleet.storage == "fetched" else 0
         heads = len([name for name in task.named if name in layout.head_names])
         images = int(sizes[task.client])
-        passed = passed_by(task.layers, task.blocks, task.streamed)
+        passed = passed_by(task.layers, task.blocks, task.streamed, task.recomputed)
         work = _workload(len(task.layers), heads, passed, images, task.max_steps, config.training)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds

@@ -17,6 +17,7 @@ class ClientTask:
         unsent: Names of those among them that it does not send back.
         frozen: Indices of further blocks that its sub-model runs and does not train.
         streamed: Whether a client would have only one of these in memory at a time; its result is the same.
+        recomputed: Whether it would have only one of its layers in memory at a time too; its result is the same.
         group: Its group; updates of one group are summed together.
         max_steps: The most local steps it may take; None for no bound.
         images: How many images its steps take together: with the blocks, how long it will train.
@@ -32,6 +33,7 @@ class ClientTask:
     unsent: tuple[str, ...] = ()
     frozen: tuple[int, ...] = ()
     streamed: bool = False
+    recomputed: bool = False
     group: int = 0
     max_steps: int | None = None
     images: int = 1
