@@ -135,7 +135,6 @@ def client_tasks(
             named=named,
             unsent=tuple(name for name in unsent if name in named),
             frozen=tuple(block for block in method.blocks(layers) if block not in layers),
-            streamed=method.streams,
             fetched=storage.missing(client, {*layers, *method.blocks(layers)}),
             group=method.group(layers),
             max_steps=bound,

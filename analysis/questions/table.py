@@ -44,7 +44,7 @@ _SHOWN = ("fleet.depths", "partition.name", "partition.alpha", "rounds")
 #: What may be put around a published method: the values of settings, and what an older run without them had.
 _AROUND = {"submodel": "absent", "lora_aggregation": "fedit", "client_optimizer": "sgd", "server_optimizer": "fedavg"}
 #: Streamed blocks change what a round costs, and not its result.
-_SAME_RESULT = {"streamed": "frozen"}
+_SAME_RESULT = {"streamed": "frozen", "recomputed": "frozen"}
 
 
 @dataclass(frozen=True)

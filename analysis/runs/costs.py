@@ -32,8 +32,9 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
     """How the run's clients hold the blocks that they do not train, and the memory that one needs at most.
 
     Returns:
-        `absent`: not at all; `frozen`: all the time; `streamed`: one at a time. And the peak of the training of the
-        client that needs most, in megabytes (10^6 bytes), with a full batch.
+        `absent`: not at all; `frozen`: all the time; `streamed`: one at a time; `recomputed`: that, and those that they
+        train too. And the peak of the training of the client that needs most, in megabytes (10^6 bytes), with a full
+        batch.
 
     Raises:
         SettingError: if the run has no adapter or no records.
@@ -46,5 +47,7 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
         work = describe(method, layers, batch_size, None, training)
         peak = max(peak, cost.memory(work.layers, batch_size, work.heads, work.passed))
         passes |= work.passed.before + work.passed.behind > 0
+    if method.recomputes:
+        return "recomputed", peak / MEGABYTE
     kind = "absent" if not passes else "streamed" if method.streams else "frozen"
     return kind, peak / MEGABYTE

@@ -52,12 +52,14 @@ class Passed(NamedTuple):
         behind: How many lie behind it: gradients go through them.
         streamed: Whether only one of them is in memory at a time, loaded when it is run. Then those behind keep their
             inputs alone, and are run once more in the backward pass.
+        recomputed: Whether that holds for the trained blocks too, so that no more than one block is in memory at all.
         stand_ins: How many small modules are trained in the place of blocks, or beside them.
     """
 
     before: int = 0
     behind: int = 0
     streamed: bool = False
+    recomputed: bool = False
     stand_ins: int = 0
 
 
@@ -99,16 +101,23 @@ class CostModel:
         """The whole sub-model."""
         total = self.stem + (heads - 1) * self.exit
         if depth:
-            total += self.first + (depth - 1) * self.block
+            total += self._trained(self.first, passed) + (depth - 1) * self._trained(self.block, passed)
+            total += passed.recomputed * Part(0, self.block.frozen, 0, 0, self.block.saved, self.block.copies)
         total += passed.stand_ins * self.stand_in
         before = replace(self.first, parameters=0, step=self.first.forward, saved=0, copies=0)
         if not passed.streamed:
             return total + passed.before * before + passed.behind * self.through
         again = self.through.step + self.through.forward
         behind = replace(self.through, step=again, saved=self.boundary, frozen=0, copies=0)
-        one = self.through.frozen if passed.before + passed.behind else 0
+        one = self.through.frozen if passed.before + passed.behind and not (depth and passed.recomputed) else 0
         total += passed.before * replace(before, frozen=0) + passed.behind * behind
         return replace(total, frozen=total.frozen + one)
+
+    def _trained(self, block: Part, passed: Passed) -> Part:
+        """A trained block; recomputed, it keeps its input, and its weights are not in memory between its two runs."""
+        if not passed.recomputed:
+            return block
+        return replace(block, frozen=0, step=block.step + block.forward, saved=self.boundary, copies=0)
 
     def parameters(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Number of trained values."""
@@ -138,11 +147,12 @@ class CostModel:
         Args:
             depth: How many blocks it trains.
             batch_size: Images per step.
-            regime: What happens to the others: absent, frozen or streamed.
+            regime: What happens to the others: absent, frozen, streamed or recomputed.
             stand_ins: How many stand-ins it trains.
         """
         others = 0 if regime == "absent" else self.num_layers - depth
-        passed = Passed(behind=others, streamed=regime == "streamed", stand_ins=stand_ins)
+        recomputed = regime == "recomputed"
+        passed = Passed(0, others, recomputed or regime == "streamed", recomputed, stand_ins)
         return self.memory(depth, batch_size, passed=passed)
 
 

@@ -154,19 +154,20 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 
 
-def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int, method: Method) -> CostModel:
+def cost_model(backbone: nn.Module, config: ExperimentConfig, classes: int, method: Method | None = None) -> CostModel:
     """What sub-models of a backbone cost in an experiment; the values of its weights do not matter.
 
     Args:
         backbone: In the precision of training; it gets LoRA.
         config: The experiment.
         classes: Number of classes of the head.
-        method: Says what it trains in the place of blocks, whatever the depths of its clients.
+        method: Says what it trains in the place of blocks, whatever the depths of its clients; None if nothing.
     """
     targets = find_targets(backbone, config.lora.targets)
     model = SubModel(backbone, targets, config.lora, ("head",), classes, fused=False)
-    made = method.extra_modules(int(cast(int, backbone.num_features))) if method.stand_in_names else {}
-    stand_in = next((made[name] for name in method.stand_in_names), None)
+    stand_in = None
+    if method is not None and method.stand_in_names:
+        stand_in = method.extra_modules(int(cast(int, backbone.num_features)))[method.stand_in_names[0]]
     return measure(model, input_size(backbone), config, stand_in)
 
 

@@ -58,31 +58,19 @@ def describe(
         max_steps: The most local steps; None for no bound.
         training: Batch size and epochs.
     """
-    named = method.named(layers)
-    stand_ins = len({*named} & {*method.stand_in_names})
-    passed = passed_by(layers, method.blocks(layers), method.streams, stand_ins)
-    return _workload(len(layers), len({*named} & {*method.head_names}), passed, images, max_steps, training)
-
-
-def passed_by(layers: Sequence[int], blocks: Sequence[int], streamed: bool, stand_ins: int) -> Passed:
-    """What a client runs besides the blocks that it trains.
-
-    Args:
-        layers: The blocks that it trains.
-        blocks: Those that it runs.
-        streamed: Whether only one of the others is in memory at a time.
-        stand_ins: How many stand-ins it trains.
-    """
-    others = [block for block in blocks if block not in layers]
-    before = sum(block < min(layers) for block in others) if layers else len(others)
-    return Passed(before, len(others) - before, streamed, stand_ins)
-
-
-def _workload(
-    depth: int, heads: int, passed: Passed, images: int, max_steps: int | None, training: TrainingConfig
-) -> Workload:
+    named = {*method.named(layers)}
+    heads = len(named & {*method.head_names})
     steps = local_steps(images, max_steps, training)
-    return Workload(depth, images, steps, images_seen(images, steps, training), heads, passed)
+    seen = images_seen(images, steps, training)
+    return Workload(len(layers), images, steps, seen, heads, _passed(method, layers))
+
+
+def _passed(method: Method, layers: Sequence[int]) -> Passed:
+    """What a client runs besides the layers that it trains."""
+    others = [block for block in method.blocks(layers) if block not in layers]
+    before = sum(block < min(layers) for block in others) if layers else len(others)
+    stand_ins = len({*method.named(layers)} & {*method.stand_in_names})
+    return Passed(before, len(others) - before, method.streams, method.recomputes, stand_ins)
 
 
 def simulated_seconds(

@@ -17,7 +17,6 @@ class ClientTask:
         named: Names of the further segments that it trains: heads, and extras of the method.
         unsent: Names of those among them that it does not send back.
         frozen: Indices of further blocks that its sub-model runs and does not train.
-        streamed: Whether a client would have only one of these in memory at a time; its result is the same.
         group: Its group; updates of one group are summed together.
         max_steps: The most local steps it may take; None for no bound.
         images: How many images its steps take together: with the blocks, how long it will train.
@@ -32,7 +31,6 @@ class ClientTask:
     named: tuple[str, ...]
     unsent: tuple[str, ...] = ()
     frozen: tuple[int, ...] = ()
-    streamed: bool = False
     group: int = 0
     max_steps: int | None = None
     images: int = 1

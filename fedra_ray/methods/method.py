@@ -64,6 +64,7 @@ class Method(ABC):
         keeps_client_state: Whether clients keep something from one of their rounds to the next (`LocalRound.kept`).
         streams: Whether clients have only one of the blocks that they run and do not train in memory at a time. It
             changes what a round costs and not what it computes.
+        recomputes: Whether that is so for the blocks that they train, too.
         statistics: Names of what `finish` sends as arrays of any shape; the server gets them one by one.
         collects_values: Whether the server needs the clients' values one by one, and not only their sums.
         averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
@@ -77,6 +78,7 @@ class Method(ABC):
     stand_in_names: tuple[str, ...] = ()
     keeps_client_state: bool = False
     streams: bool = False
+    recomputes: bool = False
     statistics: tuple[str, ...] = ()
     collects_values: bool = False
     averages_factors: bool = True

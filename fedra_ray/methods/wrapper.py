@@ -39,6 +39,7 @@ class Wrapper(Method):
         self.stand_in_names = inner.stand_in_names
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
         self.streams = inner.streams
+        self.recomputes = inner.recomputes
         self.fills_gaps = inner.fills_gaps
         self.statistics = (*inner.statistics, *type(self).statistics)
         self.averages_factors = inner.averages_factors

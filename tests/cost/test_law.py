@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cost_by_hand import BY_HAND
 from hypothesis import given
 from hypothesis import strategies as st
 from support import local_round
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, LoraConfig, TrainingConfig
-from fedra_ray.cost.law import CostModel, Part, Passed, depths_for_memory
+from fedra_ray.cost.law import Part, Passed, depths_for_memory
 from fedra_ray.cost.measure import measure
 from fedra_ray.methods.brick import Brick
 from fedra_ray.methods.depthfl import DepthFL
@@ -39,19 +40,6 @@ PAPER = {
     "vit": ("vit_base_patch16_224", {"depth": 2}, 43_008, VIT_BLOCK),
     "mixer": ("timm.models.MlpMixer", {"patch_size": 16, "embed_dim": 768, "num_blocks": 2}, 35_360, MIXER_BLOCK),
 }
-
-#: Bytes made up so that sums can be done by hand: a frozen megabyte a block, a trained kilovalue, saved hundreds.
-BY_HAND = CostModel(
-    num_layers=4,
-    stem=Part(parameters=500, frozen=300_000, forward=10, step=12, saved=50, copies=0),
-    first=Part(parameters=1000, frozen=1_000_000, forward=100, step=250, saved=400, copies=7),
-    block=Part(parameters=1000, frozen=1_000_000, forward=100, step=300, saved=900, copies=7),
-    exit=Part(parameters=500, frozen=0, forward=1, step=3, saved=60, copies=0),
-    through=Part(parameters=0, frozen=1_000_000, forward=100, step=200, saved=800, copies=7),
-    boundary=40,
-    input_bytes=48,
-    states=3,
-)
 
 
 def train(model: SubModel, method: Method, layers: Sequence[int], batch: int) -> torch.Tensor:
@@ -178,23 +166,6 @@ def test_memory_by_hand() -> None:
         BY_HAND.memory(3, 10, heads=2, passed=Passed(before=1))
         == BY_HAND.memory(3, 10) + 1_000_000 + 3 * 4 * 500 + 10 * 60
     )
-
-
-def test_streamed_blocks_cost_one_block_and_their_inputs_by_hand() -> None:
-    frozen = BY_HAND.memory(1, 10, passed=Passed(before=1, behind=2))
-    streamed = BY_HAND.memory(1, 10, passed=Passed(before=1, behind=2, streamed=True))
-    assert frozen == BY_HAND.memory(1, 10) + 3 * 1_000_000 + 2 * 7 + 10 * 2 * 800
-    assert streamed == BY_HAND.memory(1, 10) + 1_000_000 + 10 * 2 * 40
-    assert BY_HAND.step_flops(1, passed=Passed(1, 2)) == BY_HAND.step_flops(1) + 100 + 2 * 200
-    assert BY_HAND.step_flops(1, passed=Passed(1, 2, True)) == BY_HAND.step_flops(1) + 100 + 2 * 300
-
-
-def test_a_budget_gives_fewer_blocks_where_the_others_are_in_memory_too() -> None:
-    budget = BY_HAND.memory(2, 10) / 1e6 + 1.05
-    assert depths_for_memory(BY_HAND, [budget], 10, "absent") == [3]
-    assert depths_for_memory(BY_HAND, [budget], 10, "streamed") == [2]
-    with pytest.raises(SettingError, match="not even one block fits"):  # all four are in memory however few are trained
-        depths_for_memory(BY_HAND, [budget], 10, "frozen")
 
 
 def test_a_budget_gives_fewer_blocks_where_stand_ins_are_trained_too() -> None:

@@ -10,9 +10,11 @@ from in_process import InProcess, finish
 from torch.nn import functional
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, WrapperConfig
+from fedra_ray.config.schema import BackboneConfig, ExperimentConfig, MethodConfig, WrapperConfig
+from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientTask
 from fedra_ray.methods.allsmall import AllSmall
+from fedra_ray.methods.create import create_method
 from fedra_ray.methods.depthfl import DepthFL
 from fedra_ray.methods.frozen_blocks import FrozenBlocks
 from fedra_ray.methods.local import LocalRound
@@ -49,6 +51,20 @@ def test_the_loss_is_that_of_the_whole_model_and_only_the_client_s_layers_get_gr
 def test_a_method_of_several_heads_is_refused() -> None:
     with pytest.raises(SettingError, match="submodel"):
         FrozenBlocks(DepthFL(Problem(4, (2, 4))))
+
+
+def test_recomputing_changes_what_a_run_costs_and_not_a_bit_of_its_result(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.method = MethodConfig("alllarge", "fedra_ray.methods.alllarge.AllLarge")
+    plain = finish(InProcess(config), tmp_path / "plain")
+    target = "fedra_ray.methods.frozen_blocks.FrozenBlocks"
+    config.submodel = WrapperConfig("recomputed", target=target, options={"recomputed": True})
+    recomputed = finish(InProcess(config), tmp_path / "recomputed")
+    method = create_method(config, 4, Fleet(config, ("dark", "light", "noisy")))
+    assert method.streams
+    assert method.recomputes
+    assert recomputed.values.tobytes() == plain.values.tobytes()
 
 
 def test_a_run_trains_what_it_did_with_other_gradients(config: ExperimentConfig, tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ def test_the_heads_of_a_client_are_counted(several_runs: dict[str, Run]) -> None
     assert regime_and_memory(run) == ("absent", pytest.approx(expected / MEGABYTE))
 
 
-@pytest.mark.parametrize("regime", ["frozen", "streamed"])
+@pytest.mark.parametrize("regime", ["frozen", "streamed", "recomputed"])
 def test_blocks_that_run_without_training_make_a_regime_of_their_own(
     regime: str, make_run: Callable[..., str], several_runs: dict[str, Run]
 ) -> None:
     def change(config: ExperimentConfig) -> None:
         config.rounds, config.fleet.depths, config.method = 1, [1, 1, 1], shipped_method("suffix")
-        streamed = {"streamed": True} if regime == "streamed" else {}
-        config.submodel = WrapperConfig(regime, target="fedra_ray.methods.frozen_blocks.FrozenBlocks", options=streamed)
+        options = {} if regime == "frozen" else {regime: True}
+        config.submodel = WrapperConfig(regime, target="fedra_ray.methods.frozen_blocks.FrozenBlocks", options=options)
 
     kind, memory = regime_and_memory(read_run(make_run(change)))
     assert kind == regime

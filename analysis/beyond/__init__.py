@@ -1,0 +1,1 @@
+"""Fleets in which nobody is deep: what a client of a few blocks can do for the whole model, and at what cost."""

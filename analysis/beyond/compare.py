@@ -1,0 +1,131 @@
+"""Compare methods on fleets in which nobody is deep, by ordinary runs, and leave the table.
+
+    python -m analysis.beyond.compare [--backbone glyph_vit] [--fleets extreme3 extreme6] [--seeds 0 1 2] [--out beyond]
+
+Every method gets the same learning rates at three blocks a client, at a seed of its own, and keeps the best one on
+validation. Then each runs on every fleet with every seed, measured on the test split. Finished runs are kept, so that
+the command goes on where it was stopped; SETTING=VALUE holds for every run.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.beyond.costs import equal_batch, law
+from analysis.beyond.table import write
+from analysis.runs.in_process import run_all
+from fedra_ray import compose
+from fedra_ray.cli.ending import exit_code
+from fedra_ray.run_dir.command import quoted
+
+#: Overrides of every method, in the order in which they are run.
+METHODS = {
+    "alllarge": ["method=alllarge"],
+    "headonly": ["method=headonly"],
+    "suffix": ["method=suffix", "submodel=streamed"],
+    "fedra": ["method=fedra"],
+    "recomputed": ["method=alllarge", "submodel=recomputed"],
+    "fedbrick": ["method=fedbrick"],
+}
+#: Runs with as many images a step as their FLOPs are those of suffix tuning at the fleet's depth with full batches.
+EQUAL_FLOPS = "recomputed"
+#: Methods that take the learning rate of another, without tuning of their own.
+TUNED_AS = {EQUAL_FLOPS: "alllarge"}
+#: Methods whose runs are the same on every fleet of one depth, as all clients do the same whatever their depth.
+DEPTHLESS = ("alllarge", "headonly")
+RATES = (0.03, 0.1)
+TUNING_SEED, TUNING_FLEET = 100, "extreme3"
+ROUNDS, STEPS = 10, 10
+CLASSES = 36  # of the glyphs
+
+#: Overrides of runs by their directory below the folder of the comparison.
+Runs = dict[str, list[str]]
+
+
+def settings(method: str, fleet: str, backbone: str) -> list[str]:
+    """Overrides of a method on a fleet."""
+    own = [*METHODS[method], f"fleet={fleet}"]
+    if method == EQUAL_FLOPS:
+        depth = min(compose(f"fleet={fleet}").fleet.depths)
+        own.append(f"training.batch_size={equal_batch(law(backbone, CLASSES), depth)}")
+    return own
+
+
+def tuning(methods: list[str], backbone: str) -> Runs:
+    """Every method with every learning rate, on the validation split."""
+    return {
+        f"tune/{method}-{rate}": [
+            *settings(method, TUNING_FLEET, backbone),
+            *_rate(rate),
+            f"seed={TUNING_SEED}",
+            "evaluation.split=validation",
+        ]
+        for method in sorted({TUNED_AS.get(method, method) for method in methods})
+        for rate in RATES
+    }
+
+
+def best_rates(methods: list[str], summaries: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The learning rate with the best mean validation accuracy for every method."""
+    return {
+        method: max(RATES, key=lambda rate: summaries[f"tune/{TUNED_AS.get(method, method)}-{rate}"]["mean_accuracy"])
+        for method in methods
+    }
+
+
+def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], backbone: str) -> Runs:
+    """Every method at its learning rate, by seed, fleet and method."""
+    runs: Runs = {}
+    for seed in seeds:
+        for fleet in fleets:
+            for method, rate in rates.items():
+                place = "any" if method in DEPTHLESS else fleet
+                own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, backbone)
+                further = [*_rate(rate), f"seed={seed}"]
+                runs[f"test/{place}/{method}-{seed}"] = [*own, *further]
+    return runs
+
+
+def _rate(rate: float) -> list[str]:
+    return [f"training.lr={rate}", f"training.head_lr={rate}"]
+
+
+def placed(runs: Runs, out: Path, backbone: str, further: list[str]) -> Runs:
+    """The runs with the settings that hold for all of them, and their directories."""
+    common = [f"backbone={backbone}", f"rounds={ROUNDS}", f"training.max_steps={STEPS}", f"evaluation.every={ROUNDS}"]
+    return {key: [*common, *own, *further, f"run_dir={quoted(str(out / key))}"] for key, own in runs.items()}
+
+
+def leave(arguments: argparse.Namespace) -> None:
+    """Tune, run, and write the tables."""
+    out = (arguments.out / arguments.backbone).resolve()
+    first = placed(tuning(arguments.methods, arguments.backbone), out, arguments.backbone, arguments.overrides)
+    rates = best_rates(arguments.methods, run_all(first, arguments.processes, "tuning"))
+    runs = comparison(rates, arguments.fleets, arguments.seeds, arguments.backbone)
+    summaries = run_all(placed(runs, out, arguments.backbone, arguments.overrides), arguments.processes, "comparing")
+    pd.Series(rates, name="rate").rename_axis("method").to_csv(out / "rates.csv")
+    print(write(out, summaries))
+
+
+def main(given: list[str] | None = None) -> int:
+    """Compare what the command line names; returns the exit code, as of the commands of `fedra_ray`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.beyond.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--backbone", default="glyph_vit", help="of conf/backbone (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--fleets", nargs="+", default=["extreme3", "extreme6"], help="of conf/fleet")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--processes", type=int, default=1, help="runs at once")
+    parser.add_argument("--out", type=Path, default=Path("beyond"), help="folder to write")
+    parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
+    return exit_code(lambda: leave(parser.parse_args(given)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

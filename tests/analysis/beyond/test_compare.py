@@ -1,0 +1,58 @@
+"""The comparison's runs, costs and tables."""
+
+import pandas as pd
+import pytest
+from cost_by_hand import BY_HAND
+
+from analysis.beyond import compare
+from analysis.beyond.costs import equal_batch, ways
+from analysis.beyond.table import differences, markdown, results
+from fedra_ray.cost.law import Passed
+
+
+def summary(accuracy: float) -> dict[str, float]:
+    return {"mean_accuracy": accuracy}
+
+
+def test_every_method_gets_the_same_rates_and_keeps_the_best_on_validation() -> None:
+    methods = ["suffix", "alllarge", "recomputed"]
+    runs = compare.tuning(methods, "glyph_vit")
+    assert len(runs) == 2 * len(compare.RATES)  # the recomputed model takes AllLarge's
+    assert all("evaluation.split=validation" in run and "seed=100" in run for run in runs.values())
+    low, high = compare.RATES
+    scores = {f"tune/suffix-{low}": 0.5, f"tune/suffix-{high}": 0.6}
+    scores |= {f"tune/alllarge-{low}": 0.8, f"tune/alllarge-{high}": 0.7}
+    best = compare.best_rates(methods, {key: summary(value) for key, value in scores.items()})
+    assert best == {"suffix": high, "alllarge": low, "recomputed": low}
+
+
+def test_methods_that_do_the_same_at_every_depth_run_once_a_seed() -> None:
+    runs = compare.comparison({"headonly": 0.03, "suffix": 0.1}, ["extreme3", "extreme6"], [0, 1], "glyph_vit")
+    assert len(runs) == 2 * 1 + 2 * 2
+    assert "training.lr=0.1" in runs["test/extreme6/suffix-1"]
+    assert "fleet=extreme6" in runs["test/extreme6/suffix-1"]
+
+
+def test_the_whole_model_gets_as_many_images_as_the_suffix_pays_for() -> None:
+    suffix = BY_HAND.step_flops(1, passed=Passed(before=3, streamed=True))
+    whole = BY_HAND.step_flops(4, passed=Passed(streamed=True, recomputed=True))
+    assert (suffix, whole) == (12 + 250 + 3 * 100, 12 + 250 + 3 * 300 + 4 * 100)
+    assert equal_batch(BY_HAND, 1, 32) == 32 * 562 // 1562
+    assert ways(BY_HAND, 1)["fedra"] == (1, Passed())
+
+
+def test_differences_are_paired_over_seeds() -> None:
+    scores = {
+        "extreme3/recomputed": (0.80, 0.82, 0.84),
+        "extreme3/suffix": (0.79, 0.80, 0.81),
+        "any/headonly": (0.7,) * 3,
+    }
+    frame = results(
+        {f"test/{key}-{seed}": summary(value) for key, row in scores.items() for seed, value in enumerate(row)}
+    )
+    found = differences(frame).set_index("rival")
+    assert found.loc["suffix", "difference"] == pytest.approx(2.0)
+    assert found.loc["suffix", "half"] == pytest.approx(4.302653 * 1.0 / 3**0.5)
+    assert found.loc["headonly", "difference"] == pytest.approx(12.0)
+    assert "+2.0 ± 2.5" in markdown(frame)
+    assert isinstance(frame, pd.DataFrame)
