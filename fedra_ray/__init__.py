@@ -9,20 +9,22 @@ if TYPE_CHECKING:
     from fedra_ray.config.errors import RunFailedError, SettingError
     from fedra_ray.config.schema import ExperimentConfig
     from fedra_ray.data.dataset import Dataset
-    from fedra_ray.data.text.dataset import TextDataset
-    from fedra_ray.loading import TunedModel, TunedTextModel, load
+    from fedra_ray.data.text.dataset import InstructionDataset, TextDataset
+    from fedra_ray.loading import TunedLanguageModel, TunedModel, TunedTextModel, load
     from fedra_ray.methods.method import Method, Problem
     from fedra_ray.methods.wrapper import Wrapper
 
 _HOMES = {
     "Dataset": "fedra_ray.data.dataset",
     "ExperimentConfig": "fedra_ray.config.schema",
+    "InstructionDataset": "fedra_ray.data.text.dataset",
     "Method": "fedra_ray.methods.method",
     "Problem": "fedra_ray.methods.method",
     "Result": "fedra_ray.api",
     "RunFailedError": "fedra_ray.config.errors",
     "SettingError": "fedra_ray.config.errors",
     "TextDataset": "fedra_ray.data.text.dataset",
+    "TunedLanguageModel": "fedra_ray.loading",
     "TunedModel": "fedra_ray.loading",
     "TunedTextModel": "fedra_ray.loading",
     "Wrapper": "fedra_ray.methods.wrapper",
@@ -35,12 +37,14 @@ _HOMES = {
 __all__ = [
     "Dataset",
     "ExperimentConfig",
+    "InstructionDataset",
     "Method",
     "Problem",
     "Result",
     "RunFailedError",
     "SettingError",
     "TextDataset",
+    "TunedLanguageModel",
     "TunedModel",
     "TunedTextModel",
     "Wrapper",

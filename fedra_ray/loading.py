@@ -13,12 +13,14 @@ from fedra_ray.config.mapping import from_mapping
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.data.image import decode
 from fedra_ray.data.text.dataset import Tokenized
+from fedra_ray.data.text.dialogue import Dialogue
 from fedra_ray.data.text.examples import padded
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets
 from fedra_ray.model.submodel import SubModel
+from fedra_ray.model.text.generation import greedy
 from fedra_ray.model.text.stack import TextStack
 from fedra_ray.model.weights import from_weights, load_weights
 from fedra_ray.preflight import adapt
@@ -111,7 +113,42 @@ class TunedTextModel(nn.Module):
         return self._method.predict(self.model, inputs)
 
 
-def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel | TunedTextModel:
+class TunedLanguageModel(nn.Module):
+    """The global model of a finished run on answers to prompts. It maps tokens by name to scores of the next ones.
+
+    Args:
+        model: The language model with LoRA and its own head, which holds the values of the run.
+        method: The run's method, which says how the scores come about.
+        dialogue: Puts prompts as the run did.
+        max_length: The most tokens of a prompt and its answer.
+    """
+
+    def __init__(self, model: SubModel, method: Method, dialogue: Dialogue, max_length: int) -> None:
+        super().__init__()
+        self.model = model
+        self.max_length = max_length
+        self._method = method
+        self._dialogue = dialogue
+
+    def generate(self, prompts: Sequence[str], max_tokens: int = 64) -> list[str]:
+        """The likeliest answers to prompts, by greedy generation.
+
+        Args:
+            prompts: What is asked; of one that leaves no room for an answer, the beginning is cut off.
+            max_tokens: The most tokens of an answer.
+        """
+        room = max(1, self.max_length - max_tokens)
+        asked = [tokens[-room:] for tokens in self._dialogue.prompts([self._dialogue.ask(each) for each in prompts])]
+        most = min(max_tokens, self.max_length - 1)
+        found = greedy(self, asked, self._dialogue.end, self._dialogue.padding, most)
+        return [self._dialogue.text(answer.tolist()) for answer in found]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Scores (marked tokens, vocabulary) of what follows the tokens that `answers` marks."""
+        return self._method.predict(self.model, inputs)
+
+
+def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel | TunedTextModel | TunedLanguageModel:
     """The tuned model of a finished run, in evaluation mode and on the CPU, with the accuracy of its summary.json.
 
     Its method is imported as the run's config.yaml names it: load no run whose origin you do not trust.
@@ -138,10 +175,13 @@ def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel | Tun
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, description.domains))
     targets = find_targets(backbone, config.lora.targets)
     model = adapt(backbone, targets, config, method, len(description.classes))
-    path = backbone.family.blocks if isinstance(backbone, TextStack) else TIMM_BLOCKS
+    path = backbone.block_path if isinstance(backbone, TextStack) else TIMM_BLOCKS
     with checked(folder, ADAPTER):
         values = read_peft(adapter, model.layout, path)
     model.load(values, held=[])
+    if config.backbone.source is not None and config.backbone.head == "own":
+        dialogue = Dialogue(config.backbone.source, config.dataset.options.get("template"))
+        return TunedLanguageModel(model, method, dialogue, description.input_size[0]).eval()
     if config.backbone.source is not None:
         return TunedTextModel(model, method, description, config.backbone.source).eval()
     return TunedModel(model, method, description, config.dataset.resize).eval()

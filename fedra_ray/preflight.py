@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 from torch import nn
 
 from fedra_ray.blueprint import Blueprint
@@ -17,6 +18,7 @@ from fedra_ray.data.division import Division
 from fedra_ray.data.feeding import check_examples
 from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.storage import frozen_bytes
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
@@ -53,9 +55,10 @@ def check_experiment(config: ExperimentConfig) -> tuple[Blueprint, FrozenWeights
         config, cost = priced(config, plain, dataset.domains, len(dataset.classes))
     method = create_method(config, len(cast(nn.ModuleList, backbone.blocks)), Fleet(config, dataset.domains))
     model = adapt(backbone, targets, config, method, len(dataset.classes))
+    _check_trains(method, model.layout)
     frozen = frozen_bytes(weights.training, len(model.blocks))
     names = (dataset.domains, dataset.classes)
-    path = text.family.blocks if text else Blueprint.block_path
+    path = text.block_path if text else Blueprint.block_path
     blueprint = Blueprint(config, model.layout, targets, size, *names, frozen, cost, dataset, path)
     Division(config, dataset).check()
     _check_split(dataset, config.evaluation.split)
@@ -84,6 +87,13 @@ def adapt(
     extras = method.extra_modules(int(cast(int, backbone.num_features)))
     changes = method.changes_weights
     return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes)
+
+
+def _check_trains(method: Method, layout: Layout) -> None:
+    """Refuse a method that trains a head alone, where the head is frozen."""
+    if not any(layout.heads) and not method.allocate(list(method.depths), np.random.default_rng(0)).any():
+        allowed = "must be trained for a method that tunes nothing but a head"
+        raise SettingError("backbone.head", "own", allowed)
 
 
 def _check_split(dataset: Labelled, split: str) -> None:

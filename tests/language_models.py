@@ -42,22 +42,25 @@ def settings(kind: str, **changes: Any) -> Any:
     return transformers.AutoConfig.for_model(kind, **values | changes)
 
 
-def write_model(folder: Path, kind: str, **changes: Any) -> Any:
+def write_model(folder: Path, kind: str, own_head: bool = False, **changes: Any) -> Any:
     """Write a random model with a tokenizer of letters into a folder; returns the model of transformers.
 
     Its weights lie far from first values, so that no block does nothing.
     """
     torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(settings(kind, **changes))
+    factory = transformers.AutoModelForCausalLM if own_head else transformers.AutoModel
+    model = factory.from_config(settings(kind, **changes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        if own_head:
+            model.get_output_embeddings().weight.mul_(8)  # so that it can be sure of a token
     model.save_pretrained(folder)
     write_tokenizer(folder)
     return model.eval()
 
 
-def write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path, chat_template: str | None = None) -> None:
     """A tokenizer that gives every letter a token, between those of a beginning and an end."""
     words = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS]
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
@@ -65,7 +68,9 @@ def write_tokenizer(folder: Path) -> None:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    fast.chat_template = chat_template
+    fast.save_pretrained(folder)

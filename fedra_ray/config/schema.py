@@ -117,6 +117,8 @@ class BackboneConfig:
             last; null takes the first of an encoder and the last of a decoder.
         max_length: Tokens of the longest text, of a language model; longer ones are cut. Null takes 128, or as many as
             it has positions.
+        head: Where scores come from: a trained linear head over the classes; or the own, frozen head of a decoder over
+            its vocabulary, which is tuned on answers to prompts then.
     """
 
     name: str = "vit_tiny"
@@ -128,6 +130,7 @@ class BackboneConfig:
     std: list[float] | None = None
     pooling: str | None = setting(None, choices=("first", "mean", "last"))
     max_length: int | None = setting(None, minimum=2)
+    head: str = setting("trained", choices=("trained", "own"))
 
     @property
     def source(self) -> str | None:

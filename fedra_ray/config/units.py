@@ -26,6 +26,16 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {left:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def metric_name(name: str) -> str:
+    """The name of a metric for people."""
+    return {"macro_f1": "macro F1", "matthews": "Matthews"}.get(name, name.replace("_", " "))
+
+
+def metric_value(value: float | None) -> str:
+    """A metric as a number; empty if there is none."""
+    return "" if value is None else f"{value:.3f}"
+
+
 def mean_over_domains(accuracies: Collection[float]) -> float:
     """The mean accuracy of a model: every domain counts equally, whatever its number of images.
 

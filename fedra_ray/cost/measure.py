@@ -108,7 +108,7 @@ class _Bench:
         else:
             last = range(len(layers), len(layers) - exits, -1)
             scores = self.model.exit_logits(inputs, layers, [(depth, head) for depth in last])
-        labels = torch.zeros(count, dtype=torch.long, device=scores[0].device)
+        labels = torch.zeros(len(scores[0]), dtype=torch.long, device=scores[0].device)
         return torch.stack([functional.cross_entropy(score, labels) for score in scores]).sum()
 
     def _kept(self, loss: Callable[[int], Tensor], count: int) -> int:
@@ -131,7 +131,8 @@ def _flops(loss: Callable[[int], Tensor]) -> tuple[int, int]:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         one = loss(1)
         forward = counter.get_total_flops()
-        one.backward()
+        if one.requires_grad:  # a frozen head alone has nothing to train
+            one.backward()
         return forward, counter.get_total_flops()
 
 

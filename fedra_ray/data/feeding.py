@@ -14,8 +14,8 @@ from fedra_ray.data.dataset import Dataset, Labelled
 from fedra_ray.data.division import Share
 from fedra_ray.data.examples import Examples
 from fedra_ray.data.source import ImageSource, Skipped
-from fedra_ray.data.text.dataset import TextDataset
-from fedra_ray.data.text.examples import TextExamples
+from fedra_ray.data.text.dataset import InstructionDataset, TextDataset
+from fedra_ray.data.text.examples import AnswerExamples, TextExamples
 from fedra_ray.model.backbone import normalisation
 from fedra_ray.model.submodel import Batch
 
@@ -66,6 +66,8 @@ def examples_of(
     config: ExperimentConfig, dataset: Labelled, input_size: int, device: torch.device
 ) -> Callable[[str, Share], AnyExamples]:
     """A function from a split, domains and indices to examples that the model takes, on a device."""
+    if isinstance(dataset, InstructionDataset):
+        return lambda split, share: AnswerExamples(dataset, split, share, device, input_size)
     if isinstance(dataset, TextDataset):
         return lambda split, share: TextExamples(dataset, split, share, device, input_size)
     source = ImageSource(cast(Dataset, dataset), config.dataset, input_size)

@@ -37,7 +37,7 @@ class Layout:
 
     Attributes:
         layers: The tensors of each layer, lora_A (rank, inputs) and lora_B (outputs, rank) of each target.
-        heads: The tensors of each head, weight (classes, features) and bias (classes,).
+        heads: The tensors of each head, weight (classes, features) and bias (classes,); none of one that is frozen.
         head_names: Names of the heads; `head` for most methods.
         extras: The tensors of each further segment that a method trains, of any shape.
         extra_names: Names of the extras.

@@ -133,11 +133,14 @@ class Score:
     Attributes:
         domain: Name of the domain.
         split: validation or test.
-        examples: Number of images.
+        examples: Number of images or texts; of answers to prompts, of their tokens.
         top1: How many had the highest score on their label.
         top5: How many had their label among the five highest scores.
         loss: Mean cross entropy.
         skipped: Name and error of every image that could not be read and was left out.
+        by_class: Hits, predictions and examples of every class (3, classes); empty for answers.
+        answers: Number of answers.
+        exact: How many of them greedy generation gives token for token.
     """
 
     domain: str
@@ -147,3 +150,6 @@ class Score:
     top5: int
     loss: float
     skipped: tuple[tuple[str, str], ...] = ()
+    by_class: tuple[tuple[int, ...], ...] = ()
+    answers: int = 0
+    exact: int = 0

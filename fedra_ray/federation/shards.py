@@ -71,4 +71,12 @@ def _total(parts: list[Score]) -> Score:
         top5=sum(part.top5 for part in parts),
         loss=sum(part.loss * part.examples for part in parts) / examples if len(parts) > 1 else first.loss,
         skipped=skipped,
+        by_class=_sums([part.by_class for part in parts if part.by_class]),
+        answers=sum(part.answers for part in parts),
+        exact=sum(part.exact for part in parts),
     )
+
+
+def _sums(parts: list[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
+    """Counts of classes, added up."""
+    return tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*parts, strict=True))

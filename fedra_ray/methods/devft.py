@@ -97,7 +97,7 @@ class DevFT(Method):
         stream = model.embed(batch.inputs)
         for block in local.scratch[SIMILARITY]:
             stream = stream.after(block)
-        return functional.cross_entropy(model.heads["head"](model.readout(stream.tokens)), batch.labels)
+        return functional.cross_entropy(model.scores(stream), batch.labels)
 
     def merge(self, state: ServerState, total: Any) -> ServerState:
         collected: Collected = total

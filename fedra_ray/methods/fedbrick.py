@@ -176,8 +176,7 @@ class FedBrick(FedRA):
                 brick, after = model.extras[name](stream.tokens), stream.after(block)
                 distances.append(functional.mse_loss(brick.float(), after.tokens.detach().float()))
                 stream = after._replace(tokens=share * after.tokens + (1 - share) * brick)
-        scores = model.heads["head"](model.readout(stream.tokens))
-        task_loss = functional.cross_entropy(scores, batch.labels)
+        task_loss = functional.cross_entropy(model.scores(stream), batch.labels)
         return task_loss + self.alignment * torch.stack(distances).mean() if distances else task_loss
 
     def adjust_gradients(self, model: SubModel, local: LocalRound) -> None:

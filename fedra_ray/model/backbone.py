@@ -103,6 +103,8 @@ def _check_kind(config: BackboneConfig) -> None:
     """Refuse settings of images for a language model, and settings of texts for a model of timm."""
     if config.source is None:
         names, allowed = ["pooling", "max_length"], "is for language models, backbone.model=hf:...; set it to null"
+        if config.head != BackboneConfig.head:
+            raise SettingError("backbone.head", config.head, "must be trained: only language models have an own head")
     else:
         if not config.source:
             raise SettingError("backbone.model", config.model, "name a folder or a model of the hub behind hf:")

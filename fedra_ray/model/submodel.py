@@ -18,7 +18,7 @@ from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.merging import cosines, merged_block
 from fedra_ray.model.stack import BlockInputs, Stem
-from fedra_ray.model.text.stack import TextStack, marked_mean
+from fedra_ray.model.text.stack import TextStack, marked, marked_mean
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -28,8 +28,9 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: What a model's stem takes: normalised images (n, 3, H, W); or tensors by name, of a language model
-            `input_ids` and `attention_mask` (n, tokens).
-        labels: Their classes (n,).
+            `input_ids` and `attention_mask` (n, tokens), and, with its own head, `answers`: which tokens stand before
+            one of an answer.
+        labels: Their classes (n,); or the tokens of all answers (answer tokens,), one after another.
     """
 
     inputs: Inputs
@@ -44,7 +45,8 @@ class SubModel(nn.Module):
         targets: Module paths inside a block.
         lora: Rank, alpha and dropout, and whether the patch embedding is adapted too.
         head_names: Names of the heads.
-        num_classes: Outputs of each head.
+        num_classes: Outputs of each head, but for a language model's own one, which is frozen: then heads are names of
+            it, and have no values.
         fused: Compute by `fedra_ray.model.fused` what it can, with the same results up to rounding.
         extras: Further modules that are trained, by the names of their segments.
         changes_weights: Whether the flat vector also has a change of every adapted weight, added to it by `load`.
@@ -85,7 +87,8 @@ class SubModel(nn.Module):
         self._first_token_only = fused and reads_first_token(backbone)
         self._stem = Stem(backbone)
         features = int(cast(int, backbone.num_features))
-        self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in head_names})
+        trained = () if self.own_head else head_names
+        self.heads = nn.ModuleDict({name: nn.Linear(features, num_classes) for name in trained})
         self.extras = nn.ModuleDict(dict(extras or {}))
         self.changes_weights = changes_weights
         self._changed = _add_changes(self.blocks, targets) if changes_weights else []
@@ -96,6 +99,11 @@ class SubModel(nn.Module):
     def blocks(self) -> nn.ModuleList:
         """The shared stack."""
         return cast(nn.ModuleList, self.backbone.blocks)
+
+    @property
+    def own_head(self) -> bool:
+        """Whether scores are those of a language model's own head for every marked token; no head is trained then."""
+        return isinstance(self.backbone, TextStack) and self.backbone.own_head
 
     def seed(self, seed: int) -> None:
         """Begin a stream of random numbers for dropout."""
@@ -128,12 +136,26 @@ class SubModel(nn.Module):
             tokens: Tokens (examples, tokens, width).
             marks: `BlockInputs.marks`.
         """
+        if self.own_head:
+            return cast(Tensor, self.backbone.norm(marked(tokens, cast(Tensor, marks))))  # type: ignore[operator]
         behind = self.backbone.norm(tokens)  # type: ignore[operator]
         features = self.backbone.forward_head(behind) if marks is None else marked_mean(behind, marks)  # type: ignore[operator]
         return cast(Tensor, features.to(next(self.heads.parameters()).dtype))
 
+    def scores(self, stream: BlockInputs, head: str = "head") -> Tensor:
+        """Scores (examples, classes) of the tokens after any block; by the own head (marked tokens, vocabulary)."""
+        return self._scored(self.readout(stream.tokens, stream.marks), head)
+
+    def _scored(self, features: Tensor, head: str) -> Tensor:
+        if self.own_head:
+            return cast(TextStack, self.backbone).token_scores(features)
+        return cast(Tensor, self.heads[head](features))
+
     def logits(self, inputs: Inputs, layers: Sequence[int], head: str = "head") -> Tensor:
-        """Class scores (images, classes) of the sub-model made of `layers`, in their original order."""
+        """Class scores (images, classes) of the sub-model made of `layers`, in their original order.
+
+        Of a language model's own head they are scores (marked tokens, vocabulary) of the tokens that may follow.
+        """
         return self.exit_logits(inputs, layers, [(len(layers), head)])[0]
 
     def exit_logits(self, inputs: Inputs, layers: Sequence[int], exits: Sequence[tuple[int, str]]) -> list[Tensor]:
@@ -148,7 +170,7 @@ class SubModel(nn.Module):
             Scores (images, classes) of every pair, in the order of the pairs, without those deeper than the sub-model.
         """
         features = self._features(inputs, sorted(layers), {depth for depth, _ in exits if depth <= len(layers)})
-        return [self.heads[name](features[depth]) for depth, name in exits if depth in features]
+        return [self._scored(features[depth], name) for depth, name in exits if depth in features]
 
     def _features(self, inputs: Inputs, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
         """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
@@ -272,7 +294,8 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
 
     factors = [f"{target}.{factor}" for target in targets for factor in ("lora_A", "lora_B")]
     layers = tuple(entries(f"blocks.{index}", factors) for index in range(len(model.blocks)))
-    heads = tuple(entries(f"heads.{name}", ("weight", "bias")) for name in head_names)
+    trained = () if model.own_head else ("weight", "bias")
+    heads = tuple(entries(f"heads.{name}", trained) for name in head_names)
     extras = {
         name: tuple(Entry(f"extras.{name}.{path}", tuple(value.shape)) for path, value in module.named_parameters())
         for name, module in model.extras.items()
@@ -282,5 +305,5 @@ def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], 
     if model.changes_weights:
         changes = [f"{target}.change" for target in targets]
         extras |= {changed_weights(layer): entries(f"blocks.{layer}", changes) for layer in range(len(model.blocks))}
-    random_heads = lora.head_init == "uniform"
+    random_heads = lora.head_init == "uniform" and not model.own_head
     return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras), random_heads)

@@ -73,6 +73,8 @@ class Facts:
         split: The images it was evaluated on.
         accuracy: Top-1 accuracy by domain, from 0 to 1.
         mean: Their mean.
+        metrics: What else was found on every domain, by name and domain; empty of earlier versions.
+        mean_metrics: Their means.
         scores: Rows of every evaluation: round, domain, examples, top1, top5, loss.
         numbers: (rounds,), the numbers of the rounds.
         losses: (rounds,), training loss; not a number where no client was averaged.
@@ -97,6 +99,8 @@ class Facts:
     split: str
     accuracy: dict[str, float]
     mean: float
+    metrics: dict[str, dict[str, float]]
+    mean_metrics: dict[str, float]
     scores: list[Row]
     numbers: NDArray[np.int32]
     losses: NDArray[np.float64]
@@ -156,6 +160,11 @@ def _told(summary: dict[str, Any]) -> dict[str, Any]:
         **{name: int(summary[name]) for name in ("seed", "rounds")},
         "accuracy": {str(domain): float(value) for domain, value in summary["accuracy"].items()},
         "mean": float(summary["mean_accuracy"]),
+        "metrics": {
+            str(name): {str(domain): float(value) for domain, value in values.items()}
+            for name, values in summary.get("metrics", {}).items()
+        },
+        "mean_metrics": {str(name): float(value) for name, value in summary.get("mean_metrics", {}).items()},
         "evaluated": [int(layer) for layer in summary["evaluated_layers"]],
         "cost": Cost(
             seconds=float(summary["seconds"]),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fedra_ray.config.units import duration, scaled
+from fedra_ray.config.units import duration, metric_name, metric_value, scaled
 from fedra_ray.report.comparison import Group
 from fedra_ray.report.facts import REASONS, Cost, Facts
 from fedra_ray.report.wording import count, percent
@@ -45,13 +45,15 @@ def by_domain(run: Facts) -> Table:
     last = {row["domain"]: row for row in run.scores}
     table = Table(
         f"The global model on the {run.split} split after {count(run.rounds, 'round')}",
-        ["domain", "top-1 accuracy", "top-5", "loss", "images"],
+        ["domain", "top-1 accuracy", "top-5", "loss", "examples", *map(metric_name, run.metrics)],
     )
     for domain, accuracy in run.accuracy.items():
         score = last.get(domain)
         others = [percent(score["top5"]), f"{score['loss']:.3f}", f"{score['examples']:,}"] if score else [""] * 3
-        table.rows.append(Row(domain, [percent(accuracy), *others], bar=accuracy))
-    table.rows.append(Row("mean", [percent(run.mean), "", "", ""], bar=run.mean, strong=True))
+        further = [metric_value(values.get(domain)) for values in run.metrics.values()]
+        table.rows.append(Row(domain, [percent(accuracy), *others, *further], bar=accuracy))
+    means = [metric_value(run.mean_metrics.get(name)) for name in run.metrics]
+    table.rows.append(Row("mean", [percent(run.mean), "", "", "", *means], bar=run.mean, strong=True))
     return table
 
 

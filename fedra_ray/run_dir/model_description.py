@@ -26,7 +26,7 @@ class Exit:
         after: How many of the evaluated layers lie before it; it reads their tokens through the model's norm and
             pooling.
         head: Its name.
-        file: The file in adapter/ that holds its weight and bias.
+        file: The file in adapter/ that holds its weight and bias; empty for a language model's own head.
         tensors: What their names begin with in that file.
     """
 

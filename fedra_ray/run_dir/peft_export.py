@@ -27,6 +27,7 @@ def save_peft(
     lora: LoraConfig,
     targets: Sequence[str],
     blocks: str = TIMM_BLOCKS,
+    task: str | None = None,
 ) -> None:
     """Write an adapter directory that `peft.PeftModel.from_pretrained` loads onto the plain model.
 
@@ -45,6 +46,7 @@ def save_peft(
         lora: Rank, alpha and dropout.
         targets: Module paths inside a block.
         blocks: Path of the blocks in the plain model: `blocks` in timm's.
+        task: PEFT's name of what the model is for; None if it has no head.
     """
     from fedra_ray.model import _torchvision  # noqa: F401  (must come before peft)
 
@@ -71,6 +73,7 @@ def save_peft(
         target_modules=pattern,
         modules_to_save=["head"] if blocks == TIMM_BLOCKS else None,
         inference_mode=True,
+        task_type=task,
     )
     text = json.dumps(config.to_dict(), default=_plain, indent=2, sort_keys=True)
     folder.write("adapter_config.json", (text + "\n").encode())

@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.messages import ClientReport, Score
+from fedra_ray.federation.metrics import metrics
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.parts import Parts, from_parquet
 
 #: Tables of a run. Seconds are wall time; bytes are those of adapter values sent to and from clients, but
 #: `bytes_fetched` those of frozen weights that clients download before they train, by `fleet.storage`. `simulated_s` is
-#: the time on simulated devices, in seconds: null unless `fleet.devices` names some.
+#: the time on simulated devices, in seconds: null unless `fleet.devices` names some. `macro_f1` and `matthews` are null
+#: where answers to prompts are evaluated, whose tokens are the examples then, and `exact_match` is null elsewhere.
 SCHEMAS = {
     "rounds": pa.schema(
         {
@@ -71,6 +73,9 @@ SCHEMAS = {
             "top1": pa.float64(),
             "top5": pa.float64(),
             "loss": pa.float64(),
+            "macro_f1": pa.float64(),
+            "matthews": pa.float64(),
+            "exact_match": pa.float64(),
         }
     ),
 }
@@ -216,6 +221,7 @@ def _client_row(report: ClientReport, domain: str, depth: int, simulated_s: floa
 
 
 def _score_row(number: int, score: Score) -> Row:
+    others = metrics(score)
     return {
         "round": number,
         "domain": score.domain,
@@ -224,6 +230,7 @@ def _score_row(number: int, score: Score) -> Row:
         "top1": score.top1 / score.examples,
         "top5": score.top5 / score.examples,
         "loss": score.loss,
+        **{name: others.get(name) for name in ("macro_f1", "matthews", "exact_match")},
     }
 
 

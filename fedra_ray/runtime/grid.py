@@ -124,6 +124,7 @@ def write(folder: Folder, results: list[Result]) -> None:
                 "error": result.error,
                 "mean_accuracy": summary.get("mean_accuracy"),
                 **accuracy,
+                **{f"mean_{name}": value for name, value in summary.get("mean_metrics", {}).items()},
                 "seconds": summary.get("seconds"),
             }
         )

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedra_ray.config.schema import ExperimentConfig
-from fedra_ray.config.units import clock
+from fedra_ray.config.units import clock, metric_name, metric_value
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import mean_accuracy
 
@@ -54,11 +54,14 @@ class Display:
             f"{summary['label']} on {summary['dataset']}, {summary['split']} accuracy after {summary['rounds']} rounds"
         )
         table = Table("domain", title=escape(title))
-        table.add_column("top-1", justify="right")
+        metrics, means = summary["metrics"], summary["mean_metrics"]
+        for name in ("top-1", *map(metric_name, metrics)):
+            table.add_column(name, justify="right")
         for domain, accuracy in summary["accuracy"].items():
-            table.add_row(escape(domain), f"{accuracy:.2%}")
+            others = [metric_value(values.get(domain)) for values in metrics.values()]
+            table.add_row(escape(domain), f"{accuracy:.2%}", *others)
         table.add_section()
-        table.add_row("mean", f"{summary['mean_accuracy']:.2%}")
+        table.add_row("mean", f"{summary['mean_accuracy']:.2%}", *map(metric_value, means.values()))
         self._console.print(table)
         for reason in ("dropped", "late", "rejected"):
             if summary[reason]:

@@ -14,6 +14,7 @@ from typing import Any
 from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import one_line
 from fedra_ray.config.labels import experiment_label
+from fedra_ray.federation.metrics import mean_metrics, metrics_by_domain
 from fedra_ray.federation.reports import Outcome
 from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.model.backbone import normalisation
@@ -56,7 +57,8 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome, notices: Seque
     """
     rounds = read_table(folder, "rounds")
     adapter, config = folder.below(ADAPTER), blueprint.config
-    save_peft(adapter, blueprint.layout, outcome.values, config.lora, blueprint.targets, blueprint.block_path)
+    task = "CAUSAL_LM" if config.backbone.head == "own" else None
+    save_peft(adapter, blueprint.layout, outcome.values, config.lora, blueprint.targets, blueprint.block_path, task)
     _description(blueprint).write(adapter)
     folder.write("partition.png", draw_partition(read_table(folder, "partition"), blueprint.classes))
     summary = {
@@ -70,6 +72,8 @@ def write(folder: Folder, blueprint: Blueprint, outcome: Outcome, notices: Seque
         "split": blueprint.config.evaluation.split,
         "accuracy": accuracies(outcome.scores),
         "mean_accuracy": mean_accuracy(outcome.scores),
+        "metrics": metrics_by_domain(outcome.scores),
+        "mean_metrics": mean_metrics(outcome.scores),
         "evaluated_layers": list(blueprint.method().evaluated_layers),
         "depths": blueprint.config.fleet.depths,
         "partition": blueprint.config.partition.name,
@@ -119,6 +123,9 @@ def _description(blueprint: Blueprint) -> ModelDescription:
     config, method = blueprint.config, blueprint.method()
     exits = []
     for after, head in method.evaluated_exits:
+        if config.backbone.head == "own":
+            exits.append(Exit(after, head, file="", tensors=""))
+            continue
         file, bias = place(f"heads.{head}.bias", blueprint.layout.head_names, blueprint.block_path)
         exits.append(Exit(after, head, file, bias.removesuffix("bias")))
     return ModelDescription(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.federation.allocation import layer_coverage
+from fedra_ray.federation.metrics import mean_metrics
 from fedra_ray.federation.reports import RoundReport
 from fedra_ray.federation.shards import accuracies, mean_accuracy
 from fedra_ray.run_dir.folder import Folder, above
@@ -44,6 +45,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
     numbers |= {f"accuracy/{domain}": value for domain, value in accuracies(scores).items()}
     if scores:
         numbers["mean_accuracy"] = mean_accuracy(scores)
+        numbers |= {f"mean_{name}": value for name, value in mean_metrics(scores).items()}
     numbers |= {f"seconds/{phase}": seconds for phase, seconds in report.phases.items()}
     if report.simulated_s is not None:
         numbers["simulated_seconds"] = report.simulated_s

@@ -58,6 +58,8 @@ def test_counts_and_loss_of_hand_made_logits(score: Callable[..., Score]) -> Non
     found = score(TABLE, LABELS)
     assert (found.domain, found.split, found.examples) == ("clipart", "test", 5)
     assert (found.top1, found.top5) == (1, 4)
+    assert found.by_class == ((1, 0, 0, 0, 0, 0, 0), (4, 0, 0, 0, 1, 0, 0), (1, 1, 1, 1, 0, 0, 1))
+    assert (found.answers, found.exact) == (0, 0)
     exponentials = np.exp(TABLE.double().numpy())
     shares = exponentials[np.arange(5), LABELS] / exponentials.sum(axis=1)
     assert found.loss == pytest.approx(-np.log(shares).mean(), rel=1e-6)
@@ -67,6 +69,7 @@ def test_counts_and_loss_of_hand_made_logits(score: Callable[..., Score]) -> Non
 def test_batch_size_changes_no_count(batch_size: int, score: Callable[..., Score]) -> None:
     whole, parts = score(TABLE, LABELS), score(TABLE, LABELS, batch_size)
     assert (parts.examples, parts.top1, parts.top5) == (whole.examples, whole.top1, whole.top5)
+    assert parts.by_class == whole.by_class
     assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
 
 

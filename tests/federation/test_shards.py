@@ -22,12 +22,12 @@ def test_shards_do_not_depend_on_anything_but_images_and_batches() -> None:
 
 def test_a_domains_score_is_that_of_all_its_shards() -> None:
     parts = [
-        Score("x", "test", 8, 4, 6, 0.5, (("b", "bad"),)),
-        Score("x", "test", 2, 2, 2, 1.0, (("a", "bad"),)),
+        Score("x", "test", 8, 4, 6, 0.5, (("b", "bad"),), by_class=((3, 1), (5, 3), (4, 4))),
+        Score("x", "test", 2, 2, 2, 1.0, (("a", "bad"),), by_class=((0, 2), (0, 2), (0, 2))),
         Score("y", "test", 3, 0, 1, 2.0),
     ]
     assert total_scores(parts) == [
-        Score("x", "test", 10, 6, 8, 0.6, (("a", "bad"), ("b", "bad"))),
+        Score("x", "test", 10, 6, 8, 0.6, (("a", "bad"), ("b", "bad")), by_class=((3, 3), (5, 5), (4, 6))),
         Score("y", "test", 3, 0, 1, 2.0),
     ]
 

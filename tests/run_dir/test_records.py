@@ -73,6 +73,7 @@ def test_tables_hold_what_was_noted(tmp_path: Path) -> None:
         "bytes_fetched": 70,
     }
     score = {"round": 1, "domain": "clipart", "split": "test", "examples": 8, "top1": 0.25, "top5": 0.75, "loss": 0.5}
+    score |= {"macro_f1": None, "matthews": None, "exact_match": None}
     assert read(tmp_path, "evaluations") == [score]
 
 

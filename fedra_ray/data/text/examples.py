@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedra_ray.data.source import Skipped
-from fedra_ray.data.text.dataset import TextDataset, Tokens
+from fedra_ray.data.text.dataset import InstructionDataset, TextDataset, Tokens
 from fedra_ray.model.submodel import Batch
 
 Indices = NDArray[np.int64]
@@ -44,6 +44,9 @@ class TextExamples:
         self._labels = np.concatenate(
             [self.dataset.labels(domain, self.split)[indices] for domain, indices in self.parts]
         )
+        firsts = [self.dataset.first_lengths(domain, self.split, indices) for domain, indices in self.parts]
+        told = [each for each in firsts if each is not None]
+        self._firsts = np.concatenate(told) if told else None
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -57,7 +60,7 @@ class TextExamples:
         """Tokens, masks and labels (n,) of every array of positions.
 
         `input_ids` and `attention_mask` (n, tokens) are padded on the right to the longest text, and on to the next
-        multiple of eight, so that few shapes occur.
+        multiple of eight, so that few shapes occur. Of pairs, `token_type_ids` is 1 for the second text.
         """
         for positions in order:
             if len(positions):
@@ -65,7 +68,38 @@ class TextExamples:
 
     def _inputs(self, positions: Indices) -> dict[str, Tensor]:
         inputs = padded([self._tokens[position] for position in positions], self.dataset.padding, self.max_length)
+        if self._firsts is not None:
+            places = torch.arange(inputs["input_ids"].shape[1])
+            second = places >= torch.from_numpy(self._firsts[positions])[:, None]
+            inputs["token_type_ids"] = second.long() * inputs["attention_mask"]
         return {name: tensor.to(self.device) for name, tensor in inputs.items()}
+
+
+@dataclass
+class AnswerExamples(TextExamples):
+    """Prompts with their answers, of one client, or of one domain's evaluation."""
+
+    dataset: InstructionDataset
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = [self.dataset.prompt_lengths(domain, self.split, indices) for domain, indices in self.parts]
+        self._prompts = np.concatenate(parts)
+
+    def batches(self, order: Sequence[Indices]) -> Iterator[Batch]:
+        """As of other texts, with `answers` (n, tokens): whether a token stands before one of an answer.
+
+        The labels are these tokens of answers, text by text. Those of prompts have none (-100 in transformers).
+        """
+        for positions in order:
+            if len(positions):
+                inputs = self._inputs(positions)
+                ids = inputs["input_ids"]
+                begin = torch.from_numpy(np.maximum(self._prompts[positions], 1)).to(self.device)[:, None]
+                follows = torch.arange(1, ids.shape[1] + 1, device=self.device)
+                answers = (follows >= begin) & (follows < inputs["attention_mask"].sum(1, keepdim=True))
+                labels = ids.roll(-1, dims=1)[answers]
+                yield Batch(inputs | {"answers": answers}, labels)
 
 
 def padded(texts: Sequence[Tokens], padding: int, max_length: int) -> dict[str, Tensor]:

@@ -1,14 +1,12 @@
 """Texts in Parquet files or lines of JSON: one row per text, with a label and, where there is one, a domain."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.data.rows import OfRows, Table, arrange
 from fedra_ray.data.text.dataset import TextDataset, Tokenized, Tokens
-from fedra_ray.data.text.reading import TextColumns, read_lines, read_parquet
+from fedra_ray.data.text.reading import TextColumns, Texts, read_lines, read_parquet
 from fedra_ray.data.tree import held_out
 
 
@@ -22,7 +20,7 @@ class TextParquet(OfRows, TextDataset):
         tokenizer: A folder or the hub's name of the model whose tokenizer is used.
         max_length: The most tokens of a text; what is longer loses its end, and the notes say how many do.
         columns: The columns that have other names than `text`, `label`, `label_name`, `domain` and `split`, by these;
-            a domain of null takes all texts for one domain.
+            a domain of null takes all texts for one domain. `second` names a further one, of texts that follow these.
         classes: Names of the classes to take, or their labels; None takes all.
         test: Share in [0, 1) of every domain and class that is held out for testing; None means 0.2 if nothing tells
             splits or file names tell training texts alone, else 0.
@@ -47,7 +45,8 @@ class TextParquet(OfRows, TextDataset):
         texts, table = self._read(root, names)
         self._arranged = arrange(table, names, classes, test, validation)
         self.domains, self.classes = self._arranged.domains, self._arranged.classes.names
-        self._tokenized = Tokenized(texts, tokenizer, max_length)
+        pairs = texts[names.second] if names.second else None
+        self._tokenized = Tokenized(texts[names.text], tokenizer, max_length, pairs)
         lengths = self._tokenized.lengths
         if not lengths.all():
             allowed = f"row {int(np.argmin(lengths))} of all files has a text without a token"
@@ -55,11 +54,13 @@ class TextParquet(OfRows, TextDataset):
         self.padding, self.largest = self._tokenized.padding, self._tokenized.largest
         self.most = int(lengths.max())
         full = int((lengths == max_length).sum())
-        cut = (f"{full} of {len(texts)} texts have {max_length} tokens or more, and lose those beyond",) if full else ()
+        cut = (
+            (f"{full} of {len(lengths)} texts have {max_length} tokens or more, and lose those beyond",) if full else ()
+        )
         self._arranged = self._arranged.noting(cut)
 
     @staticmethod
-    def _read(root: str, names: TextColumns) -> tuple[Sequence[str], Table]:
+    def _read(root: str, names: TextColumns) -> tuple[Texts, Table]:
         return read_parquet(root, names)
 
     @property
@@ -67,13 +68,19 @@ class TextParquet(OfRows, TextDataset):
         return True
 
     def tokens(self, domain: str, split: str, indices: NDArray[np.int64]) -> list[Tokens]:
-        rows = self._arranged.rows[self._arranged.part(domain, split)][indices]
-        return [self._tokenized[row] for row in rows.tolist()]
+        return [self._tokenized[row] for row in self._rows(domain, split)[indices].tolist()]
+
+    def first_lengths(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        firsts = self._tokenized.firsts
+        return None if firsts is None else firsts[self._rows(domain, split)[indices]]
+
+    def _rows(self, domain: str, split: str) -> NDArray[np.int64]:
+        return self._arranged.rows[self._arranged.part(domain, split)]
 
 
 class JsonLines(TextParquet):
     """The same from lines of JSON: one object per text."""
 
     @staticmethod
-    def _read(root: str, names: TextColumns) -> tuple[Sequence[str], Table]:
+    def _read(root: str, names: TextColumns) -> tuple[Texts, Table]:
         return read_lines(root, names)

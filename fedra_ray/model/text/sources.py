@@ -40,8 +40,8 @@ def build_stack(config: BackboneConfig, blank: bool = False) -> TextStack:
     """
     settings = _settings(config)
     with initialization.no_init_weights() if blank else nullcontext():
-        trunk = transformers.AutoModel.from_config(settings)
-    return _stack(config, settings, trunk)
+        model = _class(config).from_config(settings)
+    return _stack(config, settings, model)
 
 
 def load_stack(config: BackboneConfig) -> TextStack:
@@ -54,7 +54,7 @@ def load_stack(config: BackboneConfig) -> TextStack:
     place, options = _place(config.checkpoint or str(config.source))
     name, value = ("checkpoint", config.checkpoint) if config.checkpoint else ("model", config.model)
     try:
-        trunk, found = transformers.AutoModel.from_pretrained(
+        model, found = _class(config).from_pretrained(
             place, config=settings, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:  # network, hub, file system and safetensors each fail in their own way
@@ -63,10 +63,13 @@ def load_stack(config: BackboneConfig) -> TextStack:
     wrong = [key for key in found["missing_keys"] if not key.startswith(_NOT_LOADED)]
     wrong += [key for key in found["unexpected_keys"] if blocks in key]
     wrong += [str(entry[0]) for entry in found["mismatched_keys"]]
+    if config.head == "own" and settings.tie_word_embeddings:
+        embedding, head = (part.weight for part in (model.get_input_embeddings(), model.get_output_embeddings()))
+        wrong += [] if embedding is head or torch.equal(embedding, head) else ["tie_word_embeddings"]
     if wrong:
         allowed = f"its weights do not fit its config.json and backbone.model_args: {', '.join(sorted(wrong)[:3])}"
         raise SettingError(f"backbone.{name}", value, allowed)
-    return _stack(config, settings, trunk)
+    return _stack(config, settings, model)
 
 
 def load_tokenizer(place: str) -> Any:
@@ -107,6 +110,11 @@ def _settings(config: BackboneConfig) -> Any:
         reason = f"no folder with a config.json and no model of the hub that can be read: {error_text(error)}"
         raise SettingError("backbone.model", config.model, reason) from error
     _check_family(config, settings.model_type)
+    if config.head == "own" and not FAMILIES[settings.model_type].causal:
+        allowed = (
+            f"must be trained for {config.model}: a {settings.model_type} sees all tokens and predicts no next one"
+        )
+        raise SettingError("backbone.head", config.head, allowed)
     for name, value in config.model_args.items():
         if not hasattr(settings, name):
             raise SettingError(f"backbone.model_args.{name}", value, f"is no setting of {settings.model_type} models")
@@ -142,8 +150,14 @@ def _check_family(config: BackboneConfig, kind: str) -> None:
         raise SettingError("backbone.model", config.model, allowed)
 
 
-def _stack(config: BackboneConfig, settings: Any, trunk: Any) -> TextStack:
+def _class(config: BackboneConfig) -> Any:
+    """Transformers' class of the model: without a head, or with its own one."""
+    return transformers.AutoModelForCausalLM if config.head == "own" else transformers.AutoModel
+
+
+def _stack(config: BackboneConfig, settings: Any, model: Any) -> TextStack:
     family = FAMILIES[settings.model_type]
+    trunk = model.base_model if config.head == "own" else model
     if getattr(trunk, "pooler", None) is not None:
         trunk.pooler = None
     positions = settings.max_position_embeddings
@@ -153,4 +167,8 @@ def _stack(config: BackboneConfig, settings: Any, trunk: Any) -> TextStack:
     if length > positions:
         raise SettingError("backbone.max_length", length, f"must be at most the model's {positions} positions")
     pooling = config.pooling or ("last" if family.causal else "first")
-    return TextStack(trunk, family, pooling, length).requires_grad_(False).eval()
+    place, head = None, None
+    if config.head == "own":
+        place = str(model.base_model_prefix)
+        head = None if settings.tie_word_embeddings else model.get_output_embeddings()
+    return TextStack(trunk, family, pooling, length, place, head).requires_grad_(False).eval()

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fedra_ray.model.text.families import Family
 
@@ -20,14 +21,26 @@ class TextStack(nn.Module):
         family: Says where they are.
         pooling: Which tokens' mean a head reads: first, mean (all that are no padding) or last.
         max_length: The most tokens of a text.
+        place: Path of the model without a head in that with its own head; None to leave that head out.
+        head: The own head, if its weights are not those of the embedding.
 
     Attributes:
         blocks: The blocks.
         norm: The norm behind them.
         num_features: Width of the tokens.
+        own_head: Whether scores are those of the model's own head over its vocabulary, for every token that marks name.
+        block_path: Path of the blocks in the plain model of transformers, which is the one with the own head, if any.
     """
 
-    def __init__(self, trunk: nn.Module, family: Family, pooling: str, max_length: int) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        family: Family,
+        pooling: str,
+        max_length: int,
+        place: str | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(cast(nn.ModuleList, trunk.get_submodule(family.blocks)))
         for block in self.blocks:
@@ -37,6 +50,9 @@ class TextStack(nn.Module):
             if path:
                 trunk.set_submodule(path, nn.Identity())
         self.trunk = trunk
+        self.head = head
+        self.own_head = place is not None
+        self.block_path = f"{place}.{family.blocks}" if place else family.blocks
         self.family = family
         self.pooling = pooling
         self.max_length = max_length
@@ -45,20 +61,30 @@ class TextStack(nn.Module):
         self.num_features = int(settings.hidden_size)
         self.vocabulary = int(settings.vocab_size)
         self._padding = settings.pad_token_id
+        self._taken = ["input_ids", "attention_mask"]
+        if (getattr(settings, "type_vocab_size", None) or 0) > 1:  # else a model knows no second text
+            self._taken.append("token_type_ids")
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Tokens (texts, tokens, width) behind all blocks and the norm, by the forward pass of transformers.
 
         Args:
-            inputs: `input_ids` and `attention_mask` (texts, tokens), padded on the right.
+            inputs: `input_ids` and `attention_mask` (texts, tokens), padded on the right; `token_type_ids` of
+                pairs, where the model knows these; others are for `marks`.
         """
         trunk = _replaced(self.trunk, self.family.blocks, nn.ModuleList(self.blocks))
         if self.family.norm:
             trunk = _replaced(trunk, self.family.norm, self.norm)
-        return cast(Tensor, trunk(**inputs).last_hidden_state)
+        taken = {name: inputs[name] for name in self._taken if name in inputs}
+        return cast(Tensor, trunk(**taken).last_hidden_state)
 
     def marks(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Which tokens' mean a head reads: booleans (texts, tokens)."""
+        """Which tokens' mean a head reads, or which ones the own head does: booleans (texts, tokens).
+
+        The own head reads those before the tokens of answers (`answers` of the inputs).
+        """
+        if self.own_head:
+            return inputs["answers"]
         mask = inputs["attention_mask"].bool()
         if self.pooling == "mean":
             return mask
@@ -67,8 +93,17 @@ class TextStack(nn.Module):
         return (places == chosen).expand(mask.shape)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Features (texts, width) that a head reads, of the whole model."""
-        return marked_mean(self.forward_features(inputs), self.marks(inputs))
+        """Features (texts, width) that a head reads, of the whole model; (marked tokens, width) with the own head."""
+        return self.readout(self.forward_features(inputs), self.marks(inputs))
+
+    def readout(self, tokens: Tensor, marks: Tensor) -> Tensor:
+        """What a head reads of tokens (texts, tokens, width) that are marked by booleans (texts, tokens)."""
+        return marked(tokens, marks) if self.own_head else marked_mean(tokens, marks)
+
+    def token_scores(self, features: Tensor) -> Tensor:
+        """Scores (n, vocabulary), in float32, that the own head gives to the tokens that may follow n features."""
+        head: Any = self.head if self.head is not None else cast(Any, self.trunk).get_input_embeddings()
+        return functional.linear(features.to(head.weight.dtype), head.weight, getattr(head, "bias", None)).float()
 
     def sample(self, texts: int, length: int) -> dict[str, Tensor]:
         """Inputs of made-up texts on the model's device; all but the first are padded, so that there are masks."""
@@ -77,7 +112,13 @@ class TextStack(nn.Module):
         mask = torch.ones_like(ids)
         mask[1:, -1] = 0
         device = next(self.parameters()).device
-        return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+        inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+        return inputs | {"answers": inputs["attention_mask"].bool()} if self.own_head else inputs
+
+
+def marked(tokens: Tensor, marks: Tensor) -> Tensor:
+    """The marked ones (n, width) of tokens (texts, tokens, width); `marks` are booleans (texts, tokens)."""
+    return tokens.flatten(0, 1).index_select(0, marks.flatten().nonzero()[:, 0])
 
 
 def marked_mean(tokens: Tensor, marks: Tensor) -> Tensor:

@@ -183,7 +183,7 @@ def test_a_folder_without_such_files_is_refused(kind: str, name: str, tokenizer:
     ("columns", "message"),
     [
         ({"sentence": "text"}, r"^dataset.options.columns.sentence=text: must be one of text, label, "),
-        ({"text": None}, r"^dataset.options.columns.text=null: must name a column; only domain may be null"),
+        ({"text": None}, r"^dataset.options.columns.text=null: must name a column; only second, domain may be null"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(
