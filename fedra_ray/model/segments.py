@@ -1,23 +1,35 @@
 """The segments of an adapted model: which of its parameters travel, under which names."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from torch import nn
 
 from fedra_ray.config.schema import LoraConfig
 from fedra_ray.federation.layout import Entry, Layout, changed_weights
 
-if TYPE_CHECKING:
-    from fedra_ray.model.submodel import SubModel
+
+class Adapted(Protocol):
+    """What is asked of an adapted model (`fedra_ray.model.submodel.SubModel`)."""
+
+    extras: nn.ModuleDict
+    changes_weights: bool
+
+    @property
+    def blocks(self) -> nn.ModuleList: ...
+
+    @property
+    def own_head(self) -> bool: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
 
-def named(model: "SubModel") -> dict[str, nn.Parameter]:
+def named(model: Adapted) -> dict[str, nn.Parameter]:
     """Parameters under the names that the plain timm model gives them."""
     return {name.removeprefix("backbone."): parameter for name, parameter in model.named_parameters()}
 
 
-def layout_of(model: "SubModel", targets: Sequence[str], head_names: Sequence[str], lora: LoraConfig) -> Layout:
+def layout_of(model: Adapted, targets: Sequence[str], head_names: Sequence[str], lora: LoraConfig) -> Layout:
     """How the trained tensors of a model lie in the flat vector.
 
     Args:

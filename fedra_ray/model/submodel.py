@@ -18,6 +18,7 @@ from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.merging import cosines, merged_block
 from fedra_ray.model.segments import layout_of, named
 from fedra_ray.model.stack import BlockInputs, Stem
+from fedra_ray.model.text.last_block import all_read, is_shortened, read_tokens
 from fedra_ray.model.text.stack import TextStack, marked, marked_mean
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -85,6 +86,7 @@ class SubModel(nn.Module):
             for block in self.blocks:
                 fuse(block, self._noise)
         self._first_token_only = fused and reads_first_token(backbone)
+        self._shortened = fused and isinstance(backbone, TextStack) and is_shortened(backbone)
         self._stem = Stem(backbone)
         features = int(cast(int, backbone.num_features))
         trained = () if self.own_head else head_names
@@ -179,11 +181,19 @@ class SubModel(nn.Module):
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):
             if depth == max(depths) and self._first_token_only:
                 stream = stream._replace(tokens=first_token(self.blocks[layer], stream.tokens))
+            elif depth == max(depths) and self._shortened:
+                stream = self._read_after(self.blocks[layer], stream)
             else:
                 stream = stream.after(self.blocks[layer])
             if depth in depths:
                 features[depth] = self.readout(stream.tokens, stream.marks)
         return features
+
+    def _read_after(self, block: nn.Module, stream: BlockInputs) -> BlockInputs:
+        """What a head reads behind a language model's last block, and nothing else."""
+        tokens, args, kwargs, marks = stream
+        read = read_tokens(cast(TextStack, self.backbone), block, tokens, cast(Tensor, marks), args, kwargs)
+        return BlockInputs(read, args, kwargs, all_read(read))
 
     def merged(self, members: Sequence[int], beta: float) -> nn.Module:
         """One block in place of several (`merged_block`), which trains the LoRA factors of the first."""

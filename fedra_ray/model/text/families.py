@@ -13,6 +13,7 @@ class Family(NamedTuple):
             or the layer that computes them.
         causal: Whether a token sees only those before it.
         weights: Whether blocks return their attention weights beside the tokens.
+        shape: Whose blocks they have the parts of, if `fedra_ray.model.text.last_block` knows these: bert or llama.
     """
 
     blocks: str
@@ -20,10 +21,11 @@ class Family(NamedTuple):
     targets: tuple[str, ...]
     causal: bool
     weights: bool = False
+    shape: str = ""
 
 
-_BERT = Family("encoder.layer", None, ("attention.self.query", "attention.self.value"), causal=False)
-_LLAMA = Family("layers", "norm", ("self_attn.q_proj", "self_attn.v_proj"), causal=True)
+_BERT = Family("encoder.layer", None, ("attention.self.query", "attention.self.value"), causal=False, shape="bert")
+_LLAMA = Family("layers", "norm", ("self_attn.q_proj", "self_attn.v_proj"), causal=True, shape="llama")
 
 #: By the `model_type` of a model's config.json. SmolLM and TinyLlama are of type llama, multilingual E5 is of type
 #: bert, and DeBERTa-v3 of type deberta-v2.
