@@ -14,6 +14,20 @@ VOCABULARY = 40
 #: Settings of a model of five blocks, by its `model_type`, without dropout so that values can be compared.
 SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {"intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "xlm-roberta": {"intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "deberta-v2": {
+        "intermediate_size": 32,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "relative_attention": True,  # as DeBERTa-v3's, from here on
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "type_vocab_size": 0,
+    },
+    "gemma": {"intermediate_size": 32, "num_key_value_heads": 1, "head_dim": 8},
     "roberta": {"intermediate_size": 32, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     "distilbert": {"hidden_dim": 32, "dropout": 0.0, "attention_dropout": 0.0},
     "llama": {"intermediate_size": 32, "num_key_value_heads": 1},

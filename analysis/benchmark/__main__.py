@@ -10,6 +10,7 @@ import sys
 
 NAMES = (
     "steps",
+    "texts",
     "rounds",
     "coordination",
     "start",

@@ -115,10 +115,8 @@ class BackboneConfig:
         std: Per-channel standard deviation of the normalisation; null takes the checkpoint's own, likewise.
         pooling: Which tokens' mean a head reads, of a language model: the first ([CLS]), mean (all of them) or the
             last; null takes the first of an encoder and the last of a decoder.
-        max_length: Tokens of the longest text, of a language model; longer ones are cut. Null takes 128, or as many as
-            it has positions.
-        head: Where scores come from: a trained linear head over the classes; or the own, frozen head of a decoder over
-            its vocabulary, which is tuned on answers to prompts then.
+        max_length: Most tokens of a language model's text; longer ones are cut. Null takes 128, or all its positions.
+        head: trained: a linear one over the classes; own: a decoder's frozen one, which is tuned on answers to prompts.
     """
 
     name: str = "vit_tiny"

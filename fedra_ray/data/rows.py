@@ -48,6 +48,7 @@ class Table:
         schemas: The schema of each file, for the metadata.
         path: The path of the root, a folder or the only file.
         root: The setting, for messages.
+        notes: What a person should know of rows that are not in it, a line each.
     """
 
     files: Sequence[str]
@@ -56,6 +57,7 @@ class Table:
     schemas: Sequence[pa.Schema]
     path: str
     root: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def arrange(table: Table, names: Names, chosen: Chosen, test: float | None, vali
     rows, starts = _grouped(part, words, parts + 1)
     domains = tuple(present[number] for number in np.unique(domain[label >= 0]))
     numbers = {name: number for number, name in enumerate(present)}
-    notes = (*notes, *taken.notes, *without_images(present, domains))
+    notes = (*table.notes, *notes, *taken.notes, *without_images(present, domains))
     return Arranged(rows, label[rows], domains, taken, notes, starts, numbers)
 
 

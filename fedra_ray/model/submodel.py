@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import LoraConfig
-from fedra_ray.federation.layout import Entry, Layout, changed_weights
 from fedra_ray.model.fused import Noise, first_token, fuse, reads_first_token
 from fedra_ray.model.lora import LoraConv2d, LoraLinear
 from fedra_ray.model.merging import cosines, merged_block
+from fedra_ray.model.segments import layout_of, named
 from fedra_ray.model.stack import BlockInputs, Stem
+from fedra_ray.model.text.last_block import all_read, is_shortened, read_tokens
 from fedra_ray.model.text.stack import TextStack, marked, marked_mean
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -85,6 +86,7 @@ class SubModel(nn.Module):
             for block in self.blocks:
                 fuse(block, self._noise)
         self._first_token_only = fused and reads_first_token(backbone)
+        self._shortened = fused and isinstance(backbone, TextStack) and is_shortened(backbone)
         self._stem = Stem(backbone)
         features = int(cast(int, backbone.num_features))
         trained = () if self.own_head else head_names
@@ -92,8 +94,8 @@ class SubModel(nn.Module):
         self.extras = nn.ModuleDict(dict(extras or {}))
         self.changes_weights = changes_weights
         self._changed = _add_changes(self.blocks, targets) if changes_weights else []
-        self.layout = _layout(self, targets, head_names, lora)
-        self._parameters_by_name = _named(self)
+        self.layout = layout_of(self, targets, head_names, lora)
+        self._parameters_by_name = named(self)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -179,11 +181,19 @@ class SubModel(nn.Module):
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):
             if depth == max(depths) and self._first_token_only:
                 stream = stream._replace(tokens=first_token(self.blocks[layer], stream.tokens))
+            elif depth == max(depths) and self._shortened:
+                stream = self._read_after(self.blocks[layer], stream)
             else:
                 stream = stream.after(self.blocks[layer])
             if depth in depths:
                 features[depth] = self.readout(stream.tokens, stream.marks)
         return features
+
+    def _read_after(self, block: nn.Module, stream: BlockInputs) -> BlockInputs:
+        """What a head reads behind a language model's last block, and nothing else."""
+        tokens, args, kwargs, marks = stream
+        read = read_tokens(cast(TextStack, self.backbone), block, tokens, cast(Tensor, marks), args, kwargs)
+        return BlockInputs(read, args, kwargs, all_read(read))
 
     def merged(self, members: Sequence[int], beta: float) -> nn.Module:
         """One block in place of several (`merged_block`), which trains the LoRA factors of the first."""
@@ -279,31 +289,3 @@ def _add_changes(blocks: nn.ModuleList, targets: Sequence[str]) -> list[tuple[Lo
         zeros = torch.zeros(linear.base.weight.shape)
         linear.register_parameter("change", nn.Parameter(zeros, requires_grad=False))
     return [(linear, linear.base.weight.detach()) for linear in linears]
-
-
-def _named(model: SubModel) -> dict[str, nn.Parameter]:
-    """Parameters under the names that the plain timm model gives them."""
-    return {name.removeprefix("backbone."): parameter for name, parameter in model.named_parameters()}
-
-
-def _layout(model: SubModel, targets: Sequence[str], head_names: Sequence[str], lora: LoraConfig) -> Layout:
-    shapes = {name: tuple(parameter.shape) for name, parameter in _named(model).items()}
-
-    def entries(prefix: str, names: Sequence[str]) -> tuple[Entry, ...]:
-        return tuple(Entry(f"{prefix}.{name}", shapes[f"{prefix}.{name}"]) for name in names)
-
-    factors = [f"{target}.{factor}" for target in targets for factor in ("lora_A", "lora_B")]
-    layers = tuple(entries(f"blocks.{index}", factors) for index in range(len(model.blocks)))
-    trained = () if model.own_head else ("weight", "bias")
-    heads = tuple(entries(f"heads.{name}", trained) for name in head_names)
-    extras = {
-        name: tuple(Entry(f"extras.{name}.{path}", tuple(value.shape)) for path, value in module.named_parameters())
-        for name, module in model.extras.items()
-    }
-    if lora.patch_embedding:
-        extras["patch_embedding"] = entries("patch_embed.proj", ("lora_A", "lora_B"))
-    if model.changes_weights:
-        changes = [f"{target}.change" for target in targets]
-        extras |= {changed_weights(layer): entries(f"blocks.{layer}", changes) for layer in range(len(model.blocks))}
-    random_heads = lora.head_init == "uniform" and not model.own_head
-    return Layout(layers, heads, tuple(head_names), tuple(extras.values()), tuple(extras), random_heads)

@@ -71,8 +71,10 @@ def test_the_page_opens_with_the_result(page: Page) -> None:
 
 def test_it_tells_accuracy_cost_and_configuration(page: Page, facts: Facts) -> None:
     heads = page.within("th")
-    assert heads[:5] == ["domain", "top-1 accuracy", "top-5", "loss", "images"]
-    assert heads[5:] == ["dark", "light", "noisy", "mean"]
+    assert heads[:7] == ["domain", "top-1 accuracy", "top-5", "loss", "examples", "macro F1", "Matthews"]
+    assert heads[7:] == ["dark", "light", "noisy", "mean"]
+    for values in facts.metrics.values():
+        assert {f"{value:.3f}" for value in values.values()} <= set(page.within("td"))
     for accuracy in (*facts.accuracy.values(), facts.mean):
         assert f"{100 * accuracy:.1f}\u00a0%" in page.within("td")
     assert {"Sent by clients", "Updates dropped", "Images skipped"} <= set(page.within("dt"))

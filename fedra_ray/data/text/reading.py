@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -14,6 +15,7 @@ from fedra_ray.config.paths import filesystem
 from fedra_ray.data.parquet_files import check_columns, is_word, list_files, naming, together, word
 from fedra_ray.data.rows import Table
 
+_SECRET = -1  # the label of a row that has none
 ONE = "all"  # the domain of all texts, and their class, where no column has one
 
 #: The columns with texts, or with lists of messages, by name.
@@ -220,8 +222,11 @@ def _whole(
     files: list[str], parts: list[tuple[pa.Table, pa.Schema]], names: _Columns, path: str, root: str
 ) -> tuple[Texts, Table]:
     """The texts of all files, and the rows without them."""
-    words, messages = [], []
+    words, messages, hidden = [], [], 0
     for file, (part, _) in zip(files, parts, strict=True):
+        every = len(part)
+        part = _labelled(part, names)
+        hidden += every - len(part)
         if names.messages:
             messages += _messages(part[names.messages], file, root)
             part = part.drop_columns([names.messages])
@@ -234,7 +239,15 @@ def _whole(
     counts, schemas = [len(part) for part in words], [schema for _, schema in parts]
     texts = [name for name in names.texts if name != names.messages]
     found = {name: table[name].to_pylist() for name in texts} | ({names.messages: messages} if names.messages else {})
-    return found, Table(files, counts, table.drop_columns(texts), schemas, path, root)
+    notes = (f"passed over {hidden} texts whose label is {_SECRET}, which is none",) if hidden else ()
+    return found, Table(files, counts, table.drop_columns(texts), schemas, path, root, notes)
+
+
+def _labelled(part: pa.Table, names: _Columns) -> pa.Table:
+    """The rows of a file without those for testing whose labels are kept secret, as those of GLUE are."""
+    if not names.label or not pa.types.is_integer(part.schema.field(names.label).type):
+        return part
+    return part.filter(pc.fill_null(pc.not_equal(part[names.label], _SECRET), True))
 
 
 def _check_kinds(part: pa.Table, names: _Columns, file: str, root: str) -> None:

@@ -15,13 +15,13 @@ from transformers import initialization  # isort: skip
 from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
-from fedra_ray.model.text.families import FAMILIES
+from fedra_ray.model.text.families import FAMILIES, REFUSED
 from fedra_ray.model.text.stack import TextStack
 
 USUAL_LENGTH = 128  # tokens of a text, where backbone.max_length is null
 _NOT_LOADED = ("pooler.",)  # parts of a model that no stack has
 #: Settings of transformers by which blocks of one model differ, or do more than a block of a stack, if they are true.
-_UNLIKE = ("is_decoder", "add_cross_attention", "scale_attn_by_inverse_layer_idx")
+_UNLIKE = ("is_decoder", "add_cross_attention", "scale_attn_by_inverse_layer_idx", "conv_kernel_size")
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -121,7 +121,7 @@ def _settings(config: BackboneConfig) -> Any:
         setattr(settings, name, value)
     for name in _UNLIKE:
         if getattr(settings, name, False):
-            allowed = f"must be false: with {name} blocks are not exchangeable"
+            allowed = f"must be 0 or false: with {name} blocks are not exchangeable"
             raise SettingError("backbone.model", config.model, allowed)
     kinds = set(getattr(settings, "layer_types", None) or ())
     if len(kinds) > 1:
@@ -146,7 +146,8 @@ def _check_type(config: BackboneConfig, place: str) -> None:
 
 def _check_family(config: BackboneConfig, kind: str) -> None:
     if kind not in FAMILIES:
-        allowed = f"is a model of type {kind[:40]}; its type must be one of {', '.join(sorted(FAMILIES))}"
+        reason = f", {REFUSED[kind]}" if kind in REFUSED else ""
+        allowed = f"is a model of type {kind[:40]}{reason}; its type must be one of {', '.join(sorted(FAMILIES))}"
         raise SettingError("backbone.model", config.model, allowed)
 
 
@@ -161,7 +162,7 @@ def _stack(config: BackboneConfig, settings: Any, model: Any) -> TextStack:
     if getattr(trunk, "pooler", None) is not None:
         trunk.pooler = None
     positions = settings.max_position_embeddings
-    if settings.model_type == "roberta":  # its positions begin behind that of padding
+    if settings.model_type.endswith("roberta"):  # its positions begin behind that of padding
         positions -= settings.pad_token_id + 1
     length = config.max_length or min(USUAL_LENGTH, positions)
     if length > positions:

@@ -45,6 +45,8 @@ class TextStack(nn.Module):
         self.blocks = nn.ModuleList(cast(nn.ModuleList, trunk.get_submodule(family.blocks)))
         for block in self.blocks:
             _use_linear(block)
+            if family.weights:
+                _return_tokens(block)
         self.norm = trunk.get_submodule(family.norm) if family.norm else nn.Identity()
         for path in (family.blocks, family.norm):
             if path:
@@ -72,7 +74,8 @@ class TextStack(nn.Module):
             inputs: `input_ids` and `attention_mask` (texts, tokens), padded on the right; `token_type_ids` of
                 pairs, where the model knows these; others are for `marks`.
         """
-        trunk = _replaced(self.trunk, self.family.blocks, nn.ModuleList(self.blocks))
+        blocks = map(_WithWeights, self.blocks) if self.family.weights else self.blocks
+        trunk = _replaced(self.trunk, self.family.blocks, nn.ModuleList(blocks))
         if self.family.norm:
             trunk = _replaced(trunk, self.family.norm, self.norm)
         taken = {name: inputs[name] for name in self._taken if name in inputs}
@@ -135,6 +138,27 @@ def _use_linear(block: nn.Module) -> None:
             linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
             linear.weight, linear.bias = nn.Parameter(weight), cast(nn.Parameter, module.bias)
             block.set_submodule(path, linear)
+
+
+class _WithWeights(nn.Module):
+    """A block as its model calls it: attention weights, which nobody reads, come with the tokens."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+        return self.block(*args, **kwargs), None
+
+
+def _return_tokens(block: nn.Module) -> None:
+    """Have a block that returns tokens and attention weights return tokens alone; the names of its parts stay."""
+    kind = type(block)
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        return cast(Tensor, kind.forward(self, *args, **kwargs)[0])
+
+    block.__class__ = type(kind.__name__, (kind,), {"forward": forward})
 
 
 def _replaced(model: nn.Module, path: str, part: nn.Module) -> nn.Module:

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from language_models import LETTERS, write_tokenizer
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig
 from fedra_ray.data.opening import open_labelled
 from fedra_ray.data.text.dataset import TextDataset
+from fedra_ray.data.text.examples import TextExamples
 
 ROWS = [
     {"text": "ab", "label": 1, "label_name": "pet", "domain": "sea", "split": "train"},
@@ -102,12 +104,23 @@ def test_names_of_an_export_s_metadata_are_taken(tokenizer: Path, tmp_path: Path
         (tmp_path / split).mkdir()
         pq.write_table(table, tmp_path / split / f"{split}-00000-of-00001.parquet")
     options = {"columns": {"text": "sentence", "domain": None}}
-    with pytest.raises(SettingError, match="labels in column label go from -1 to 1"):
-        opened("text_parquet", tmp_path, tokenizer, **options)
-    (tmp_path / "test" / "test-00000-of-00001.parquet").unlink()  # its labels are kept secret
     dataset = opened("text_parquet", tmp_path, tokenizer, **options)
     assert dataset.classes == ("negative", "positive")
     assert dataset.labels("all", "validation").tolist() == [1, 0]
+    assert len(dataset.labels("all", "test")) == 0
+    assert dataset.notes == ("passed over 2 texts whose label is -1, which is none",)
+
+
+def test_of_pairs_the_second_text_is_told_apart(tokenizer: Path, tmp_path: Path) -> None:
+    rows = [row | {"answer": answer} for row, answer in zip(ROWS, ("x", "yz", "w", "v", "u"), strict=True)]
+    write(tmp_path / "rows.jsonl", rows)
+    dataset = opened("jsonl", tmp_path, tokenizer, 9, columns={"second": "answer"})
+    assert letters(dataset, "sea", "train") == ["<ab>x>", "<lm>u>"]
+    assert letters(dataset, "sea", "test") == ["<efghi>w>"]  # the longer one loses its end
+    assert dataset.first_lengths("sea", "test", np.array([0])).tolist() == [7]
+    examples = TextExamples(dataset, "train", [("sea", np.array([1]))], torch.device("cpu"), 9)
+    (batch,) = examples.batches([np.array([0])])
+    assert batch.inputs["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 0, 0]]
 
 
 def test_classes_are_chosen_and_shares_held_out_as_of_images(tokenizer: Path, tmp_path: Path) -> None:

@@ -181,10 +181,21 @@ def test_every_linear_layer_of_a_family_can_be_adapted(
 @pytest.mark.parametrize(
     ("kind", "changes", "allowed"),
     [
-        ("albert", {}, "is a model of type albert; its type must be one of bert, distilbert, gpt2, llama, "),
-        ("t5", {}, "is a model of type t5"),
+        (
+            "albert",
+            {},
+            "of type albert, which repeats one block; its type must be one of bert, deberta-v2, distilbert, ",
+        ),
+        ("t5", {}, "is a model of type t5, whose first block has the positions of all"),
+        (
+            "modernbert",
+            {},
+            "whose blocks see all tokens and a window of them by turns, and whose first block has no norm",
+        ),
+        ("gemma2", {}, "is a model of type gemma2, whose blocks see all tokens and a window of them by turns"),
         ("mixtral", {}, "is a model of type mixtral"),
-        ("bert", {"is_decoder": True}, "must be false: with is_decoder blocks are not exchangeable"),
+        ("deberta-v2", {"conv_kernel_size": 3}, "must be 0 or false: with conv_kernel_size blocks are not exchange"),
+        ("bert", {"is_decoder": True}, "must be 0 or false: with is_decoder blocks are not exchangeable"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "with scale_attn_by_inverse_layer_idx"),
         (
             "qwen2",

@@ -1,0 +1,147 @@
+"""How long a client's local step on texts takes, against plain transformers and PEFT's eager loop, on one thread.
+
+    python -m analysis.benchmark.texts
+
+A step is forward, backward and optimiser, with LoRA dropout 0.1, in fp32 and at equal gradients. The models have random
+weights and the shapes of BERT-base, which classifies, and of SmolLM2-135M, which is tuned on answers: half of the
+tokens. The two loops take turns.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from analysis.benchmark.report import parser, show, take_turns
+from fedra_ray.config.schema import BackboneConfig, LoraConfig
+from fedra_ray.model import _torchvision  # noqa: F401  (must come before transformers)
+from fedra_ray.model.backbone import build, find_targets
+from fedra_ray.model.submodel import SubModel
+
+import peft  # isort: skip
+import transformers  # isort: skip
+
+LORA = LoraConfig(rank=8, alpha=16.0, dropout=0.1)
+CLASSES = 4
+TOKENS = 64
+DEPTHS = (3, 6, 12)
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of 12 blocks, and how many texts of 64 tokens a step has; some are shorter."""
+
+    name: str
+    settings: Any
+    texts: int
+    head: str
+
+
+CASES = [
+    Case("BERT-base, classes", transformers.BertConfig(num_hidden_layers=12, **NO_DROPOUT), 16, "trained"),
+    Case(
+        "SmolLM2-135M, answers",
+        transformers.LlamaConfig(
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=12,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            vocab_size=49152,
+            tie_word_embeddings=True,
+        ),
+        8,
+        "own",
+    ),
+]
+
+
+def batch(case: Case) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of a sub-model, and the labels of transformers: classes, or tokens with -100 for prompts and padding."""
+    ids = torch.randint(5, case.settings.vocab_size, (case.texts, TOKENS))
+    lengths = torch.linspace(TOKENS // 2, TOKENS, case.texts).long()[:, None]
+    mask = (torch.arange(TOKENS) < lengths).long()
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if case.head == "trained":
+        return inputs, torch.randint(0, CLASSES, (case.texts,))
+    answered = (torch.arange(TOKENS) >= lengths // 2) & mask.bool()
+    labels = ids.where(answered, -100)
+    return inputs | {"answers": answered.roll(-1, 1) & (torch.arange(TOKENS) < TOKENS - 1)}, labels
+
+
+def ours(case: Case, depth: int, inputs: dict[str, Tensor], labels: Tensor) -> Callable[[], object]:
+    """A function that takes this project's step of a sub-model."""
+    with tempfile.TemporaryDirectory() as folder:
+        case.settings.save_pretrained(folder)
+        backbone = build(BackboneConfig(model=f"hf:{folder}", max_length=TOKENS, head=case.head))
+    model = SubModel(backbone, find_targets(backbone, None), LORA, ("head",), CLASSES)
+    layers = torch.linspace(0, 11, depth).round().int().tolist()
+    model.load(model.layout.initial(0), model.layout.held(layers, ("head",)))
+    model.train()
+    labels = labels[labels != -100]
+    trained = [parameter for group in model.trained() for parameter in group]
+    return _step(trained, lambda: functional.cross_entropy(model.logits(inputs, layers), labels))
+
+
+def theirs(case: Case, depth: int, inputs: dict[str, Tensor], labels: Tensor) -> Callable[[], object]:
+    """A function that takes the step of a plain model of so many blocks under PEFT."""
+    settings = type(case.settings)(**case.settings.to_dict() | {"num_hidden_layers": depth, "use_cache": False})
+    targets = ["query", "value"] if case.head == "trained" else ["q_proj", "v_proj"]
+    lora = peft.LoraConfig(r=LORA.rank, lora_alpha=LORA.alpha, lora_dropout=LORA.dropout, target_modules=targets)
+    given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    if case.head == "own":
+        causal = peft.get_peft_model(transformers.LlamaForCausalLM(settings), lora).train()
+        return _step(list(causal.parameters()), lambda: causal(**given, labels=labels).loss)
+    encoder = peft.get_peft_model(transformers.BertModel(settings, add_pooling_layer=False), lora).train()
+    head = torch.nn.Linear(settings.hidden_size, CLASSES)
+
+    def loss() -> Tensor:
+        return functional.cross_entropy(head(encoder(**given).last_hidden_state[:, 0]), labels)
+
+    return _step([*encoder.parameters(), *head.parameters()], loss)
+
+
+def _step(parameters: list[torch.nn.Parameter], loss: Callable[[], Tensor]) -> Callable[[], object]:
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-5)
+
+    def take() -> float:
+        optimiser.zero_grad(set_to_none=False)
+        value = loss()
+        value.backward()
+        optimiser.step()
+        return value.item()
+
+    return take
+
+
+def measure(case: Case, depth: int, repeats: int) -> dict[str, Any]:
+    """A row of the table: medians in milliseconds."""
+    given = batch(case)
+    times = take_turns([theirs(case, depth, *given), ours(case, depth, *given)], repeats)
+    return {
+        "model": case.name,
+        "texts": case.texts,
+        "blocks": depth,
+        "transformers + PEFT, ms": 1e3 * times[0],
+        "fedra-ray, ms": 1e3 * times[1],
+        "times as fast": times[0] / times[1],
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    settings = parser(__doc__, "texts").parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows = [measure(case, depth, settings.repeats) for case in CASES for depth in DEPTHS]
+    show("A local step on texts", rows, settings.out)
+
+
+if __name__ == "__main__":
+    main()
