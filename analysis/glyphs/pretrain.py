@@ -48,6 +48,13 @@ def only_blocks(model: nn.Module, kept: Sequence[int]) -> Iterator[nn.Module]:
         model.blocks = blocks
 
 
+def plain_attention(model: nn.Module) -> None:
+    """Let a model compute attention step by step: on CPUs the fused kernel is slower in bfloat16."""
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # type: ignore[assignment]
+
+
 def _mark_positions(model: nn.Module) -> None:
     """Start learned positions at the sine-cosine code (arXiv 2205.01580), as large as patches; timm's are tiny."""
     positions = getattr(model, "pos_embed", None)
@@ -69,9 +76,7 @@ class _Run:
         if config.initial is not None:
             self.model.load_state_dict(load_file(config.initial))
         if config.bfloat16:  # the fused kernel is several times slower in bfloat16
-            for module in self.model.modules():
-                if hasattr(module, "fused_attn"):
-                    module.fused_attn = False  # type: ignore[assignment]
+            plain_attention(self.model)
         self.depth = len(self.model.blocks)  # type: ignore[arg-type]
         self.head = nn.Linear(int(self.model.num_features), classes)  # type: ignore[arg-type]
         # Beside a class token the mean of the patches is trained as well, by a head that is thrown away.

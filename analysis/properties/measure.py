@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from analysis.glyphs.pretrain import only_blocks
+from analysis.glyphs.pretrain import only_blocks, plain_attention
 from analysis.properties.data import Data, Split
 from fedra_ray.config.schema import LoraConfig
 from fedra_ray.model.backbone import find_targets
@@ -131,7 +131,7 @@ class Measuring:
 
     def properties(self) -> Properties:
         """All of them; afterwards `rate` is the learning rate that was chosen."""
-        model: Any = self.load()
+        model: Any = self._loaded()
         depth = len(model.blocks)
         rng = random.Random(self.seed)
         halves = [sorted(rng.sample(range(depth), depth // 2)) for _ in range(self.effort.draws)]
@@ -147,12 +147,18 @@ class Measuring:
             other_domains=others,
         )
 
+    def _loaded(self) -> nn.Module:
+        model = self.load()
+        if self.effort.bfloat16:
+            plain_attention(model)
+        return model
+
     def _accuracy(self, model: nn.Module, split: Split) -> float:
         return split.mean_accuracy(forward(model, split.images, self.effort.bfloat16).argmax(1))
 
     def _lora(self, split: Split, steps: int, rate: float) -> nn.Module:
         torch.manual_seed(self.seed)
-        model = with_lora(self.load(), len(self.data.classes))
+        model = with_lora(self._loaded(), len(self.data.classes))
         return train(model, split, steps, rate, self.seed, self.effort.bfloat16)
 
     def _tuned_on_all(self) -> nn.Module:
