@@ -125,7 +125,8 @@ def client_tasks(
     weights = sizes[cohort] if config.aggregation.weighting == "examples" else np.ones(len(cohort), dtype=np.int64)
     unsent = method.unsent(cohort)
     tasks = []
-    for client, row, size, weight in zip(cohort, drawn.matrix, sizes[cohort].tolist(), weights.tolist(), strict=True):
+    rows = zip(cohort, drawn.depths, drawn.matrix, sizes[cohort].tolist(), weights.tolist(), strict=True)
+    for client, depth, row, size, weight in rows:
         layers = tuple(np.flatnonzero(row).tolist())
         named = method.named(layers)
         task = ClientTask(
@@ -136,6 +137,7 @@ def client_tasks(
             unsent=tuple(name for name in unsent if name in named),
             frozen=tuple(block for block in method.blocks(layers) if block not in layers),
             fetched=storage.missing(client, {*layers, *method.blocks(layers)}),
+            depth=depth,
             group=method.group(layers),
             max_steps=bound,
             images=images_seen(size, local_steps(size, bound, config.training), config.training),

@@ -27,13 +27,14 @@ METHODS = {
     "headonly": ["method=headonly"],
     "suffix": ["method=suffix", "submodel=streamed"],
     "fedra": ["method=fedra"],
+    "partial": ["method=partial"],
     "recomputed": ["method=alllarge", "submodel=recomputed"],
     "fedbrick": ["method=fedbrick"],
 }
-#: Runs with as many images a step as their FLOPs are those of suffix tuning at the fleet's depth with full batches.
+#: Runs with as many images a step as their FLOPs are those of `partial` at the fleet's depth with full batches.
 EQUAL_FLOPS = "recomputed"
 #: Methods that take the learning rate of another, without tuning of their own.
-TUNED_AS = {EQUAL_FLOPS: "alllarge"}
+TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge"}
 #: Methods whose runs are the same on every fleet of one depth, as all clients do the same whatever their depth.
 DEPTHLESS = ("alllarge", "headonly")
 RATES = (0.03, 0.1)

@@ -5,14 +5,14 @@ from functools import cache
 import pandas as pd
 
 from fedra_ray import compose
-from fedra_ray.cost.law import MEGABYTE, CostModel, Passed
+from fedra_ray.cost.law import MEGABYTE, VALUE_BYTES, CostModel, Passed
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.federation.traffic import VALUE_BYTES
 from fedra_ray.model.backbone import build
 
 BATCH = 32
 DEPTHS = (3, 4, 6)
-WHOLE = Passed(streamed=True, recomputed=True)
+SHARE = 0.25  # of `partial`
 
 
 @cache
@@ -23,33 +23,29 @@ def law(backbone: str, classes: int) -> CostModel:
 
 
 def ways(cost: CostModel, depth: int) -> dict[str, tuple[int, Passed]]:
-    """Trained blocks, and blocks that are run besides, of a client of a depth by method."""
-    others = cost.num_layers - depth
+    """Trained blocks, and how blocks are passed, of a client of a depth by method."""
+    layers = cost.num_layers
     return {
-        "headonly": (0, Passed(before=cost.num_layers, streamed=True)),
+        "headonly": (0, Passed(before=layers, streamed=True)),
         "fedra": (depth, Passed()),
-        "suffix": (depth, Passed(before=others, streamed=True)),
-        "recomputed": (cost.num_layers, WHOLE),
-        "alllarge": (cost.num_layers, Passed()),
+        "suffix": (depth, Passed(before=layers - depth, streamed=True)),
+        "partial": (layers, Passed(partial=layers - depth + 1, share=SHARE)),
+        "recomputed": (layers, Passed(streamed=True, recomputed=True)),
+        "alllarge": (layers, Passed()),
     }
 
 
 def equal_batch(cost: CostModel, depth: int, batch_size: int = BATCH) -> int:
-    """Images a step of the recomputed whole model at no more FLOPs than suffix tuning at a depth with a full batch."""
-    suffix, whole = (cost.step_flops(layers, passed=passed) for layers, passed in _pair(cost, depth))
-    return batch_size * suffix // whole
-
-
-def _pair(cost: CostModel, depth: int) -> tuple[tuple[int, Passed], tuple[int, Passed]]:
+    """Images a step of the recomputed whole model at the FLOPs of `partial` with a full batch, rounded up."""
     own = ways(cost, depth)
-    return own["suffix"], own["recomputed"]
+    partial, whole = (cost.step_flops(layers, passed=passed) for layers, passed in (own["partial"], own["recomputed"]))
+    return -(-batch_size * partial // whole)
 
 
 def table(backbone: str, classes: int, batch_size: int) -> pd.DataFrame:
     """A row per depth and method: FLOPs per image in forward passes of the whole model, megabytes, and traffic.
 
-    Megabytes (10^6) are those of a step's peak with a full batch, of streamed weights one block's; `up` those that a
-    client sends a round.
+    Megabytes (10^6) are those of a step's peak with a full batch; `up` those that a client sends a round.
     """
     cost = law(backbone, classes)
     forward = cost.step_flops(0, passed=Passed(before=cost.num_layers))

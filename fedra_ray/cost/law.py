@@ -54,6 +54,9 @@ class Passed(NamedTuple):
             inputs alone, and are run once more in the backward pass.
         recomputed: Whether that holds for the trained blocks too, so that no more than one block is in memory at all.
         stand_ins: How many small modules are trained in the place of blocks, or beside them.
+        partial: How many of the first trained blocks get gradients from a part of the images alone. One of them at a
+            time is in memory, and is run once more for those images, whose inputs are kept.
+        share: That part.
     """
 
     before: int = 0
@@ -61,6 +64,8 @@ class Passed(NamedTuple):
     streamed: bool = False
     recomputed: bool = False
     stand_ins: int = 0
+    partial: int = 0
+    share: float = 1.0
 
 
 NONE = Passed()
@@ -100,7 +105,12 @@ class CostModel:
     def part(self, depth: int, heads: int = 1, passed: Passed = NONE) -> Part:
         """The whole sub-model."""
         total = self.stem + (heads - 1) * self.exit
-        if depth:
+        if passed.partial:
+            early = self._partial(self.first, passed.share) + (passed.partial - 1) * self._partial(
+                self.block, passed.share
+            )
+            total += early + (depth - passed.partial) * self.block + Part(0, self.block.frozen, 0, 0, 0, 0)
+        elif depth:
             total += self._trained(self.first, passed) + (depth - 1) * self._trained(self.block, passed)
             total += passed.recomputed * Part(0, self.block.frozen, 0, 0, self.block.saved, self.block.copies)
         total += passed.stand_ins * self.stand_in
@@ -118,6 +128,11 @@ class CostModel:
         if not passed.recomputed:
             return block
         return replace(block, frozen=0, step=block.step + block.forward, saved=self.boundary, copies=0)
+
+    def _partial(self, block: Part, share: float) -> Part:
+        """A trained block that a share of the images gives gradients; those run it twice, and keep its input."""
+        step, saved = block.forward + round(share * block.step), round(share * self.boundary)
+        return replace(block, frozen=0, step=step, saved=saved, copies=0)
 
     def parameters(self, depth: int, heads: int = 1, passed: Passed = NONE) -> int:
         """Number of trained values."""

@@ -147,8 +147,8 @@ def plan(
         settings: What the plan assumes.
         evaluation_flops: FLOPs of one evaluation.
     """
-    ordered = sorted(clients, key=lambda client: -client.layers)
-    groups = [list(members) for _, members in groupby(ordered, key=lambda client: client.layers)]
+    ordered = sorted(clients, key=_tier_of)
+    groups = [list(members) for _, members in groupby(ordered, key=_tier_of)]
     tiers = tuple(_tier(cost, members, config, settings) for members in groups)
     work = [client.flops(cost) for client in clients]
     evaluations = math.ceil(config.rounds / config.evaluation.every)
@@ -163,6 +163,11 @@ def plan(
         seconds=total / (settings.tflops * 1e12),
         coverage=coverage,
     )
+
+
+def _tier_of(client: Workload) -> tuple[int, int]:
+    """Clients with equal numbers are of one tier: by how many blocks they train, and how many of these in part."""
+    return -client.layers, client.passed.partial
 
 
 def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, settings: PlanConfig) -> Tier:
@@ -222,15 +227,15 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     bound = step_bound(config.training, sizes, cohort)
     unsent = method.unsent(cohort)
     held = [np.flatnonzero(row).tolist() for row in drawn.matrix]
-    rows = zip(cohort, held, strict=True)
+    rows = zip(cohort, held, drawn.depths, strict=True)
     fetched = downloads(method, [drawn, *later], Storage.empty(frozen, config.fleet.storage, fleet.size))
     clients = [
         replace(
-            describe(method, layers, int(sizes[client]), bound, config.training),
+            describe(method, layers, int(sizes[client]), bound, config.training, depth),
             traffic=method.traffic(layout, layers, [n for n in method.named(layers) if n not in unsent], 1),
             fetched=fetched.by_client[client],
         )
-        for client, layers in rows
+        for client, layers, depth in rows
     ]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     planned = plan(cost, clients, mean_coverage(method, [drawn, *later]), config, config.plan, evaluation)

@@ -47,7 +47,12 @@ class Workload:
 
 
 def describe(
-    method: Method, layers: Sequence[int], images: int, max_steps: int | None, training: TrainingConfig
+    method: Method,
+    layers: Sequence[int],
+    images: int,
+    max_steps: int | None,
+    training: TrainingConfig,
+    depth: int | None = None,
 ) -> Workload:
     """The work of a client in a round.
 
@@ -57,20 +62,22 @@ def describe(
         images: How many images it has.
         max_steps: The most local steps; None for no bound.
         training: Batch size and epochs.
+        depth: How many blocks it can hold; None for as many as it trains.
     """
     named = {*method.named(layers)}
     heads = len(named & {*method.head_names})
     steps = local_steps(images, max_steps, training)
     seen = images_seen(images, steps, training)
-    return Workload(len(layers), images, steps, seen, heads, _passed(method, layers))
+    return Workload(len(layers), images, steps, seen, heads, _passed(method, layers, depth or len(layers)))
 
 
-def _passed(method: Method, layers: Sequence[int]) -> Passed:
-    """What a client runs besides the layers that it trains."""
+def _passed(method: Method, layers: Sequence[int], depth: int) -> Passed:
+    """What a client runs besides the layers that it trains, and how."""
     others = [block for block in method.blocks(layers) if block not in layers]
     before = sum(block < min(layers) for block in others) if layers else len(others)
     stand_ins = len({*method.named(layers)} & {*method.stand_in_names})
-    return Passed(before, len(others) - before, method.streams, method.recomputes, stand_ins)
+    partial = method.partial(layers, depth)
+    return Passed(before, len(others) - before, method.streams, method.recomputes, stand_ins, partial, method.share)
 
 
 def simulated_seconds(
@@ -100,7 +107,7 @@ def simulated_seconds(
     for task in tasks:
         traffic = method.traffic(layout, task.layers, task.sent, task.round)
         fetched = task.fetched if config.fleet.storage == "fetched" else 0
-        work = describe(method, task.layers, int(sizes[task.client]), task.max_steps, config.training)
+        work = describe(method, task.layers, int(sizes[task.client]), task.max_steps, config.training, task.depth)
         seconds.append(duration(known[fleet.device(task.client)], traffic, work.flops(cost), fetched).total)
     return seconds
 

@@ -23,6 +23,7 @@ class ClientTask:
         weight: Weight of its update in the average.
         total_weight: Weight of the whole cohort.
         fetched: Bytes of frozen weights that it downloads before it trains.
+        depth: How many blocks it can hold.
     """
 
     round: int
@@ -37,6 +38,7 @@ class ClientTask:
     weight: int = 1
     total_weight: int = 1
     fetched: int = 0
+    depth: int = 0
 
     @property
     def blocks(self) -> tuple[int, ...]:

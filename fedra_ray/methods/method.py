@@ -65,6 +65,7 @@ class Method(ABC):
         streams: Whether clients have only one of the blocks that they run and do not train in memory at a time. It
             changes what a round costs and not what it computes.
         recomputes: Whether that is so for the blocks that they train, too.
+        share: Part of the images from which layers get gradients that are `partial`.
         statistics: Names of what `finish` sends as arrays of any shape; the server gets them one by one.
         collects_values: Whether the server needs the clients' values one by one, and not only their sums.
         averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
@@ -79,6 +80,7 @@ class Method(ABC):
     keeps_client_state: bool = False
     streams: bool = False
     recomputes: bool = False
+    share: float = 1.0
     statistics: tuple[str, ...] = ()
     collects_values: bool = False
     averages_factors: bool = True
@@ -118,6 +120,13 @@ class Method(ABC):
     def blocks(self, layers: Sequence[int]) -> tuple[int, ...]:
         """The blocks that the sub-model of a client with these layers runs; those beyond its layers stay frozen."""
         return tuple(layers)
+
+    def partial(self, layers: Sequence[int], depth: int) -> int:
+        """How many of the first of these layers get gradients from a part of the images alone, at this depth.
+
+        Of their blocks one at a time is in memory. What this says is counted; what is computed, `loss` says.
+        """
+        return 0
 
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         """Names of the heads and extras that a client with these layers trains."""

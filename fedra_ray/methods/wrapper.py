@@ -40,6 +40,7 @@ class Wrapper(Method):
         self.keeps_client_state = inner.keeps_client_state or type(self).keeps_client_state
         self.streams = inner.streams
         self.recomputes = inner.recomputes
+        self.share = inner.share
         self.fills_gaps = inner.fills_gaps
         self.statistics = (*inner.statistics, *type(self).statistics)
         self.averages_factors = inner.averages_factors
@@ -54,6 +55,9 @@ class Wrapper(Method):
 
     def blocks(self, layers: Sequence[int]) -> tuple[int, ...]:
         return self.inner.blocks(layers)
+
+    def partial(self, layers: Sequence[int], depth: int) -> int:
+        return self.inner.partial(layers, depth)
 
     def named(self, layers: Sequence[int]) -> tuple[str, ...]:
         return self.inner.named(layers)

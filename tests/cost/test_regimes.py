@@ -59,3 +59,10 @@ def test_a_budget_gives_fewer_blocks_where_the_others_are_in_memory_too() -> Non
     assert depths_for_memory(BY_HAND, [budget], 10, "streamed") == [2]
     with pytest.raises(SettingError, match="not even one block fits"):  # all four are in memory however few are trained
         depths_for_memory(BY_HAND, [budget], 10, "frozen")
+
+
+def test_layers_that_a_part_of_the_images_trains_cost_that_part_by_hand() -> None:
+    half = Passed(partial=3, share=0.5)
+    trained = 3 * 4 * (500 + 4 * 1000)
+    assert BY_HAND.step_flops(4, passed=half) == 12 + (100 + 125) + 2 * (100 + 150) + 300
+    assert BY_HAND.memory(4, 10, passed=half) == 300_000 + 2_000_000 + 7 + trained + 10 * (48 + 50 + 3 * 20 + 900 + 900)

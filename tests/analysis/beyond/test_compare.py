@@ -33,11 +33,11 @@ def test_methods_that_do_the_same_at_every_depth_run_once_a_seed() -> None:
     assert "fleet=extreme6" in runs["test/extreme6/suffix-1"]
 
 
-def test_the_whole_model_gets_as_many_images_as_the_suffix_pays_for() -> None:
-    suffix = BY_HAND.step_flops(1, passed=Passed(before=3, streamed=True))
+def test_the_whole_model_gets_as_many_images_as_partial_training_pays_for() -> None:
+    partial = BY_HAND.step_flops(4, passed=Passed(partial=4, share=0.25))
     whole = BY_HAND.step_flops(4, passed=Passed(streamed=True, recomputed=True))
-    assert (suffix, whole) == (12 + 250 + 3 * 100, 12 + 250 + 3 * 300 + 4 * 100)
-    assert equal_batch(BY_HAND, 1, 32) == 32 * 562 // 1562
+    assert (partial, whole) == (12 + (100 + 62) + 3 * (100 + 75), 12 + 250 + 3 * 300 + 4 * 100)
+    assert equal_batch(BY_HAND, 1, 32) == 15  # 32 * 699 / 1562 = 14.3
     assert ways(BY_HAND, 1)["fedra"] == (1, Passed())
 
 
