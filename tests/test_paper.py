@@ -82,7 +82,7 @@ def check_round(config: ExperimentConfig, folder: Path) -> None:
     assert [(score.examples, 0 <= score.top1 <= 9) for score in outcome.scores] == [(9, True)] * 6
     clients = pq.read_table(folder / "clients.parquet").to_pylist()
     assert len({row["domain"] for row in clients}) == len(clients) == 6
-    whole = config.method.name == "alllarge"
+    whole = config.method.name == "partial"
     assert all(len(row["layers"]) == (12 if whole else row["depth"]) for row in clients)
     assert {row["steps"] for row in clients} == {1}
     # one in the class folder's first images is truncated, one is missing; a client of another part may not have them
