@@ -63,9 +63,10 @@ def training_flops(run: Run, cost: CostModel) -> "pd.Series[float]":
     clients = run.table("clients")
     training = run.config.training
     method = method_of(run)
-    parts = zip(clients["layers"], clients["examples"], clients["steps"], strict=True)
+    parts = zip(clients["layers"], clients["examples"], clients["steps"], clients["depth"], strict=True)
     flops = [
-        float(describe(method, layers.tolist(), images, steps, training).flops(cost)) for layers, images, steps in parts
+        float(describe(method, layers.tolist(), images, steps, training, depth).flops(cost))
+        for layers, images, steps, depth in parts
     ]
     return pd.Series(flops, index=clients["round"], dtype=float).groupby(level=0).sum()
 

@@ -42,12 +42,16 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
     cost = cost_of(run)
     method = method_of(run)
     training, batch_size = run.config.training, run.config.training.batch_size
-    peak, passes = 0, False
-    for layers in {tuple(layers) for layers in run.table("clients")["layers"]}:
-        work = describe(method, layers, batch_size, None, training)
+    peak, passes, streams = 0, False, method.streams
+    clients = run.table("clients")
+    for layers, depth in {
+        (tuple(layers), depth) for layers, depth in zip(clients["layers"], clients["depth"], strict=True)
+    }:
+        work = describe(method, layers, batch_size, None, training, depth)
         peak = max(peak, cost.memory(work.layers, batch_size, work.heads, work.passed))
-        passes |= work.passed.before + work.passed.behind > 0
+        streams |= work.passed.partial > 0
+        passes |= work.passed.before + work.passed.behind + work.passed.partial > 0
     if method.recomputes:
         return "recomputed", peak / MEGABYTE
-    kind = "absent" if not passes else "streamed" if method.streams else "frozen"
+    kind = "absent" if not passes else "streamed" if streams else "frozen"
     return kind, peak / MEGABYTE

@@ -37,3 +37,14 @@ def test_blocks_that_run_without_training_make_a_regime_of_their_own(
     absent = regime_and_memory(several_runs["shallow"])[1]
     whole = regime_and_memory(several_runs["fedra"])[1]
     assert absent < memory < whole
+
+
+def test_a_partial_client_is_counted_at_its_depth(make_run: Callable[..., str], several_runs: dict[str, Run]) -> None:
+    def change(config: ExperimentConfig) -> None:
+        config.rounds, config.fleet.depths, config.method = 1, [2, 2, 2], shipped_method("partial")
+
+    run = read_run(make_run(change))
+    batch = run.config.training.batch_size
+    expected = cost_of(run).memory(4, batch, passed=Passed(partial=3, share=0.25))
+    assert regime_and_memory(run) == ("streamed", expected / MEGABYTE)
+    assert expected / MEGABYTE < regime_and_memory(several_runs["fedra"])[1]
