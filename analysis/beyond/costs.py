@@ -5,7 +5,7 @@ from functools import cache
 import pandas as pd
 
 from fedra_ray import compose
-from fedra_ray.cost.law import MEGABYTE, VALUE_BYTES, CostModel, Passed
+from fedra_ray.cost.law import MEGABYTE, CostModel, Passed
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.federation.traffic import VALUE_BYTES
 from fedra_ray.model.backbone import build
