@@ -40,6 +40,8 @@ MODEL_ARGS = {"img_size": 60, "patch_size": 10, "num_heads": 6}
 WIDTH = 192
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
+ASSET = Path(__file__).parents[2] / "fedra_ray" / "assets" / "artwork_vit.safetensors"
+
 _MEASURED = 400  # drawings that the narrower stream and the maps of the imitation are fitted to
 _FITTED = 2048  # and the heads
 
@@ -236,7 +238,7 @@ def main() -> int:
     parser.add_argument("--imitation", type=int, default=1000, help="of these, to imitate the teacher")
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--install", type=Path, default=Path("artwork_vit.safetensors"), help="the weights' file")
+    parser.add_argument("--install", type=Path, default=ASSET, help="the weights' file")
     parser.add_argument("--compile", action="store_true", help="a third faster, with a C++ compiler")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

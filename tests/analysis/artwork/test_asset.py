@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.artwork.concepts import CLASSES
 from analysis.artwork.packages import LICENCES, read_packages
 from analysis.artwork.split import NEAR, thumbnail
+from analysis.glyphs.pretrain import only_blocks
+from fedra_ray import compose
+from fedra_ray.data.opening import open_labelled
+from fedra_ray.model.backbone import input_size
+from fedra_ray.model.weights import from_weights, load_weights
 
 ROOT = Path(__file__).parents[3]
 ARTWORK = Path(str(files("fedra_ray"))) / "assets" / "artwork.parquet"
@@ -87,5 +93,29 @@ def test_every_domain_is_of_one_package_whose_licence_is_allowed_and_noted(colum
     used = {name for found in vendors.values() for name in found}
     assert used == {name for name, package in packages.items() if package.use == "domain"}
     assert {package.licence for package in packages.values()} <= set(LICENCES)
-    for name in used:
-        assert f"{packages[name].package} {packages[name].version}" in notice
+    for package in packages.values():
+        assert f"{package.package} {package.version}" in notice
+
+
+def test_the_embedded_backbone_tells_unseen_drawings_apart_and_needs_its_depth() -> None:
+    config = compose("dataset=artwork", "backbone=artwork_vit")
+    model: Any = from_weights(config.backbone, load_weights(config.backbone))
+    data = open_labelled(config.dataset, config.backbone, input_size(model))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.backbone.mean, config.backbone.std))
+
+    def read(split: str, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = data.labels("flat", split)
+        images = torch.from_numpy(data.images("flat", split, np.arange(len(labels)))).float() / 255
+        with torch.inference_mode(), only_blocks(model, range(blocks)):
+            return model((images - mean) / std), torch.from_numpy(labels)
+
+    def accuracy(blocks: int) -> float:
+        (known, labels), (unseen, expected) = read("train", blocks), read("test", blocks)
+        centre, scale = known.mean(0), known.std(0)
+        known, unseen = (known - centre) / scale, (unseen - centre) / scale
+        wanted = torch.nn.functional.one_hot(labels).float()
+        weights = torch.linalg.solve(known.T @ known + len(known) * torch.eye(known.shape[1]), known.T @ wanted)
+        return float(((unseen @ weights).argmax(1) == expected).float().mean())
+
+    assert accuracy(12) > 6 / 21  # six times chance
+    assert accuracy(12) > accuracy(3) + 0.05
