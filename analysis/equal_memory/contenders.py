@@ -18,6 +18,7 @@ CONTENDERS: dict[str, list[str]] = {
     "Suffix, streamed": ["method=suffix", "submodel=streamed"],
     "LEGEND, streamed": ["method=legend", "submodel=streamed"],
     "Fed-HeLLo, streamed": ["method=fedhello", "submodel=streamed"],
+    "Partial": ["method=partial"],
     "Selective layers, streamed": ["method=selective", "submodel=streamed"],
     **{
         f"FedRA, {label}": ["method=fedra", f"lora_aggregation={name}"]
