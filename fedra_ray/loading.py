@@ -16,13 +16,14 @@ from fedra_ray.data.text.dataset import Tokenized
 from fedra_ray.data.text.dialogue import Dialogue
 from fedra_ray.data.text.examples import padded
 from fedra_ray.federation.fleet import Fleet
-from fedra_ray.methods.create import adapt, create_method
+from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.model.text.generation import greedy
 from fedra_ray.model.text.stack import TextStack
 from fedra_ray.model.weights import from_weights, load_weights
+from fedra_ray.preflight import adapt
 from fedra_ray.run_dir.claim import CONFIG
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.model_description import ADAPTER, FILE, ModelDescription, read_description

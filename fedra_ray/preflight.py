@@ -1,5 +1,6 @@
 """From a configuration to a blueprint and a model, with every check that needs the data or the weights."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -19,7 +20,7 @@ from fedra_ray.data.opening import open_labelled
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.storage import frozen_bytes
-from fedra_ray.methods.create import adapt, create_method
+from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import check_normalisation, find_targets, input_size
 from fedra_ray.model.stack import check_stack, check_targets
@@ -69,6 +70,23 @@ def adapted_model(blueprint: Blueprint, weights: Weights) -> SubModel:
     config = blueprint.config
     backbone = from_weights(config.backbone, weights)
     return adapt(backbone, blueprint.targets, config, blueprint.method(), len(blueprint.classes))
+
+
+def adapt(
+    backbone: nn.Module, targets: Sequence[str], config: ExperimentConfig, method: Method, classes: int
+) -> SubModel:
+    """The model with LoRA in its targets, and the heads and extras of the method; the backbone is changed in place.
+
+    Args:
+        backbone: The frozen model.
+        targets: Module paths inside a block.
+        config: The experiment; of it, the settings of LoRA.
+        method: Names the heads, and makes the extras.
+        classes: How many classes there are.
+    """
+    extras = method.extra_modules(int(cast(int, backbone.num_features)))
+    changes = method.changes_weights
+    return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes)
 
 
 def _check_trains(method: Method, layout: Layout) -> None:

@@ -32,10 +32,11 @@ from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.steps import step_bound
 from fedra_ray.federation.storage import Storage, frozen_bytes
 from fedra_ray.federation.traffic import Traffic
-from fedra_ray.methods.create import adapt, create_method
+from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build, check_normalisation, find_targets, input_size
 from fedra_ray.model.stack import check_stack, check_targets
+from fedra_ray.model.submodel import SubModel
 
 GIGABYTE = 10**9
 PROCESS_BYTES = GIGABYTE // 2  # of GPU memory that a process takes before its first tensor: context and libraries
@@ -247,7 +248,13 @@ def _layout(config: ExperimentConfig, method: Method, classes: int) -> Layout:
     """How the adapter would lie in its flat vector; no weight is made."""
     with torch.device("meta"):
         backbone = build(config.backbone)
-        return adapt(backbone, find_targets(backbone, config.lora.targets), config, method, classes).layout
+        targets = find_targets(backbone, config.lora.targets)
+        extras = method.extra_modules(int(cast(int, backbone.num_features)))
+        changes = method.changes_weights
+        model = SubModel(
+            backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes
+        )
+        return model.layout
 
 
 def _evaluation_flops(cost: CostModel, method: Method, dataset: Labelled | None, split: str) -> int:

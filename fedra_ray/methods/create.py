@@ -1,9 +1,4 @@
-"""The method that a configuration asks for, with everything around it, and the model that it trains."""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+"""The method that a configuration asks for, with everything around it."""
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.plugins import instantiate
@@ -13,9 +8,6 @@ from fedra_ray.methods.client_ranks import ClientRanks
 from fedra_ray.methods.method import Method, Problem
 from fedra_ray.methods.patch_embedding import PatchEmbedding
 from fedra_ray.methods.wrapper import Wrapper
-
-if TYPE_CHECKING:
-    from fedra_ray.model.submodel import SubModel
 
 
 def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Method:
@@ -55,20 +47,3 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
     if highest > config.lora.rank:
         raise SettingError("lora.rank", config.lora.rank, f"must be at least {highest}, a rank that the method gives")
     return method
-
-
-def adapt(backbone: Any, targets: Sequence[str], config: ExperimentConfig, method: Method, classes: int) -> SubModel:
-    """The model with LoRA in its targets, and the heads and extras of the method; the backbone is changed in place.
-
-    Args:
-        backbone: The frozen model.
-        targets: Module paths inside a block.
-        config: The experiment; of it, the settings of LoRA.
-        method: Names the heads, and makes the extras.
-        classes: How many classes there are.
-    """
-    from fedra_ray.model.submodel import SubModel
-
-    extras = method.extra_modules(int(backbone.num_features))
-    changes = method.changes_weights
-    return SubModel(backbone, targets, config.lora, method.head_names, classes, extras=extras, changes_weights=changes)

@@ -22,7 +22,7 @@ VALUES = {
     "method.options={draw:uniform},{draw:prefix}": ["{draw:uniform}", "{draw:prefix}"],
     "method=glob(all*)": ["alllarge", "allsmall"],
     "method=glob([all*,depth*],exclude=*large)": ["allsmall", "depthfl"],
-    "experiment=glob(paper/extreme*)": ["paper/extreme3", "paper/extreme4", "paper/extreme6"],
+    "experiment=glob(paper/extreme*,exclude=*beyond)": ["paper/extreme3", "paper/extreme4", "paper/extreme6"],
 }
 
 

@@ -22,6 +22,9 @@ FLEETS = {
     "extreme3": [3] * 6,
     "extreme4": [4] * 6,
     "extreme6": [6] * 6,
+    "extreme3_beyond": [3] * 6,
+    "extreme4_beyond": [4] * 6,
+    "extreme6_beyond": [6] * 6,
     "dynamic": [12, 10, 8, 6, 4, 3],
     "fedbrick": [12, 10, 8, 6, 5, 4],
 }

@@ -9,8 +9,9 @@ from fedra_ray import compose
 from fedra_ray.config.schema import BackboneConfig, ExperimentConfig
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.traffic import Traffic
-from fedra_ray.methods.create import adapt, create_method
+from fedra_ray.methods.create import create_method
 from fedra_ray.model.backbone import build, find_targets
+from fedra_ray.preflight import adapt
 
 #: What a layer sends and receives, in values of A, of B and of the adapted weights.
 EXPECTED = {

@@ -20,7 +20,17 @@ def memory() -> dict[int, float]:
     return study.budgets("glyph_vit", [])
 
 
-@pytest.mark.parametrize("name", CONTENDERS)
+ALLOCATIONS = [name for name, own in CONTENDERS.items() if not any("lora_aggregation" in each for each in own)]
+
+
+def test_aggregations_are_those_that_there_are() -> None:
+    for name in CONTENDERS.keys() - ALLOCATIONS:
+        config = compose(*CONTENDERS[name])
+        assert config.lora_aggregation.target
+        assert config.method.name == "fedra"
+
+
+@pytest.mark.parametrize("name", ALLOCATIONS)
 def test_every_contender_is_an_experiment_that_passes_all_checks(name: str, memory: dict[int, float]) -> None:
     runs = study.comparison({name: 0.1}, memory)
     own = next(iter(runs.values()))
