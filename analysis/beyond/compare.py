@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.beyond.costs import equal_batch, law
 from analysis.beyond.table import write
 from analysis.runs.in_process import run_all
+from analysis.runs.rates import at_rate, best_rate
 from fedra_ray import compose
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.run_dir.command import quoted
@@ -31,7 +32,7 @@ METHODS = {
     "recomputed": ["method=alllarge", "submodel=recomputed"],
     "fedbrick": ["method=fedbrick"],
 }
-#: Runs with as many images a step as their FLOPs are those of `partial` at the fleet's depth with full batches.
+#: AllLarge by recomputation, with as many images a step as the FLOPs of `partial` at the fleet's depth pay for.
 EQUAL_FLOPS = "recomputed"
 #: Methods that take the learning rate of another, without tuning of their own.
 TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge"}
@@ -60,7 +61,7 @@ def tuning(methods: list[str], backbone: str) -> Runs:
     return {
         f"tune/{method}-{rate}": [
             *settings(method, TUNING_FLEET, backbone),
-            *_rate(rate),
+            *at_rate(rate),
             f"seed={TUNING_SEED}",
             "evaluation.split=validation",
         ]
@@ -71,10 +72,7 @@ def tuning(methods: list[str], backbone: str) -> Runs:
 
 def best_rates(methods: list[str], summaries: dict[str, dict[str, Any]]) -> dict[str, float]:
     """The learning rate with the best mean validation accuracy for every method."""
-    return {
-        method: max(RATES, key=lambda rate: summaries[f"tune/{TUNED_AS.get(method, method)}-{rate}"]["mean_accuracy"])
-        for method in methods
-    }
+    return {method: best_rate(RATES, f"tune/{TUNED_AS.get(method, method)}", summaries) for method in methods}
 
 
 def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], backbone: str) -> Runs:
@@ -85,13 +83,9 @@ def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], bac
             for method, rate in rates.items():
                 place = "any" if method in DEPTHLESS else fleet
                 own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, backbone)
-                further = [*_rate(rate), f"seed={seed}"]
+                further = [*at_rate(rate), f"seed={seed}"]
                 runs[f"test/{place}/{method}-{seed}"] = [*own, *further]
     return runs
-
-
-def _rate(rate: float) -> list[str]:
-    return [f"training.lr={rate}", f"training.head_lr={rate}"]
 
 
 def placed(runs: Runs, out: Path, backbone: str, further: list[str]) -> Runs:

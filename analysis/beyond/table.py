@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-BETTER = ("recomputed", "alllarge")
+BETTER = ("partial", "alllarge")
 CONFIDENCE = 0.95
 
 
@@ -57,6 +57,8 @@ def markdown(frame: pd.DataFrame) -> str:
     """Both tables: methods by fleets, mean and deviation over seeds; and differences."""
     cells = frame.groupby(["method", "fleet"], sort=False)["accuracy"].agg(_cell).unstack("fleet").fillna("")
     rows = differences(frame)
+    if rows.empty:
+        return str(cells.to_markdown())
     rows["difference"] = [f"{d:+.1f} ± {h:.1f}" for d, h in zip(rows["difference"], rows.pop("half"), strict=True)]
     return f"{cells.to_markdown()}\n\n{rows.to_markdown(index=False)}"
 

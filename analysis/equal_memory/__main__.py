@@ -18,14 +18,17 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.equal_memory.contenders import ALIKE, CONTENDERS, FLEETS, UNBOUNDED, slug
+from analysis.equal_memory.contenders import ALIKE, CONTENDERS, FLEETS, UNBOUNDED, WHOLE, slug
 from analysis.equal_memory.report import report
 from analysis.runs.in_process import run_all
+from analysis.runs.rates import at_rate, best_rate
 from analysis.runs.reading import read_runs
 from fedra_ray import compose
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.config.errors import SettingError
 from fedra_ray.cost.law import MEGABYTE
 from fedra_ray.preflight import check_experiment
+from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.command import quoted
 
 RATES = (0.01, 0.03, 0.1)
@@ -51,7 +54,7 @@ def tuning(contenders: Iterable[str], memory: dict[int, float]) -> Runs:
     fleet = FLEETS[TUNING_FLEET][0]
     settings = [f"seed={TUNING_SEED}", f"rounds={TUNING_ROUNDS}", "evaluation.split=validation"]
     return {
-        f"tune/{slug(name)}-{rate}": [*CONTENDERS[name], *_rate(rate), *_clients(name, fleet, memory), *settings]
+        f"tune/{slug(name)}-{rate}": [*CONTENDERS[name], *at_rate(rate), *_clients(name, fleet, memory), *settings]
         for name in contenders
         for rate in RATES
     }
@@ -59,10 +62,7 @@ def tuning(contenders: Iterable[str], memory: dict[int, float]) -> Runs:
 
 def chosen(contenders: Iterable[str], summaries: dict[str, dict[str, Any]]) -> dict[str, float]:
     """The learning rate with the best mean validation accuracy of every contender."""
-    return {
-        name: max(RATES, key=lambda rate: summaries[f"tune/{slug(name)}-{rate}"]["mean_accuracy"])
-        for name in contenders
-    }
+    return {name: best_rate(RATES, f"tune/{slug(name)}", summaries) for name in contenders}
 
 
 def comparison(rates: dict[str, float], memory: dict[int, float]) -> Runs:
@@ -71,10 +71,10 @@ def comparison(rates: dict[str, float], memory: dict[int, float]) -> Runs:
     for seed in range(3):
         for fleet, depths in FLEETS.items():
             for name, rate in rates.items():
-                if name == "Exclusive" and max(depths[seed]) < max(memory):
-                    continue  # nobody holds the whole model
+                if name in WHOLE and max(depths[seed]) < max(memory):
+                    continue  # nobody could take part
                 place = "paper" if name in ALIKE else fleet
-                settings = [*CONTENDERS[name], *_rate(rate), *_clients(name, depths[seed], memory)]
+                settings = [*CONTENDERS[name], *at_rate(rate), *_clients(name, depths[seed], memory)]
                 runs.setdefault(f"{place}/{slug(name)}-{seed}", [*settings, f"seed={seed}", f"rounds={ROUNDS}"])
     return runs
 
@@ -84,10 +84,6 @@ def _clients(name: str, depths: Sequence[int], memory: dict[int, float]) -> list
     if name in UNBOUNDED:
         return [f"fleet.depths=[{','.join(map(str, depths))}]"]
     return [f"fleet.memory_mb=[{','.join(f'{memory[depth]:.3f}' for depth in depths)}]"]
-
-
-def _rate(rate: float) -> list[str]:
-    return [f"training.lr={rate}", f"training.head_lr={rate}"]
 
 
 def _carry_out(runs: Runs, out: Path, given: argparse.Namespace, title: str) -> dict[str, dict[str, Any]]:
@@ -105,7 +101,10 @@ def leave(given: argparse.Namespace) -> None:
         rates = chosen(given.contenders, _carry_out(tuning(given.contenders, memory), out, given, "tuning"))
         _carry_out(comparison(rates, memory), out, given, "measuring")
     names = {slug(name): name for name in CONTENDERS}
-    runs = {fleet: read_runs(sorted(map(str, (out / fleet).glob("*")))) for fleet in FLEETS}
+    ended = {fleet: sorted(str(file.parent) for file in (out / fleet).glob(f"*/{SUMMARY}")) for fleet in FLEETS}
+    if not any(ended.values()):
+        raise SettingError("--out", str(given.out), "has no finished run of this study")
+    runs = {fleet: read_runs(places) for fleet, places in ended.items()}
     text = report(runs, names, ALIKE)
     (out / "equal_memory.md").write_text(text, encoding="utf-8")
     Console().print(text, soft_wrap=True, markup=False, highlight=False)

@@ -38,6 +38,8 @@ CONTENDERS: dict[str, list[str]] = {
 
 #: The ceiling: its clients hold everything, whatever their memory.
 UNBOUNDED = ("AllLarge",)
+#: Those in which only clients that hold the whole model take part.
+WHOLE = ("Exclusive",)
 #: Those whose clients all do the same, so that the fleet does not matter.
 ALIKE = ("AllLarge", "Head only")
 

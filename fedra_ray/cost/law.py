@@ -184,7 +184,7 @@ def depths_for_memory(
         cost: What sub-models cost.
         budgets_mb: Budgets in megabytes (10^6 bytes).
         batch_size: Images per step.
-        regime: What happens to the blocks that a client does not train: absent, frozen or streamed.
+        regime: What happens to the blocks that a client does not train: absent, frozen, streamed or recomputed.
         stand_ins: How many stand-ins a client of a depth trains.
 
     Raises:

@@ -65,12 +65,7 @@ def simulate(
     names = [fleet.device(client) for client in cohort]
     counted = config.fleet.storage == "fetched"
     times = [
-        duration(
-            known[name],
-            client.traffic,
-            client.flops(cost),
-            counted * client.fetched,
-        )
+        duration(known[name], client.traffic, client.flops(cost), counted * client.fetched)
         for name, client in zip(names, clients, strict=True)
     ]
     shares = []

@@ -86,7 +86,7 @@ class ParquetDataset(OfRows, Dataset):
         return type(self) is ParquetDataset
 
     def images(self, domain: str, split: str, indices: NDArray[np.int64]) -> Pixels:
-        part = self._arranged.rows[self._arranged.part(domain, split)]
+        part = self._rows(domain, split)
         rows = part[indices]
         if not self._encoded.expects(rows):
             self._encoded.expect(part)  # whoever asks for some of them will ask for others
@@ -98,8 +98,7 @@ class ParquetDataset(OfRows, Dataset):
         return decoded
 
     def expect(self, requests: Iterable[tuple[str, str, NDArray[np.int64]]]) -> None:
-        arranged = self._arranged
-        rows = [arranged.rows[arranged.part(domain, split)][indices] for domain, split, indices in requests]
+        rows = [self._rows(domain, split)[indices] for domain, split, indices in requests]
         self._encoded.expect(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
 
 

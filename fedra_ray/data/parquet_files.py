@@ -13,19 +13,16 @@ from pyarrow import fs
 from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.data.parquet_groups import check_paths
 from fedra_ray.data.prepare import manifest
+from fedra_ray.data.rows import Names
 
 _AT_ONCE = 8  # files that are read side by side: over a network, each waits
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Names):
     """Names of the columns. Labels and domains are text or integers, images are bytes or a struct with `bytes`."""
 
     image: str = "image"
-    label: str = "label"
-    label_name: str = "label_name"
-    domain: str = "domain"
-    split: str = "split"
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,20 +20,14 @@ _LABEL_DIGITS = 9
 Rows = NDArray[np.int64]
 
 
-class Names(Protocol):
+@dataclass(frozen=True)
+class Names:
     """Names of the columns of text or integers."""
 
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def label_name(self) -> str: ...
-
-    @property
-    def domain(self) -> str: ...
-
-    @property
-    def split(self) -> str: ...
+    label: str = "label"
+    label_name: str = "label_name"
+    domain: str = "domain"
+    split: str = "split"
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,10 @@ class OfRows:
 
     def labels(self, domain: str, split: str) -> Rows:
         return self._arranged.labels[self._arranged.part(domain, split)]
+
+    def _rows(self, domain: str, split: str) -> Rows:
+        """Numbers of the rows of a domain and split."""
+        return self._arranged.rows[self._arranged.part(domain, split)]
 
 
 def arrange(table: Table, names: Names, chosen: Chosen, test: float | None, validation: float | None) -> Arranged:

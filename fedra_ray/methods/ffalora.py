@@ -3,14 +3,7 @@
 Sun et al., ICLR 2024, arXiv 2403.12313.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from fedra_ray.methods.fixed_factor import FixedFactor
-
-if TYPE_CHECKING:
-    from fedra_ray.methods.local import LocalRound
 
 
 class FfaLora(FixedFactor):
@@ -19,5 +12,5 @@ class FfaLora(FixedFactor):
     def travelling_factors(self, number: int) -> tuple[str, str]:
         return "B", "B"
 
-    def fixed(self, local: LocalRound) -> int:
+    def fixed(self, number: int) -> int:
         return 0

@@ -22,8 +22,11 @@ class FixedFactor(Wrapper):
     """
 
     @abstractmethod
-    def fixed(self, local: LocalRound) -> int:
-        """Which factor is fixed in this round: 0 for A, 1 for B."""
+    def fixed(self, number: int) -> int:
+        """Which factor is fixed in a round: 0 for A, 1 for B."""
+
+    def travelling_factors(self, number: int) -> tuple[str, str]:
+        return "BA"[self.fixed(number)], "AB"
 
     def begin(self, model: SubModel, local: LocalRound) -> None:
         self.inner.begin(model, local)
@@ -44,7 +47,7 @@ class FixedFactor(Wrapper):
         return self.inner.finish(model, local)
 
     def _factors(self, model: SubModel, local: LocalRound) -> list[nn.Parameter]:
-        return [pair[self.fixed(local)] for layer in local.task.layers for pair in model.factors(layer)]
+        return [pair[self.fixed(local.task.round)] for layer in local.task.layers for pair in model.factors(layer)]
 
 
 def _restore(local: LocalRound) -> None:

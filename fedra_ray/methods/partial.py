@@ -54,7 +54,7 @@ class Partial(Method):
         import torch
         from torch.nn import functional
 
-        count = len(batch.labels)
+        count = _count(batch.inputs)
         deep = ceil(self.share * count)
         early = self.partial(local.task.layers, local.task.depth)
         if deep == count or not early:
@@ -67,8 +67,7 @@ class Partial(Method):
         stream = stream._replace(tokens=torch.cat([whole + count / deep * (tokens - whole), rest]))
         for block in list(model.blocks)[early:]:
             stream = stream.after(block)
-        scores = model.heads["head"](model.readout(stream.tokens, stream.marks))
-        return functional.cross_entropy(scores, batch.labels)
+        return functional.cross_entropy(model.scores(stream), batch.labels)
 
 
 def _run(model: SubModel, inputs: Inputs, blocks: int) -> Tensor:
@@ -77,6 +76,11 @@ def _run(model: SubModel, inputs: Inputs, blocks: int) -> Tensor:
     for block in list(model.blocks)[:blocks]:
         stream = stream.after(block)
     return stream.tokens
+
+
+def _count(inputs: Inputs) -> int:
+    """Number of examples."""
+    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
 def _images(inputs: Inputs, part: slice) -> Inputs:

@@ -81,9 +81,6 @@ class InstructionParquet(OfRows, InstructionDataset):
     def prompt_lengths(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._prompts[self._rows(domain, split)[indices]]
 
-    def _rows(self, domain: str, split: str) -> NDArray[np.int64]:
-        return self._arranged.rows[self._arranged.part(domain, split)]
-
     def _largest(self, count: int) -> tuple[str, ...]:
         """The domains with most rows for training, in alphabetical order; of equals the first ones."""
         if not isinstance(count, int) or not 1 <= count <= len(self.domains):

@@ -1,6 +1,7 @@
 """Reading texts with their labels and domains from Parquet files and from lines of JSON. None of them is trusted."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ from pyarrow import fs
 from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import filesystem
 from fedra_ray.data.parquet_files import check_columns, is_word, list_files, naming, together, word
-from fedra_ray.data.rows import Table
+from fedra_ray.data.rows import Names, Table
 
 _SECRET = -1  # the label of a row that has none
 ONE = "all"  # the domain of all texts, and their class, where no column has one
@@ -22,19 +23,15 @@ ONE = "all"  # the domain of all texts, and their class, where no column has one
 Texts = dict[str, list[Any]]
 
 
-class _Columns:
+class _Columns(Names, ABC):
     """What tables of different columns have in common; empty names mean that there is no such column."""
 
     omissible: ClassVar[tuple[str, ...]]
-    label: str
-    label_name: str
-    domain: str
-    split: str
 
     @property
+    @abstractmethod
     def texts(self) -> tuple[str, ...]:
         """The columns that become tokens."""
-        raise NotImplementedError
 
     @property
     def messages(self) -> str:
@@ -79,10 +76,6 @@ class TextColumns(_Columns):
 
     omissible: ClassVar[tuple[str, ...]] = ("second", "domain")
     text: str = "text"
-    label: str = "label"
-    label_name: str = "label_name"
-    domain: str = "domain"
-    split: str = "split"
     second: str = ""
 
     @property
@@ -108,9 +101,7 @@ class InstructionColumns(_Columns):
     response: str = "response"
     conversation: str = ""
     label: str = ""
-    label_name: str = "label_name"
     domain: str = ""
-    split: str = "split"
 
     @property
     def texts(self) -> tuple[str, ...]:

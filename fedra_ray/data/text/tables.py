@@ -54,10 +54,9 @@ class TextParquet(OfRows, TextDataset):
         self.padding, self.largest = self._tokenized.padding, self._tokenized.largest
         self.most = int(lengths.max())
         full = int((lengths == max_length).sum())
-        cut = (
-            (f"{full} of {len(lengths)} texts have {max_length} tokens or more, and lose those beyond",) if full else ()
-        )
-        self._arranged = self._arranged.noting(cut)
+        if full:
+            note = f"{full} of {len(lengths)} texts have {max_length} tokens or more, and lose those beyond"
+            self._arranged = self._arranged.noting((note,))
 
     @staticmethod
     def _read(root: str, names: TextColumns) -> tuple[Texts, Table]:
@@ -73,9 +72,6 @@ class TextParquet(OfRows, TextDataset):
     def first_lengths(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         firsts = self._tokenized.firsts
         return None if firsts is None else firsts[self._rows(domain, split)[indices]]
-
-    def _rows(self, domain: str, split: str) -> NDArray[np.int64]:
-        return self._arranged.rows[self._arranged.part(domain, split)]
 
 
 class JsonLines(TextParquet):

@@ -72,6 +72,11 @@ def test_each_contender_keeps_the_rate_that_is_best_on_validation() -> None:
     assert study.chosen(["FedRA", "DepthFL"], summaries) == {"FedRA": 0.03, "DepthFL": 0.01}
 
 
+def test_a_folder_without_finished_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.main(["--table", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "has no finished run of this study" in capsys.readouterr().err
+
+
 def test_the_table_says_who_is_below_a_head_alone(tmp_path: Path, several_runs: dict[str, Run]) -> None:
     places = {"head-only": several_runs["headonly"], "fedra": several_runs["fedra"], "depthfl": several_runs["shallow"]}
     for name, run in places.items():

@@ -1,17 +1,13 @@
 """Prompts and answers of Parquet files and lines of JSON: what is read of them, and what is refused."""
 
-import gzip
-import json
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from language_models import LETTERS, write_tokenizer
+from language_models import LETTERS, write_rows, write_tokenizer
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import BackboneConfig, DatasetConfig
@@ -37,15 +33,6 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write(file: Path, rows: list[dict[str, Any]]) -> Path:
-    if file.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), file)
-    else:
-        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-        file.write_bytes(gzip.compress(lines) if file.suffix == ".gz" else lines)
-    return file
-
-
 def opened(file: Path, tokenizer: Path, length: int = 20, **options: Any) -> InstructionDataset:
     target = f"fedra_ray.data.text.instructions.{KINDS[file.name]}"
     model = BackboneConfig(model=f"hf:{tokenizer}", head="own")
@@ -65,7 +52,7 @@ def parts(dataset: InstructionDataset, domain: str, split: str) -> list[tuple[st
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_row_is_a_prompt_and_its_answer_up_to_the_end(name: str, tokenizer: Path, tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path / name, ROWS), tokenizer, columns=NATURAL)
+    dataset = opened(write_rows(tmp_path / name, ROWS), tokenizer, columns=NATURAL)
     assert (dataset.domains, dataset.classes, dataset.noun) == (("u1", "u2"), ("air", "sea"), "answers")
     assert parts(dataset, "u1", "train") == [("<ab", "cd>")]
     assert parts(dataset, "u2", "train") == [("<efg", "h>"), ("<x", "y>")]
@@ -76,13 +63,13 @@ def test_a_row_is_a_prompt_and_its_answer_up_to_the_end(name: str, tokenizer: Pa
 
 
 def test_without_columns_for_them_there_is_one_domain_of_one_class(tokenizer: Path, tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path / "rows.parquet", ROWS), tokenizer)
+    dataset = opened(write_rows(tmp_path / "rows.parquet", ROWS), tokenizer)
     assert (dataset.domains, dataset.classes) == (("all",), ("all",))
     assert len(parts(dataset, "all", "train")) == 3
 
 
 def test_a_context_follows_the_prompt_and_a_template_says_how(tokenizer: Path, tmp_path: Path) -> None:
-    file = write(
+    file = write_rows(
         tmp_path / "rows.jsonl", [row | {"context": "{prompt}z" if row["prompt"] == "ab" else ""} for row in ROWS]
     )
     columns = NATURAL | {"context": "context"}
@@ -96,14 +83,14 @@ def test_a_context_follows_the_prompt_and_a_template_says_how(tokenizer: Path, t
 def test_what_is_too_long_loses_the_end_of_its_answer_and_then_the_beginning_of_its_prompt(
     tokenizer: Path, tmp_path: Path
 ) -> None:
-    dataset = opened(write(tmp_path / "rows.parquet", ROWS), tokenizer, length=6, columns=NATURAL)
+    dataset = opened(write_rows(tmp_path / "rows.parquet", ROWS), tokenizer, length=6, columns=NATURAL)
     assert parts(dataset, "u1", "test") == [("<i", "jklm")]
     assert parts(dataset, "u2", "test") == [("rst", "uvw")]
     assert dataset.notes == ("2 of 5 prompts with answers have more than 6 tokens, and lose some",)
 
 
 def test_the_domains_with_most_rows_are_taken(tokenizer: Path, tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path / "rows.parquet", ROWS), tokenizer, columns=NATURAL, domains=1)
+    dataset = opened(write_rows(tmp_path / "rows.parquet", ROWS), tokenizer, columns=NATURAL, domains=1)
     assert dataset.domains == ("u2",)
 
 
@@ -112,7 +99,7 @@ def test_of_messages_the_last_is_the_answer(name: str, tokenizer: Path, tmp_path
     said = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     messages = [{"role": role, "content": content} for role, content in said]
     rows = [{"messages": messages[:2], "split": "train"}, {"messages": messages, "split": "test"}]
-    dataset = opened(write(tmp_path / name, rows), tokenizer, columns={"conversation": "messages"})
+    dataset = opened(write_rows(tmp_path / name, rows), tokenizer, columns={"conversation": "messages"})
     assert parts(dataset, "all", "train") == [("<a", "b>")]
     assert parts(dataset, "all", "test") == [("<abc", "d>")]
 
@@ -125,7 +112,7 @@ def test_a_chat_template_puts_prompts_and_ends_answers(tokenizer: Path, tmp_path
             "{% if add_generation_prompt %}a {% endif %}"
         ),
     )
-    dataset = opened(write(tmp_path / "rows.jsonl", ROWS), tmp_path / "chat", columns=NATURAL)
+    dataset = opened(write_rows(tmp_path / "rows.jsonl", ROWS), tmp_path / "chat", columns=NATURAL)
     assert parts(dataset, "u1", "train") == [("uab>za", "cd>")]  # nothing is behind the end
     write_tokenizer(tmp_path / "other", chat_template="{{ messages | length }}")
     with pytest.raises(SettingError, match="its chat template does not begin a conversation with the prompt"):
@@ -142,7 +129,7 @@ def test_a_chat_template_puts_prompts_and_ends_answers(tokenizer: Path, tmp_path
         ([row | {"response": ""} for row in ROWS], {"template": "{prompt}"}, ""),
         ([row | {"prompt": 3} for row in ROWS], {}, "column prompt must have text; it has int64"),
         (ROWS, {"columns": {"prompt": None}}, "must name a column; only context, conversation, label, domain may be"),
-        (ROWS, {"columns": {"text": "prompt"}}, "must be one of prompt, context, response, conversation"),
+        (ROWS, {"columns": {"text": "prompt"}}, "must be one of label, .*, prompt, context, response, conversation"),
         ([{"m": 3}] * 2, {"columns": {"conversation": "m"}}, "row 1: must be a list of at least two messages"),
         ([{"m": [{"role": "user"}]}], {"columns": {"conversation": "m"}}, "row 1: must be a list of at least two"),
         (ROWS, {"columns": {"conversation": "m"}, "template": "{prompt}"}, "messages are put by the tokenizer's chat"),
@@ -152,7 +139,7 @@ def test_a_chat_template_puts_prompts_and_ends_answers(tokenizer: Path, tmp_path
 def test_what_does_not_fit_is_named(
     rows: list[dict[str, Any]], options: dict[str, Any], message: str, tokenizer: Path, tmp_path: Path
 ) -> None:
-    file = write(tmp_path / "rows.parquet", rows)
+    file = write_rows(tmp_path / "rows.parquet", rows)
     if not message:  # an empty answer is its end alone
         assert parts(opened(file, tokenizer, **options), "all", "train")[0] == ("<ab", ">")
         return
@@ -161,7 +148,7 @@ def test_what_does_not_fit_is_named(
 
 
 def test_labels_are_the_tokens_of_answers_and_marks_stand_before_them(tokenizer: Path, tmp_path: Path) -> None:
-    dataset = opened(write(tmp_path / "rows.parquet", ROWS), tokenizer, columns=NATURAL)
+    dataset = opened(write_rows(tmp_path / "rows.parquet", ROWS), tokenizer, columns=NATURAL)
     examples = AnswerExamples(dataset, "train", [("u2", np.array([1, 0]))], torch.device("cpu"), 20)
     (batch,) = examples.batches([np.array([0, 1])])
     assert not isinstance(batch.inputs, torch.Tensor)
