@@ -5,7 +5,7 @@
 A client has the memory in which FedRA trains 12, 10, 8, 6, 4 or 3 of 12 blocks (fleet `paper`), or 6, 4 or 3
 (`extreme6`, `extreme4`, `extreme3`), and trains as many blocks of any other method as fit: fewer where the others are
 streamed through, or stand-ins take room. Of the same three learning rates each method keeps the one that is best on
-validation after 15 rounds of `extreme4` at a seed of its own. Then each runs on every fleet with three seeds for 20
+validation after 10 rounds of `extreme4` at a seed of its own. Then each runs on every fleet with three seeds for 15
 rounds, measured on the test split. AllLarge, the ceiling, ignores memory. Finished runs are kept, so that the command
 goes on where it was stopped; with --table it runs nothing and reports what is there.
 """
@@ -32,8 +32,8 @@ from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.command import quoted
 
 RATES = (0.01, 0.03, 0.1)
-TUNING_SEED, TUNING_FLEET, TUNING_ROUNDS = 100, "extreme4", 15
-ROUNDS = 20
+TUNING_SEED, TUNING_FLEET, TUNING_ROUNDS = 100, "extreme4", 10
+ROUNDS = 15
 _ROUNDING = 0.001  # megabytes, in which budgets are written
 
 #: Overrides of runs, by their folder within the study's.

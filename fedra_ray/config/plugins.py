@@ -36,6 +36,16 @@ def instantiate(target: str, setting: str, kind: type[T], arguments: dict[str, A
         raise SettingError(f"{setting}.target", target, f"cannot be made: {_described(error)}") from error
 
 
+def option_defaults(target: str, setting: str) -> dict[str, Any]:
+    """The options that `setting`.target may be made without, and what they are then.
+
+    Raises:
+        SettingError: if there is no such class.
+    """
+    accepted = inspect.signature(_imported(target, f"{setting}.target")).parameters
+    return {name: each.default for name, each in accepted.items() if each.default is not each.empty}
+
+
 def _imported(target: str, setting: str) -> Any:
     module_name, _, class_name = target.rpartition(".")
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.config.plugins import option_defaults
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.run_dir.folder import Folder
 from fedra_ray.run_dir.lease import Lease, is_lease
@@ -101,14 +102,28 @@ def read_summary(folder: Folder) -> dict[str, Any] | None:
 
 
 def _compare(folder: Folder, config: ExperimentConfig, finished: bool) -> None:
-    """Refuse a configuration that differs from the one in the folder in what decides the result."""
+    """Refuse a configuration that differs from the one in the folder in what decides the result.
+
+    A setting that one of them lacks has its default: a run of an older version does not name those that came later.
+    """
     found = dict(flat(yaml.safe_load(folder.read(CONFIG) or b"")))
     wanted = dict(flat(dataclasses.asdict(config)))
+    usual = _defaults(config)
     for setting in wanted | found:
-        if found.get(setting) != wanted.get(setting) and not setting.startswith(FREE):
+        before, now = (settings.get(setting, usual.get(setting)) for settings in (found, wanted))
+        if before != now and not setting.startswith(FREE):
             way_out = "choose another run_dir" + ("" if finished else ", or go on with the new value by resume=force")
-            allowed = f"{folder} holds a run with {setting}={found.get(setting)}; {way_out}"
-            raise SettingError(setting, wanted.get(setting), allowed)
+            raise SettingError(setting, now, f"{folder} holds a run with {setting}={before}; {way_out}")
+
+
+def _defaults(config: ExperimentConfig) -> dict[str, Any]:
+    """Every setting's default: the schema's, and for options that of the class which takes them."""
+    usual = {name: value for name, value in flat(dataclasses.asdict(ExperimentConfig())) if ".options." not in name}
+    for section, settings in dataclasses.asdict(config).items():
+        if isinstance(settings, dict) and "options" in settings and settings["target"] is not None:
+            options = option_defaults(settings["target"], section)
+            usual |= {f"{section}.options.{name}": value for name, value in options.items()}
+    return usual
 
 
 def shaping(settings: dict[str, Any]) -> dict[str, Any]:

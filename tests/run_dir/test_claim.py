@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.run_dir.claim import claim, prepare, shaping
 from fedra_ray.run_dir.folder import Folder
 
@@ -94,6 +94,38 @@ def test_a_mapping_that_an_older_version_did_not_have_changes_nothing_while_empt
     assert settings["fleet"].pop("profiles") == {}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert is_free(tmp_path, config)
+
+
+def written_without(setting: str, config: ExperimentConfig, folder: Path) -> None:
+    """Leave the run of a version that did not have a setting."""
+    section, *rest = setting.split(".")
+    settings = dataclasses.asdict(config)
+    place = settings[section]
+    for name in rest[:-1]:
+        place = place[name]
+    del place[rest[-1]]
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+
+
+def test_a_setting_that_an_older_version_did_not_have_had_its_default(config: ExperimentConfig, tmp_path: Path) -> None:
+    written_without("backbone.head", config, tmp_path)
+    assert is_free(tmp_path, config)
+    (tmp_path / "summary.json").write_text(json.dumps({"mean_accuracy": 0.5}))
+    assert claim(Folder(tmp_path), config).finished == {"mean_accuracy": 0.5}
+    config.backbone.head = "own"
+    with pytest.raises(SettingError, match=r"backbone.head=own: .* holds a run with backbone.head=trained; choose"):
+        claim(Folder(tmp_path), config)
+
+
+def test_an_option_that_an_older_version_did_not_have_had_the_default_of_its_class(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    config.method = MethodConfig("fedra", "fedra_ray.methods.fedra.FedRA", options={"draw": "uniform"})
+    written_without("method.options.draw", config, tmp_path)
+    assert is_free(tmp_path, config)
+    config.method.options["draw"] = "balanced"
+    with pytest.raises(SettingError, match=r"method.options.draw=balanced: .* with method.options.draw=uniform"):
+        claim(Folder(tmp_path), config)
 
 
 def test_another_setting_is_refused(config: ExperimentConfig, tmp_path: Path) -> None:
