@@ -180,7 +180,7 @@ def load(run_dir: str | Path, checkpoint: str | None = None) -> TunedModel | Tun
         values = read_peft(adapter, model.layout, path)
     model.load(values, held=[])
     if config.backbone.source is not None and config.backbone.head == "own":
-        dialogue = Dialogue(config.backbone.source, config.dataset.options.get("template"))
+        dialogue = Dialogue(config.backbone.source, config.dataset.options.get("template", description.template))
         return TunedLanguageModel(model, method, dialogue, description.input_size[0]).eval()
     if config.backbone.source is not None:
         return TunedTextModel(model, method, description, config.backbone.source).eval()

@@ -33,7 +33,7 @@ __all__ = [
 
 #: The sections that put something around the method, the innermost first.
 WRAPPERS = ("submodel", "lora_aggregation", "client_optimizer", "server_optimizer")
-_LANGUAGE = "hf:"  # what backbone.model begins with for a model of transformers
+LANGUAGE = "hf:"  # what backbone.model begins with for a model of transformers
 
 
 @dataclass
@@ -133,7 +133,7 @@ class BackboneConfig:
     @property
     def source(self) -> str | None:
         """The folder or the hub's name of a language model; None for a model of timm."""
-        return self.model.removeprefix(_LANGUAGE) if self.model.startswith(_LANGUAGE) else None
+        return self.model.removeprefix(LANGUAGE) if self.model.startswith(LANGUAGE) else None
 
 
 def fedra() -> MethodConfig:

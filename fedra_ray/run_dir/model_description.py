@@ -52,6 +52,7 @@ class ModelDescription:
         evaluated_layers: Indices of the blocks that it consists of; a run leaves out the others.
         exits: The heads that its scores come from, shallowest first.
         scores: How these make the class scores, in words.
+        template: How prompts were put to a language model that answers them; None if by its tokenizer.
     """
 
     method: str
@@ -65,6 +66,7 @@ class ModelDescription:
     evaluated_layers: tuple[int, ...]
     exits: tuple[Exit, ...]
     scores: str
+    template: str | None = None
 
     def write(self, adapter: Folder) -> None:
         """Write it into the folder of the adapter.
@@ -98,4 +100,5 @@ def read_description(adapter: Folder) -> ModelDescription:
         evaluated_layers=tuple(map(int, stated["evaluated_layers"])),
         exits=tuple(Exit(**head) for head in stated["exits"]),
         scores=str(stated["scores"]),
+        template=stated.get("template"),
     )

@@ -137,6 +137,7 @@ def _description(blueprint: Blueprint) -> ModelDescription:
         evaluated_layers=method.evaluated_layers,
         exits=tuple(exits),
         scores=method.combination,
+        template=getattr(blueprint.dataset, "template", None),
     )
 
 

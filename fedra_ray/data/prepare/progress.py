@@ -163,7 +163,7 @@ def finish(
 def _settings(config: PrepareConfig) -> dict[str, Any]:
     """The settings that decide the bytes of the shards, as JSON gives them back."""
     settings = dataclasses.asdict(config)
-    for free in ("out", "address"):
+    for free in ("out", "address", *(("tokenizer", "max_length") if config.tokenizer is None else ())):
         del settings[free]
     for free in ("resize", "on_error", "cache", "memory_mb"):
         del settings["dataset"][free]

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 from fedra_ray.config.bounds import setting
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import DatasetConfig
+from fedra_ray.config.schema import LANGUAGE, DatasetConfig
 from fedra_ray.config.validation import check_bounds, check_sizes, check_types
 
 FORMATS = ("jpeg", "png")
+_OF_TEXTS = ("max_length",)
+_OF_IMAGES = ("image_size", "format", "quality", "shard_images", "group_images", "address", "wait_s")
 
 
 @dataclass
@@ -22,6 +24,9 @@ class PrepareConfig:
         quality: Quality of jpeg, from 1 to 100.
         shard_images: Images per shard.
         group_images: Images per row group, the least that a run reads at once.
+        tokenizer: For texts, the language model whose tokenizer makes their tokens, as backbone.model names it
+            (hf:NAME_OR_FOLDER); null for images.
+        max_length: The most tokens of a text.
         address: local, auto, or the address of a Ray cluster; null means auto inside a Ray job and local elsewhere.
         wait_s: Seconds for which no node may have the CPU that writing a shard takes; null for ever.
     """
@@ -33,6 +38,8 @@ class PrepareConfig:
     quality: int = setting(95, minimum=1, maximum=100)
     shard_images: int = setting(2048, minimum=1)
     group_images: int = setting(64, minimum=1)
+    tokenizer: str | None = None
+    max_length: int = setting(128, minimum=2)
     address: str | None = None
     wait_s: float | None = setting(1800.0, above=0)
 
@@ -48,6 +55,15 @@ def check(config: PrepareConfig) -> None:
     check_types(config)
     check_bounds(config)
     check_sizes(config)
+    for name in _OF_TEXTS if config.tokenizer is None else _OF_IMAGES:
+        value, usual = getattr(config, name), getattr(PrepareConfig, name)
+        if value != usual:
+            kind = (
+                "texts, which need tokenizer=hf:..." if config.tokenizer is None else "images; texts have a tokenizer"
+            )
+            raise SettingError(name, value, f"is for {kind}")
+    if config.tokenizer is not None and not config.tokenizer.startswith(LANGUAGE):
+        raise SettingError("tokenizer", config.tokenizer, f"must be {LANGUAGE}NAME_OR_FOLDER, as backbone.model")
     if config.dataset.resize != DatasetConfig.resize:
         allowed = "shards hold whole numbers of 0 to 255; prepare with antialias, or let runs read the original images"
         raise SettingError("dataset.resize", config.dataset.resize, allowed)

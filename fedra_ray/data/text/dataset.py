@@ -61,9 +61,13 @@ class InstructionDataset(TextDataset):
     """Prompts and their answers, which a language model with its own head is tuned to give; classes are optional.
 
     The tokens of a text are those of a prompt and then those of its answer.
+
+    Attributes:
+        template: How a prompt is put, with {prompt} and {context} in it; None for the tokenizer's own way.
     """
 
     noun = "answers"
+    template: str | None
 
     @abstractmethod
     def prompt_lengths(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -142,11 +146,30 @@ def padding_of(encoder: Any) -> int:
 
 
 def open_texts(config: DatasetConfig, backbone: BackboneConfig, max_length: int) -> TextDataset:
-    """The configured data set of texts.
+    """The configured data set of texts, for a model with a head that fits it.
 
     Args:
         config: Its class, root and options.
         backbone: The language model, which has the tokenizer.
+        max_length: The most tokens of a text.
+
+    Raises:
+        SettingError: as `tokenised`, or if the model has another head than such texts need.
+    """
+    dataset = tokenised(config, backbone.source or "", max_length)
+    answers = isinstance(dataset, InstructionDataset)
+    if answers != (backbone.head == "own"):
+        needed = "own for answers to prompts" if answers else "trained for texts in classes"
+        raise SettingError("backbone.head", backbone.head, f"must be {needed}, as those of {config.target}")
+    return dataset
+
+
+def tokenised(config: DatasetConfig, tokenizer: str, max_length: int) -> TextDataset:
+    """The configured data set of texts.
+
+    Args:
+        config: Its class, root and options.
+        tokenizer: A folder or the hub's name of the language model.
         max_length: The most tokens of a text.
 
     Raises:
@@ -157,14 +180,10 @@ def open_texts(config: DatasetConfig, backbone: BackboneConfig, max_length: int)
     for name in ("cache", "resize"):
         value = getattr(config, name)
         if value != getattr(DatasetConfig, name):
-            raise SettingError(f"dataset.{name}", value, f"is for images; leave it out for {backbone.model}")
-    arguments = {"root": config.root, "tokenizer": backbone.source, "max_length": max_length, **config.options}
+            raise SettingError(f"dataset.{name}", value, f"is for images; leave it out for hf:{tokenizer}")
+    arguments = {"root": config.root, "tokenizer": tokenizer, "max_length": max_length, **config.options}
     advice = "; images are for a model of timm, and not for hf:..."
     dataset = instantiate(config.target, "dataset", TextDataset, arguments, advice)
-    answers = isinstance(dataset, InstructionDataset)
-    if answers != (backbone.head == "own"):
-        needed = "own for answers to prompts" if answers else "trained for texts in classes"
-        raise SettingError("backbone.head", backbone.head, f"must be {needed}, as those of {config.target}")
-    if not answers:
+    if not isinstance(dataset, InstructionDataset):
         check_number(dataset.classes, config.root)
     return dataset

@@ -65,7 +65,7 @@ class InstructionParquet(OfRows, InstructionDataset):
             self.domains = self._largest(domains)
         answers = [each for part in _conversations(texts, names, dialogue) for each in dialogue.answered(part)]
         self._take(answers, max_length, root)
-        self.padding = dialogue.padding
+        self.padding, self.template = dialogue.padding, template
 
     @staticmethod
     def _read(root: str, names: InstructionColumns) -> tuple[Texts, Table]:

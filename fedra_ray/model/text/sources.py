@@ -1,5 +1,6 @@
 """Language models read from a folder or the Hugging Face hub: settings, safetensors and tokenizers, and no code."""
 
+import hashlib
 import json
 import os
 from contextlib import nullcontext
@@ -90,6 +91,14 @@ def load_tokenizer(place: str) -> Any:
     if not getattr(tokenizer, "is_fast", False):
         raise SettingError("backbone.model", f"hf:{place}", "must have a fast tokenizer: a tokenizer.json")
     return tokenizer
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """What tells a tokenizer from others that make other tokens: the SHA-256 of its rules and vocabulary."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    for name in ("truncation", "padding"):  # left there by its last use
+        state.pop(name, None)
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _place(place: str) -> tuple[str, dict[str, Any]]:
