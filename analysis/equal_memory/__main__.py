@@ -5,9 +5,10 @@
 A client has the memory in which FedRA trains 12, 10, 8, 6, 4 or 3 of 12 blocks (fleet `paper`), or 6, 4 or 3
 (`extreme6`, `extreme4`, `extreme3`), and trains as many blocks of any other method as fit: fewer where the others are
 streamed through, or stand-ins take room. Of the same three learning rates each method keeps the one that is best on
-validation after 10 rounds of `extreme4` at a seed of its own. Then each runs on every fleet with three seeds for 15
-rounds, measured on the test split. AllLarge, the ceiling, ignores memory. Finished runs are kept, so that the command
-goes on where it was stopped; with --table it runs nothing and reports what is there.
+validation after 10 rounds at a seed of its own, on `extreme4`, or on `paper` for Exclusive, in which nobody of
+`extreme4` takes part. Then each runs on every fleet with three seeds for 15 rounds, measured on the test split.
+AllLarge, the ceiling, ignores memory. Finished runs are kept, so that the command goes on where it was stopped; with
+--table it runs nothing and reports what is there.
 """
 
 import argparse
@@ -51,11 +52,11 @@ def budgets(backbone: str, overrides: Sequence[str]) -> dict[int, float]:
 
 def tuning(contenders: Iterable[str], memory: dict[int, float]) -> Runs:
     """Every contender with every learning rate, on the validation split."""
-    fleet = FLEETS[TUNING_FLEET][0]
     settings = [f"seed={TUNING_SEED}", f"rounds={TUNING_ROUNDS}", "evaluation.split=validation"]
     return {
-        f"tune/{slug(name)}-{rate}": [*CONTENDERS[name], *at_rate(rate), *_clients(name, fleet, memory), *settings]
+        f"tune/{slug(name)}-{rate}": [*CONTENDERS[name], *at_rate(rate), *_clients(name, depths, memory), *settings]
         for name in contenders
+        for depths in (FLEETS["paper" if name in WHOLE else TUNING_FLEET][0],)
         for rate in RATES
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fedra_ray.data.source import Skipped
@@ -77,7 +77,11 @@ class TextExamples:
 
 @dataclass
 class AnswerExamples(TextExamples):
-    """Prompts with their answers, of one client, or of one domain's evaluation."""
+    """Prompts with their answers, of one client, or of one domain's evaluation.
+
+    For training, several texts lie end to end in a row where the longest one of a batch leaves room: there is less to
+    compute, and as tokens see none of another text, loss and gradients are the same but for rounding.
+    """
 
     dataset: InstructionDataset
 
@@ -89,17 +93,41 @@ class AnswerExamples(TextExamples):
     def batches(self, order: Sequence[Indices]) -> Iterator[Batch]:
         """As of other texts, with `answers` (n, tokens): whether a token stands before one of an answer.
 
-        The labels are these tokens of answers, text by text. Those of prompts have none (-100 in transformers).
+        The labels are these tokens of answers, row by row. Those of prompts have none (-100 in transformers). Rows of
+        several texts have `position_ids`, which begin anew with every text, in place of `attention_mask`.
         """
         for positions in order:
             if len(positions):
-                inputs = self._inputs(positions)
-                ids = inputs["input_ids"]
-                begin = torch.from_numpy(np.maximum(self._prompts[positions], 1)).to(self.device)[:, None]
-                follows = torch.arange(1, ids.shape[1] + 1, device=self.device)
-                answers = (follows >= begin) & (follows < inputs["attention_mask"].sum(1, keepdim=True))
-                labels = ids.roll(-1, dims=1)[answers]
-                yield Batch(inputs | {"answers": answers}, labels)
+                lengths = [len(self._tokens[position]) for position in positions]
+                rows = end_to_end(lengths, padded_length(lengths, self.max_length))
+                few = self.split == "train" and len(rows) < len(positions)
+                inputs = self._packed([positions[row] for row in rows]) if few else self._marked(positions)
+                yield Batch(inputs, inputs["input_ids"].roll(-1, dims=1)[inputs["answers"]])
+
+    def _marked(self, positions: Indices) -> dict[str, Tensor]:
+        """One text in a row."""
+        inputs = self._inputs(positions)
+        begin = torch.from_numpy(np.maximum(self._prompts[positions], 1)).to(self.device)[:, None]
+        follows = torch.arange(1, inputs["input_ids"].shape[1] + 1, device=self.device)
+        return inputs | {"answers": (follows >= begin) & (follows < inputs["attention_mask"].sum(1, keepdim=True))}
+
+    def _packed(self, rows: Sequence[Indices]) -> dict[str, Tensor]:
+        """Several texts in a row."""
+        lengths = [sum(len(self._tokens[position]) for position in row) for row in rows]
+        shape = len(rows), padded_length(lengths, self.max_length)
+        ids = np.full(shape, self.dataset.padding, dtype=np.int64)
+        places = np.tile(np.arange(shape[1]), (len(rows), 1))
+        answers = np.zeros(shape, dtype=bool)
+        for number, row in enumerate(rows):
+            start = 0
+            for position in row:
+                stop = start + len(self._tokens[position])
+                ids[number, start:stop] = self._tokens[position]
+                answers[number, start + max(int(self._prompts[position]), 1) - 1 : stop - 1] = True
+                places[number, stop:] -= stop - start  # what comes next, a text or padding, begins anew
+                start = stop
+        inputs = {"input_ids": ids, "position_ids": places, "answers": answers}
+        return {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
 
 
 def padded(texts: Sequence[Tokens], padding: int, max_length: int) -> dict[str, Tensor]:
@@ -111,8 +139,26 @@ def padded(texts: Sequence[Tokens], padding: int, max_length: int) -> dict[str, 
         max_length: No more tokens than that are padded to.
     """
     lengths = np.array([len(tokens) for tokens in texts])
-    length = min(-(-int(lengths.max()) // _BUCKET) * _BUCKET, max_length)
-    mask = np.arange(length) < lengths[:, None]
+    mask = np.arange(padded_length(lengths, max_length)) < lengths[:, None]
     ids = np.full(mask.shape, padding, dtype=np.int64)
     ids[mask] = np.concatenate(texts)
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+
+def padded_length(lengths: ArrayLike, max_length: int) -> int:
+    """Tokens that texts of these lengths are padded to, so that few lengths occur."""
+    return min(-(-int(np.max(lengths)) // _BUCKET) * _BUCKET, max_length)
+
+
+def end_to_end(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Positions of texts in rows of at most so many tokens: the longest first, each in the first row that has room."""
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for position in np.argsort(-np.array(lengths), kind="stable").tolist():
+        row = next((number for number, free in enumerate(left) if free >= lengths[position]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            left.append(room)
+        rows[row].append(position)
+        left[row] -= lengths[position]
+    return rows

@@ -63,7 +63,7 @@ class TextStack(nn.Module):
         self.num_features = int(settings.hidden_size)
         self.vocabulary = int(settings.vocab_size)
         self._padding = settings.pad_token_id
-        self._taken = ["input_ids", "attention_mask"]
+        self._taken = ["input_ids", "attention_mask", "position_ids"]
         if (getattr(settings, "type_vocab_size", None) or 0) > 1:  # else a model knows no second text
             self._taken.append("token_type_ids")
 
@@ -71,8 +71,9 @@ class TextStack(nn.Module):
         """Tokens (texts, tokens, width) behind all blocks and the norm, by the forward pass of transformers.
 
         Args:
-            inputs: `input_ids` and `attention_mask` (texts, tokens), padded on the right; `token_type_ids` of
-                pairs, where the model knows these; others are for `marks`.
+            inputs: `input_ids` and `attention_mask` (texts, tokens), padded on the right, or in place of the latter
+                `position_ids`, which begin anew where another text begins in a row; `token_type_ids` of pairs, where
+                the model knows these; others are for `marks`.
         """
         blocks = map(_WithWeights, self.blocks) if self.family.weights else self.blocks
         trunk = _replaced(self.trunk, self.family.blocks, nn.ModuleList(blocks))

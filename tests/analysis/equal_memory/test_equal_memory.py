@@ -34,6 +34,7 @@ def test_aggregations_are_those_that_there_are() -> None:
 def test_every_contender_is_an_experiment_that_passes_all_checks(name: str, memory: dict[int, float]) -> None:
     runs = study.comparison({name: 0.1}, memory)
     own = next(iter(runs.values()))
+    check_experiment(compose(*next(iter(study.tuning([name], memory).values()))))
     config = check_experiment(compose(*own))[0].config
     assert config.training.lr == config.training.head_lr == 0.1
     if name == "FedRA":

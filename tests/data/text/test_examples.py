@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedra_ray.data.text.dataset import TextDataset, Tokens
-from fedra_ray.data.text.examples import TextExamples, padded
+from fedra_ray.data.text.dataset import InstructionDataset, TextDataset, Tokens
+from fedra_ray.data.text.examples import AnswerExamples, TextExamples, end_to_end, padded
 
 LENGTHS = {"a": [3, 10, 1, 20], "b": [7, 2]}
 
@@ -55,3 +55,51 @@ def test_nothing_is_lost_between_the_padding(lengths: list[int]) -> None:
         assert ids[mask.bool()].tolist() == text.tolist()
         assert mask.tolist() == sorted(mask.tolist(), reverse=True)
         assert (ids[~mask.bool()] == 99).all()
+
+
+class Answering(InstructionDataset):
+    """Text number k of a domain has the tokens 10 k + 1, 10 k + 2, ..., of which the first half is the prompt."""
+
+    domains, classes, padding = ("a", "b"), ("all",), 99
+
+    def labels(self, domain: str, split: str) -> NDArray[np.int64]:
+        return np.zeros(len(LENGTHS[domain]), dtype=np.int64)
+
+    def tokens(self, domain: str, split: str, indices: NDArray[np.int64]) -> list[Tokens]:
+        return [10 * index + np.arange(1, LENGTHS[domain][index] + 1, dtype=np.int32) for index in indices]
+
+    def prompt_lengths(self, domain: str, split: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array(LENGTHS[domain])[indices] // 2
+
+
+def answering(split: str) -> AnswerExamples:
+    """Texts of 3, 10, 1 and 20 tokens, of which a row has at most 16."""
+    return AnswerExamples(Answering(), split, [("a", np.arange(3))], torch.device("cpu"), max_length=16)
+
+
+def test_short_answers_share_a_row_in_training() -> None:
+    (batch,) = answering("train").batches([np.array([2, 0, 1])])
+    assert not isinstance(batch.inputs, torch.Tensor)
+    ten, three, one = list(range(11, 21)), [1, 2, 3], [21]
+    assert batch.inputs["input_ids"].tolist() == [[*ten, *three, *one, 99, 99]]
+    assert batch.inputs["position_ids"].tolist() == [[*range(10), *range(3), 0, 0, 1]]
+    before = [*range(4, 9), 10, 11]  # the first tokens of answers are the sixth of ten, the second of three
+    assert batch.inputs["answers"].tolist() == [[place in before for place in range(16)]]
+    assert batch.labels.tolist() == [16, 17, 18, 19, 20, 2, 3]
+    assert "attention_mask" not in batch.inputs
+
+
+def test_answers_that_are_judged_have_a_row_each() -> None:
+    (batch,) = answering("test").batches([np.array([2, 0, 1])])
+    assert not isinstance(batch.inputs, torch.Tensor)
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [1, 3, 10]
+    assert batch.labels.tolist() == [2, 3, 16, 17, 18, 19, 20]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(30, 40))
+def test_every_text_is_in_one_row_and_no_row_is_too_long(lengths: list[int], room: int) -> None:
+    rows = end_to_end(lengths, room)
+    assert sorted(position for row in rows for position in row) == list(range(len(lengths)))
+    sizes = [sum(lengths[position] for position in row) for row in rows]
+    assert max(sizes) <= room
+    assert sum(size <= room // 2 for size in sizes) <= 1  # two rows that are half empty would be one

@@ -40,6 +40,34 @@ def batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "answers": answers}, labels
 
 
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_texts_that_lie_end_to_end_in_a_row_do_not_see_each_other(
+    kind: str, tmp_path: Path, random_values: Callable[..., np.ndarray]
+) -> None:
+    write_model(tmp_path, kind, own_head=True)
+    config = BackboneConfig(model=f"hf:{tmp_path}", head="own")
+    backbone = from_weights(config, load_weights(config))
+    model = SubModel(backbone, find_targets(backbone, None), LORA, ("head",), 3)
+    model.load(random_values(model.layout), model.layout.held(LAYERS_RUN, ["head"]))
+    model.train()
+    inputs, labels = batch()
+    first, second, third = (inputs["input_ids"][row, :length] for row, length in enumerate((7, 5, 4)))
+    pad = torch.ones(1, dtype=torch.int64)
+    ids = torch.stack([torch.cat([first, pad, pad]), torch.cat([third, second])])
+    places = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 0, 1], [0, 1, 2, 3, 0, 1, 2, 3, 4]])
+    answers = torch.zeros_like(ids, dtype=torch.bool)
+    answers[0, 3:6], answers[1, 1:3], answers[1, 7] = True, True, True
+    rows = {"input_ids": ids, "position_ids": places, "answers": answers}
+    found = []
+    for given, wanted in ((inputs, labels[labels != -100]), (rows, ids.roll(-1, 1)[answers])):
+        model.zero_grad(set_to_none=False)
+        loss = functional.cross_entropy(model.logits(given, LAYERS_RUN), wanted)
+        loss.backward()
+        found.append((loss.detach(), torch.cat(model.gradients).clone()))
+    for apart, packed in zip(*found, strict=True):
+        close(packed, apart, torch.float32)
+
+
 def plain(whole: Any, kind: str, layers: list[int], **changes: Any) -> Any:
     """Transformers' own causal model, built from these blocks alone."""
     model = transformers.AutoModelForCausalLM.from_config(settings(kind, blocks=len(layers), **changes))
