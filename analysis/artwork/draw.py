@@ -16,8 +16,8 @@ def draw(svg: str, side: int, paper: str = "#ffffff") -> Image.Image:
     Raises:
         ValueError: if the renderer cannot read the document.
     """
-    drawn = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, background=paper))))
-    drawn = drawn.convert("RGB")
+    encoded = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, background=paper))
+    drawn = Image.open(io.BytesIO(encoded)).convert("RGB")
     if drawn.size == (side, side):
         return drawn
     drawn.thumbnail((side, side), Image.Resampling.LANCZOS)

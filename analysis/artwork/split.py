@@ -21,7 +21,7 @@ _LARGEST_HELD = 2
 def thumbnail(image: Image.Image) -> NDArray[np.float32]:
     """A perceptual hash that knows distances: the image at 16 x 16 pixels (768,), in [0, 1]."""
     small = image.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).ravel() / 255
+    return np.asarray(small, np.float32).ravel() / np.float32(255)
 
 
 def near_pairs(hashes: NDArray[np.float32], near: float = NEAR) -> list[tuple[int, int]]:

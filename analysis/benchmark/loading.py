@@ -43,7 +43,8 @@ def write_photos(folder: Path, count: int) -> None:
     for place in places:
         place.mkdir(parents=True)
     for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480), Image.BICUBIC)
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        coarse = coarse.resize((640, 480), Image.Resampling.BICUBIC)
         texture = rng.normal(0, 12, (480, 640, 1))
         pixels = (np.asarray(coarse) + texture).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(places[number % 2] / f"{number:05}.jpg", quality=90)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ def adapted(config: BackboneConfig, classes: int, lora: LoraConfig) -> nn.Module
 
 def sub_model(model: nn.Module, layers: Sequence[int]) -> nn.Module:
     """A copy of the model that has only these blocks."""
-    blocks, model.blocks = model.blocks, None
+    blocks: Any = model.blocks
+    model.blocks = nn.Identity()
     try:
         part = copy.deepcopy(model)
     finally:

@@ -16,7 +16,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
         take()
 
 
-def one_after_another() -> Iterator[None]:
+def one_after_another() -> Generator[None]:
     """Rounds of the plain loop."""
     torch.set_num_threads(2)
     model = plain.adapted(MODEL, CLASSES, LORA)
@@ -69,12 +69,13 @@ def one_after_another() -> Iterator[None]:
         for chosen, (images, labels) in zip(layers(number), data, strict=True):
             part = plain.sub_model(model, chosen)
             train(part, images, labels)
-            updates.append({layer: block.state_dict() for layer, block in zip(chosen, part.blocks, strict=True)})
+            parts = zip(chosen, part.blocks.children(), strict=True)
+            updates.append({layer: block.state_dict() for layer, block in parts})
         average(model, updates, "lora_")
         yield
 
 
-def all_resident() -> Iterator[None]:
+def all_resident() -> Generator[None]:
     """Rounds in the way of the authors' code."""
     torch.set_num_threads(2)
     model = plain.adapted(MODEL, CLASSES, LORA)
@@ -83,10 +84,10 @@ def all_resident() -> Iterator[None]:
     for number in range(10**9):
         updates = []
         for client, chosen, (images, labels) in zip(clients, layers(number), data, strict=True):
-            for block, layer in zip(client.blocks, chosen, strict=True):
+            for block, layer in zip(client.blocks.children(), chosen, strict=True):
                 block.load_state_dict(model.blocks[layer].state_dict())
             train(client, images, labels)
-            parts = zip(chosen, client.blocks, strict=True)
+            parts = zip(chosen, client.blocks.children(), strict=True)
             updates.append({layer: copy.deepcopy(block.state_dict()) for layer, block in parts})
         average(model, updates, "")
         yield
@@ -94,14 +95,14 @@ def all_resident() -> Iterator[None]:
 
 def average(model: nn.Module, updates: list[dict[int, dict[str, torch.Tensor]]], which: str) -> None:
     """Set each block's values that have `which` in their name to their mean over the clients that held the block."""
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.blocks.children()):
         held = [update[layer] for update in updates if layer in update]
         for name, value in block.state_dict().items():
             if held and which in name:
                 value.copy_(torch.stack([values[name] for values in held]).mean(0))
 
 
-def on_ray() -> Iterator[None]:
+def on_ray() -> Generator[None]:
     """Rounds of this project."""
     from fedra_ray.runtime.environment import declare
 
@@ -129,7 +130,7 @@ def on_ray() -> Iterator[None]:
             yield
 
 
-RIVALS: dict[str, Callable[[], Iterator[None]]] = {
+RIVALS: dict[str, Callable[[], Generator[None]]] = {
     "fedra-ray": on_ray,
     "plain": one_after_another,
     "all resident": all_resident,

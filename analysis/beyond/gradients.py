@@ -113,10 +113,7 @@ def identities(model: SubModel) -> Maps:
 
 def gradients_of_b(model: SubModel) -> list[Tensor]:
     """The gradients of every layer's factors B, as one vector a layer."""
-    return [
-        torch.cat([b.grad.flatten() for _, b in model.factors(layer)])  # type: ignore[union-attr]
-        for layer in range(len(model.blocks))
-    ]
+    return [torch.cat([b.grad.flatten() for _, b in model.factors(layer)]) for layer in range(len(model.blocks))]
 
 
 def zero(model: SubModel) -> None:

@@ -124,7 +124,7 @@ def train(bench: Bench, variant: Variant, seed: int) -> SubModel:
         if variant.only_b:
             for layer in range(len(model.blocks)):
                 for a, _ in model.factors(layer):
-                    a.grad.zero_()  # type: ignore[union-attr]
+                    a.grad.zero_()
         optimiser.step()
         schedule.step()
     return model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def sliced(ranks: Callable[[int], int]) -> Callable[[Round, int], Floats]:
         held, shares = played.holders(layer)
         tasks = [update.task for update in played.updates if layer in update.task.layers]
         own = np.array([ranks(len(task.layers)) for task in tasks])
-        result = 0.0
+        result: Any = 0.0
         for rank in range(max(own)):
             having = own > rank
             weights = np.where(having, shares, 0) / shares[having].sum()

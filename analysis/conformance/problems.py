@@ -1,5 +1,6 @@
 """Small random rounds, and what a method makes of them through the ordinary reduction and merge."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,10 +102,10 @@ def play(method: Method, rng: np.random.Generator, whole: bool = False, alike: b
     return Round(layout, before, method.merge(before, total), updates)
 
 
-def _cut(values: Vector, layout: Layout, ranks: dict[int, int] | object) -> Vector:
+def _cut(values: Vector, layout: Layout, ranks: Mapping[int, int]) -> Vector:
     """A copy of values in which factors beyond a client's ranks are zero."""
     result = values.copy()
-    for layer, rank in dict(ranks).items():  # type: ignore[call-overload]
+    for layer, rank in ranks.items():
         for a, b in layout.factors(layer):
             result[a].reshape(RANK, INPUTS)[rank:] = 0
             result[b].reshape(OUTPUTS, RANK)[:, rank:] = 0

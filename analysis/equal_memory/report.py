@@ -31,8 +31,8 @@ def report(runs: Mapping[str, Sequence[Run]], names: Mapping[str, str], alike: C
         alike: Contenders whose runs hold for every fleet; they are in the first one.
     """
     cells = {(fleet, name): [] for fleet in runs for name in names.values()}  # type: dict[tuple[str, str], list[Run]]
-    for fleet, found in runs.items():
-        for run in found:
+    for fleet, ended in runs.items():
+        for run in ended:
             cells[fleet, names[PurePosixPath(str(run.folder)).name.rpartition("-")[0]]].append(run)
     first = next(iter(runs))
     for name in alike:

@@ -94,7 +94,7 @@ def drop_near_duplicates(glyphs: Sequence[Glyph], split: dict[str, str]) -> list
         group = [glyph for glyph in glyphs if glyph.label == label]
         train = [glyph for glyph in group if split[glyph.lineage] == "train"]
         held = [glyph for glyph in group if split[glyph.lineage] != "train"]
-        near = distances(_vectors(held), _vectors(train)) < NEAR if held else []
+        near = (distances(_vectors(held), _vectors(train)) < NEAR).tolist() if held else []
         kept += train + [glyph for glyph, drop in zip(held, near, strict=True) if not drop]
     return kept
 

@@ -41,7 +41,7 @@ CONF = Path(__file__).parent / "conf"
 def only_blocks(model: nn.Module, kept: Sequence[int]) -> Iterator[nn.Module]:
     """The model with only the blocks at these indices, in that order, for as long as the context lasts."""
     blocks = model.blocks
-    model.blocks = nn.Sequential(*(blocks[index] for index in kept))  # type: ignore[index, arg-type]
+    model.blocks = nn.Sequential(*(blocks[index] for index in kept))  # type: ignore[arg-type]
     try:
         yield model
     finally:
@@ -59,8 +59,8 @@ def _mark_positions(model: nn.Module) -> None:
     """Start learned positions at the sine-cosine code (arXiv 2205.01580), as large as patches; timm's are tiny."""
     positions = getattr(model, "pos_embed", None)
     if isinstance(positions, nn.Parameter):
-        grid = model.patch_embed.grid_size  # type: ignore[union-attr]
-        code = build_sincos2d_pos_embed(list(grid), dim=positions.shape[-1], interleave_sin_cos=False)  # type: ignore
+        grid: Any = model.patch_embed.grid_size
+        code = build_sincos2d_pos_embed(list(grid), dim=positions.shape[-1], interleave_sin_cos=False)
         with torch.no_grad():
             positions[:, -len(code) :] = code
 

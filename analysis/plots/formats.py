@@ -71,7 +71,7 @@ def text(tables: Sequence[Table]) -> str:
                 grid.add_section()
             grid.add_row(*(Text(column.cells[index]) for column in columns))
         console.print(grid)
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def markdown(tables: Sequence[Table]) -> str:

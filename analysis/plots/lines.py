@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def band(axes: Axes, x: "pd.Series[float]", means: pd.DataFrame, look: Look, nam
         look: The look of the series.
         name: The name of the series in the legend; None leaves it out.
     """
-    style = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
+    style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
     axes.plot(x, means["mean"], markevery=max(1, math.ceil(len(x) / _MARKERS)), label=name, **style)
     axes.fill_between(x.astype(float), means["low"], means["high"], color=look.colour, alpha=0.15, linewidth=0)
 
@@ -88,7 +89,7 @@ def reference(axes: Axes, rows: pd.DataFrame, x: str, y: str, label: str) -> Non
 
 def legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend of all panels, below them, in as many columns as its names leave room for."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for panel in axes:
         handles, names = panel.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))

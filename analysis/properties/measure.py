@@ -87,7 +87,7 @@ def probe(model: nn.Module, kept: Sequence[int], data: Data) -> float:
 def with_lora(model: nn.Module, classes: int) -> nn.Sequential:
     """The model with LoRA in every block, in the usual places of its family, and a new head."""
     targets = find_targets(model, None)
-    for block in model.blocks:  # type: ignore[union-attr]
+    for block in model.blocks:
         for target in targets:
             adapted = LoraLinear(block.get_submodule(target), LORA)
             nn.init.kaiming_uniform_(adapted.lora_A, a=5**0.5)

@@ -10,6 +10,7 @@ left out.
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -161,7 +162,7 @@ def _heat(table: pd.DataFrame, panel: Panel, colours: str, xlabel: str, largest:
         for place, (name, rows) in zip(axes, groups, strict=True):
             values, ylabel = panel(place, rows)
             edges = values.columns.min() - 0.5, values.columns.max() + 0.5, len(values) - 0.5, -0.5
-            style = {"aspect": "auto", "cmap": SEQUENTIAL, "interpolation": "nearest"}
+            style: dict[str, Any] = {"aspect": "auto", "cmap": SEQUENTIAL, "interpolation": "nearest"}
             image = place.imshow(values, vmin=0, vmax=largest, extent=edges, **style)
             place.set(title=name, xlabel=xlabel, ylabel=ylabel)
             place.locator_params(axis="x", integer=True)

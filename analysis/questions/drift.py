@@ -37,9 +37,10 @@ from analysis.runs.factors import Array
 from analysis.runs.groups import collect
 from analysis.runs.images import batches
 from analysis.runs.reading import Run
-from analysis.runs.replay import Replay, Vector
+from analysis.runs.replay import Replay
 from analysis.runs.selection import few_rounds
 from analysis.runs.tuned import Tuned
+from fedra_ray.federation.state import Vector
 
 IMAGES = 64
 NAN = float("nan")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.runs.factors import Array, Factors
-from analysis.runs.replay import Replay, Vector
+from analysis.runs.replay import Replay
+from fedra_ray.federation.state import Vector
 from fedra_ray.model.submodel import SubModel
 from fedra_ray.model.weights import from_weights
 

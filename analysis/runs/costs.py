@@ -25,7 +25,7 @@ def cost_of(run: Run) -> CostModel:
 
 def method_of(run: Run) -> Method:
     """The run's method."""
-    return create_method(run.config, run.num_layers, Fleet(run.config, run.domains))
+    return create_method(run.config, run.num_layers, Fleet(run.config, tuple(run.domains)))
 
 
 def regime_and_memory(run: Run) -> tuple[str, float]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.runs.images import batches
-from analysis.runs.replay import Replay, Vector
+from analysis.runs.replay import Replay
+from fedra_ray.federation.state import Vector
 from fedra_ray.model.submodel import SubModel
 
 Array = NDArray[np.floating[Any]]

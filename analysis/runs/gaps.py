@@ -8,8 +8,8 @@ from torch import Tensor
 
 from analysis.runs.aggregates import Aggregate, factors_at, places
 from analysis.runs.factors import AGGREGATIONS, Array, Factors, relative
-from analysis.runs.replay import Vector
 from analysis.runs.tuned import Held, Tuned
+from fedra_ray.federation.state import Vector
 
 _ROWS = 1024  # input vectors per layer: more than any token width of a small model, and little memory in a large one
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from analysis.runs.aggregates import factors_at, places
 from analysis.runs.factors import AGGREGATIONS, Array, Factors
-from analysis.runs.replay import Replay, Vector
+from analysis.runs.replay import Replay
 from fedra_ray.federation.messages import ClientUpdate
+from fedra_ray.federation.state import Vector
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Examples in the batches that a backbone takes: images, or texts for a language model."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol, cast
 
 import numpy as np
@@ -31,7 +32,9 @@ class AnyExamples(Protocol):
     """
 
     split: str
-    skipped: set[Skipped]
+
+    @property
+    def skipped(self) -> AbstractSet[Skipped]: ...
 
     def __len__(self) -> int: ...
 
