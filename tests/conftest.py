@@ -1,6 +1,9 @@
-"""A miniature world that every test may use: real image files, small random backbones, one Ray instance."""
+"""A miniature world that every test may use: image files, small random backbones, one Ray instance, an object store."""
 
 import dataclasses
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,9 +12,10 @@ import pytest
 import torch
 from hypothesis import settings
 from safetensors.torch import load_file, save_file
-from support import SHAPES, write_parquet
+from support import SHAPES, free_port, listening, write_parquet
 
 from fedra_ray import run_local
+from fedra_ray.config.paths import filesystem
 from fedra_ray.config.schema import (
     BackboneConfig,
     DatasetConfig,
@@ -220,3 +224,21 @@ def images() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def labels() -> torch.Tensor:
     return torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+@pytest.fixture
+def bucket() -> Iterator[tuple[str, str]]:
+    """A bucket on a real S3 server on the loopback address: its URI, and the query that belongs to every URI in it."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while not listening(port):
+                assert server.poll() is None
+                time.sleep(0.1)
+            query = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+            system, path = filesystem("out", f"s3://key:secret@lab?{query}&allow_bucket_creation=true")
+            system.create_dir(path)
+            yield "s3://key:secret@lab", query
+        finally:
+            server.terminate()

@@ -12,6 +12,7 @@ from pyarrow import fs
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.paths import filesystem, publish
 
+_READS = 10  # of a file that others keep replacing
 _PLAIN = "!$&'()*+,;=:@/"  # signs that the path of a URI may have as they are (RFC 3986)
 
 
@@ -56,13 +57,33 @@ class Folder:
         return sorted(info.base_name for info in found)
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """The content of a file; None if there is none.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
         path = f"{self._path}/{name}"
-        if self._system.get_file_info(path).type != fs.FileType.File:
-            return None
-        with self._system.open_input_stream(path) as stream:
-            content: bytes = stream.read()
-            return content
+        for _ in range(_READS):
+            size = self._size(path)
+            if size is None:
+                return None
+            content = b""
+            try:
+                with self._system.open_input_stream(path) as stream:
+                    content = stream.read()
+            except OSError:
+                if self._size(path) == size:
+                    raise
+            # Object stores are asked for as many bytes as a file has when it is opened. Where another process replaces
+            # it in the meantime, they give a part of the new one, or an error.
+            if len(content) == size == self._size(path):
+                return content
+        raise OSError(f"{path} has another size whenever it is read")
+
+    def _size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none."""
+        info = self._system.get_file_info(path)
+        return int(info.size) if info.type == fs.FileType.File else None
 
     def modified(self, name: str) -> datetime | None:
         """When a file was last written, with its time zone; None if the file system does not tell."""

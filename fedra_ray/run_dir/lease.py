@@ -140,8 +140,11 @@ class Lease:
                     yield name, owner
 
     def _owner(self, name: str) -> Owner | None:
+        content = self._folder.read(name)
+        if content is None:
+            raise FileNotFoundError(name)
         with suppress(ValueError, TypeError):
-            return Owner(**json.loads(self._folder.read(name) or b""))
+            return Owner(**json.loads(content))
         return None
 
     def _write(self, holds: bool) -> None:

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,28 @@ def test_writing_again_replaces_and_leaves_no_part(tmp_path: Path) -> None:
     folder.write("a", b"second")
     assert (tmp_path / "a").read_bytes() == b"second"
     assert folder.names() == ["a"]
+
+
+def test_a_file_that_another_process_keeps_replacing_is_read_whole(bucket: tuple[str, str]) -> None:
+    folder = Folder("{}/run?{}".format(*bucket))
+    versions = [b"short", b"a longer one " * 400]
+    folder.write("status.json", versions[0])
+    done = threading.Event()
+
+    def replace() -> None:
+        other = Folder("{}/run?{}".format(*bucket))
+        while not done.is_set():
+            for content in reversed(versions):
+                other.write("status.json", content)
+
+    with ThreadPoolExecutor(1) as threads:
+        replacing = threads.submit(replace)
+        try:
+            found = [folder.read("status.json") for _ in range(100)]
+        finally:
+            done.set()
+        replacing.result()
+    assert set(found) == set(versions)
 
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:

@@ -69,6 +69,26 @@ def test_of_many_who_claim_at_once_one_holds_the_directory(attempt: int, tmp_pat
     held.release()
 
 
+def test_of_many_who_claim_a_folder_of_an_object_store_at_once_one_holds_it(bucket: tuple[str, str]) -> None:
+    place = "{}/runs/mine?{}".format(*bucket)
+    together = threading.Barrier(4)
+
+    def take(number: int) -> Lease | None:
+        together.wait()
+        try:
+            return Lease(Folder(place))
+        except SettingError:
+            return None
+
+    with ThreadPoolExecutor(4) as threads:
+        (held,) = [lease for lease in threads.map(take, range(4)) if lease is not None]
+    assert [name for name in Folder(place).names() if is_lease(name)] == [held.name]
+    with pytest.raises(SettingError, match=f"is in use by process {os.getpid()}"):
+        Lease(Folder(place))
+    held.release()
+    Lease(Folder(place)).release()
+
+
 def test_a_killed_process_gives_way_at_once_on_its_machine_reaped_or_not(tmp_path: Path) -> None:
     with running([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
