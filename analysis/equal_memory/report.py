@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from analysis.equal_memory.contenders import UNBOUNDED
-from analysis.runs.costs import regime_and_memory
+from analysis.runs.costs import mean_flops, regime_and_memory
 from analysis.runs.reading import Run
 from fedra_ray.cost.law import MEGABYTE
 
@@ -16,7 +16,10 @@ SHOWN = "extreme4"
 
 _NOTES = (
     "Test accuracy in percent: mean over domains, then mean ± standard deviation over seeds (their number, unless 3)."
-    " Regime, blocks, peak memory and traffic are those of a client of " + SHOWN + ".",
+    " The rest is of a client of "
+    + SHOWN
+    + ": regime, blocks that it trains, peak memory, and arithmetic and traffic both"
+    " ways of a round.",
     "(ceiling): whatever the memory of its clients.",
     "†: below a head alone on the same fleet. ‡: the loss of the last round is not below that of the first.",
 )
@@ -61,7 +64,7 @@ def _score(runs: Sequence[Run], heads: Sequence[Run]) -> str:
 
 
 def _needs(runs: Sequence[Run]) -> dict[str, str]:
-    """Regime, trained blocks, peak memory and traffic of the clients of a run."""
+    """Regime, trained blocks, peak memory, arithmetic and traffic of the clients of a run."""
     if not runs:
         return {}
     regime, memory = regime_and_memory(runs[0])
@@ -69,4 +72,5 @@ def _needs(runs: Sequence[Run]) -> dict[str, str]:
     clients = runs[0].table("clients")
     traffic = (clients["bytes_up"] + clients["bytes_down"]).mean() / MEGABYTE
     blocks = f"{trained.min()}" if trained.min() == trained.max() else f"{trained.min()}-{trained.max()}"
-    return {"regime": regime, "blocks": blocks, "MB": f"{memory:.1f}", "MB a round": f"{traffic:.2f}"}
+    flops = f"{mean_flops(runs[0]) / 1e9:.1f}"
+    return {"regime": regime, "blocks": blocks, "MB": f"{memory:.1f}", "GFLOP": flops, "MB sent": f"{traffic:.2f}"}

@@ -5,6 +5,7 @@ from fedra_ray.cost.law import MEGABYTE, CostModel
 from fedra_ray.cost.measure import cost_model
 from fedra_ray.cost.workload import describe
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.steps import images_seen
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import build
@@ -55,3 +56,23 @@ def regime_and_memory(run: Run) -> tuple[str, float]:
         return "recomputed", peak / MEGABYTE
     kind = "absent" if not passes else "streamed" if streams else "frozen"
     return kind, peak / MEGABYTE
+
+
+def mean_flops(run: Run) -> float:
+    """FLOPs of a client's local training in a round, on average over clients and rounds.
+
+    Raises:
+        SettingError: if the run has no adapter or no records.
+    """
+    cost, method, training = cost_of(run), method_of(run), run.config.training
+    clients = run.table("clients")
+    of_image: dict[tuple[tuple[int, ...], int], int] = {}
+    total = 0
+    columns = (clients[name] for name in ("layers", "depth", "examples", "steps"))
+    for layers, depth, examples, steps in zip(*columns, strict=True):
+        kind = tuple(layers), int(depth)
+        if kind not in of_image:
+            work = describe(method, kind[0], training.batch_size, None, training, depth)
+            of_image[kind] = cost.step_flops(work.layers, work.heads, work.passed)
+        total += images_seen(int(examples), int(steps), training) * of_image[kind]
+    return total / len(clients)

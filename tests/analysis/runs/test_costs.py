@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from support import shipped_method
 
-from analysis.runs.costs import cost_of, regime_and_memory
+from analysis.runs.costs import cost_of, mean_flops, regime_and_memory
 from analysis.runs.reading import Run, read_run
 from fedra_ray.config.schema import ExperimentConfig, WrapperConfig
 from fedra_ray.cost.law import MEGABYTE, Passed
@@ -15,6 +15,14 @@ def test_the_client_that_needs_most_counts(several_runs: dict[str, Run]) -> None
     assert regime_and_memory(several_runs["fedra"]) == ("absent", cost.memory(4, batch) / MEGABYTE)
     assert regime_and_memory(several_runs["shallow"]) == ("absent", cost.memory(1, batch) / MEGABYTE)
     assert regime_and_memory(several_runs["headonly"]) == ("frozen", cost.memory(0, batch, passed=Passed(4)) / MEGABYTE)
+
+
+def test_arithmetic_is_that_of_all_images_in_the_sub_models_of_clients(several_runs: dict[str, Run]) -> None:
+    run = several_runs["shallow"]  # all of one block
+    clients = run.table("clients")
+    seen = [min(row.steps * run.config.training.batch_size, row.examples) for row in clients.itertuples()]
+    assert mean_flops(run) == pytest.approx(sum(seen) / len(seen) * cost_of(run).step_flops(1))
+    assert mean_flops(several_runs["fedra"]) > mean_flops(run)
 
 
 def test_the_heads_of_a_client_are_counted(several_runs: dict[str, Run]) -> None:
