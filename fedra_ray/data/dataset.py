@@ -110,7 +110,7 @@ def open_dataset(config: DatasetConfig, image_size: int) -> Dataset:
     arguments = {"root": config.root, "image_size": image_size, **config.options}
     if config.resize != DatasetConfig.resize:
         arguments["resize"] = config.resize
-    advice = "; texts are for a language model: backbone=hf backbone.model=hf:..."
+    advice = "; texts are for a language model: backbone=hf backbone.model=hf:..., or prepare tokenizer=hf:..."
     dataset = instantiate(config.target, "dataset", Dataset, arguments, advice)
     check_number(dataset.classes, config.root)
     return dataset

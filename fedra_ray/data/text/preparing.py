@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 from rich.console import Console
 
+from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import filesystem, publish
 from fedra_ray.config.schema import LANGUAGE
 from fedra_ray.data.dataset import SPLITS, in_numbers
@@ -33,7 +34,13 @@ def prepare_texts(config: PrepareConfig) -> dict[str, Any]:
     check(config)
     console = Console(highlight=False, soft_wrap=True)
     tokenizer = str(config.tokenizer).removeprefix(LANGUAGE)
-    dataset = tokenised(config.dataset, tokenizer, config.max_length)
+    try:
+        dataset = tokenised(config.dataset, tokenizer, config.max_length)
+    except SettingError as error:
+        setting, _, allowed = error.args
+        if setting != "backbone.model":
+            raise
+        raise SettingError("tokenizer", config.tokenizer, allowed) from error
     console.print(f"{config.dataset.name}: {in_numbers(dataset)}", markup=False)
     for note in dataset.notes:
         console.print(f"{config.dataset.name}: {note}", markup=False)

@@ -226,3 +226,9 @@ def test_settings_of_texts_are_checked(setting: str, value: Any, reason: str, to
     with pytest.raises(SettingError, match=reason):
         prepare_texts(config)
     assert not (tmp_path / "tokens").exists()
+
+
+def test_a_tokenizer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingError, match=rf"^tokenizer=hf:{tmp_path}/empty: no tokenizer can be read there"):
+        prepare_texts(preparation("texts", tmp_path / "empty", tmp_path))
