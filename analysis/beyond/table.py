@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
+
+from analysis.runs.intervals import half_width
 
 BETTER = ("partial", "alllarge")
-CONFIDENCE = 0.95
 
 
 def results(summaries: dict[str, dict[str, Any]]) -> pd.DataFrame:
@@ -43,14 +42,6 @@ def differences(frame: pd.DataFrame) -> pd.DataFrame:
                 own = {"fleet": fleet, "method": method, "rival": rival, "seeds": len(values)}
                 rows.append({**own, "difference": values.mean(), "half": half_width(values)})
     return pd.DataFrame(rows)
-
-
-def half_width(values: NDArray[np.float64]) -> float:
-    """Half the width of the t interval of a mean; not a number for a single value."""
-    if len(values) < 2:
-        return float("nan")
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def markdown(frame: pd.DataFrame) -> str:

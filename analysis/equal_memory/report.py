@@ -8,12 +8,17 @@ import pandas as pd
 
 from analysis.equal_memory.contenders import UNBOUNDED
 from analysis.runs.costs import mean_flops, regime_and_memory
+from analysis.runs.intervals import half_width
 from analysis.runs.reading import Run
 from fedra_ray.cost.law import MEGABYTE
 
 SHOWN = "extreme4"
 """The fleet for which the table says what a client trains and needs."""
 
+BASE = "Partial"
+"""The contender that the others are compared with, seed by seed."""
+
+_LEAD = f"Lead over {BASE} in points, paired over seeds, with the half width of its 95 % interval (t):"
 _NOTES = (
     "Test accuracy in percent: mean over domains, then mean ± standard deviation over seeds (their number, unless 3)."
     " The rest is of a client of "
@@ -44,10 +49,25 @@ def report(runs: Mapping[str, Sequence[Run]], names: Mapping[str, str], alike: C
     for name in names.values():
         found = {fleet: cells[fleet, name] for fleet in runs}
         if any(found.values()):
-            scores = {fleet: _score(own, cells[fleet, "Head only"]) for fleet, own in found.items()}
+            scores = {fleet: _score(own, cells.get((fleet, "Head only"), [])) for fleet, own in found.items()}
             label = f"{name} (ceiling)" if name in UNBOUNDED else name
             rows.append({"method": label, **scores, **_needs(found.get(SHOWN, []))})
-    return "\n\n".join((pd.DataFrame(rows).fillna("").to_markdown(index=False), *_NOTES)) + "\n"
+    table = pd.DataFrame(rows).fillna("").to_markdown(index=False)
+    leads = {fleet: _leads({name: cells[fleet, name] for name in names.values()}) for fleet in runs}
+    ahead = pd.DataFrame(leads, index=list(names.values())).dropna(how="all").fillna("")
+    paired = () if ahead.empty else (_LEAD, ahead.rename_axis("method").to_markdown())
+    return "\n\n".join((table, *_NOTES, *paired)) + "\n"
+
+
+def _leads(found: Mapping[str, Sequence[Run]]) -> dict[str, str]:
+    """The leads of a fleet's contenders over the one that is told of, by the seeds that both have."""
+    by_seed = {
+        name: pd.Series({run.config.seed: 100 * run.summary["mean_accuracy"] for run in runs}, dtype=float)
+        for name, runs in found.items()
+    }
+    base = by_seed.pop(BASE, pd.Series(dtype=float))
+    differences = {name: (own - base).dropna().to_numpy() for name, own in by_seed.items()}
+    return {name: f"{each.mean():+.1f} ± {half_width(each):.1f}" for name, each in differences.items() if len(each) > 1}
 
 
 def _score(runs: Sequence[Run], heads: Sequence[Run]) -> str:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.plots.lines import WIDTH, legend
-from analysis.runs.groups import CONFIDENCE, GROUP, collect
+from analysis.runs.groups import GROUP, collect
+from analysis.runs.intervals import CONFIDENCE
 from analysis.runs.reading import Run
 from fedra_ray.federation.allocation import expected_uncovered
 from fedra_ray.report.style import INK, drawing, look

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from scipy import stats
 
+from analysis.runs.intervals import CONFIDENCE
 from analysis.runs.reading import Run
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import conf_dir
@@ -22,7 +23,6 @@ from fedra_ray.run_dir.reading import apart
 
 GROUP = ["label", "fleet"]
 KEY = ["run", *GROUP, "seed"]
-CONFIDENCE = 0.95
 
 
 def labels(runs: Sequence[Run]) -> list[str]:

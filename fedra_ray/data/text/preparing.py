@@ -34,13 +34,7 @@ def prepare_texts(config: PrepareConfig) -> dict[str, Any]:
     check(config)
     console = Console(highlight=False, soft_wrap=True)
     tokenizer = str(config.tokenizer).removeprefix(LANGUAGE)
-    try:
-        dataset = tokenised(config.dataset, tokenizer, config.max_length)
-    except SettingError as error:
-        setting, _, allowed = error.args
-        if setting != "backbone.model":
-            raise
-        raise SettingError("tokenizer", config.tokenizer, allowed) from error
+    dataset = _opened(config, tokenizer)
     console.print(f"{config.dataset.name}: {in_numbers(dataset)}", markup=False)
     for note in dataset.notes:
         console.print(f"{config.dataset.name}: {note}", markup=False)
@@ -64,6 +58,16 @@ def prepare_texts(config: PrepareConfig) -> dict[str, Any]:
     written = f"{texts} {dataset.noun} in {len(shards)} shards"
     console.print(f"{written}; use them by dataset={use} dataset.root={config.out}", markup=False)
     return manifest
+
+
+def _opened(config: PrepareConfig, tokenizer: str) -> TextDataset:
+    try:
+        return tokenised(config.dataset, tokenizer, config.max_length)
+    except SettingError as error:
+        setting, _, allowed = error.args
+        if setting != "backbone.model":
+            raise
+        raise SettingError("tokenizer", config.tokenizer, allowed) from error
 
 
 def _described(tokenizer: str, dataset: TextDataset) -> Prepared:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.equal_memory import __main__ as study
 from analysis.equal_memory.contenders import ALIKE, CONTENDERS, FLEETS, slug
 from analysis.equal_memory.report import report
+from analysis.runs.intervals import half_width
 from analysis.runs.reading import Run, read_runs
 from fedra_ray import compose
 from fedra_ray.preflight import check_experiment
@@ -91,3 +93,15 @@ def test_the_table_says_who_is_below_a_head_alone(tmp_path: Path, several_runs: 
         own = 100 * places[slugged].summary["mean_accuracy"]
         assert f"{own:.1f} (1)" in line
         assert ("†" in line) == (own < head)
+
+
+def test_leads_are_paired_by_seed(tmp_path: Path, several_runs: dict[str, Run]) -> None:
+    first, second, other = (several_runs[name] for name in ("fedra", "permuted", "shallow"))  # of seeds 0, 1 and 0
+    for name, run in {"partial-0": first, "partial-1": second, "fedra-0": other, "fedra-1": second}.items():
+        (tmp_path / name).symlink_to(Path(str(run.folder)))
+    text = report(
+        {"extreme4": read_runs(sorted(map(str, tmp_path.glob("*"))))}, {"partial": "Partial", "fedra": "FedRA"}, []
+    )
+    (line,) = [line for line in text.partition("Lead over Partial")[2].splitlines() if line.startswith("| FedRA ")]
+    difference = 100 * (other.summary["mean_accuracy"] - first.summary["mean_accuracy"])
+    assert f"{difference / 2:+.1f} ± {half_width(np.array([difference, 0.0])):.1f}" in line
