@@ -25,7 +25,7 @@ run: $(READY) ## Run an experiment: make run ARGS="...".
 	@$(BIN)/python -m fedra_ray $(ARGS)
 
 test: $(READY) ## Run the tests: make test ARGS="-k allocation".
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 heavy: $(READY) ## Run the tests that take long, or eight gigabytes (about seven minutes).
 	@$(BIN)/python -m pytest -m heavy $(ARGS)

@@ -39,8 +39,26 @@ settings.register_profile("untimed", deadline=None)  # a busy machine fails no t
 settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
+#: Files that take longest, which begin first, so that two workers end at the same time.
+LONGEST = (
+    "runtime/test_pool.py",
+    "runtime/test_driver.py",
+    "cluster/test_job.py",
+    "runtime/test_sweep.py",
+    "test_own_method.py",
+    "test_loading.py",
+    "runtime/test_preparation.py",
+    "test_authors.py",
+)
 VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 4}
 MIXER = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "num_blocks": 4}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {HERE / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in places)
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
