@@ -5,7 +5,9 @@ Needs neither weights nor Ray, and no images: their number is enough.
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
+from statistics import fmean
 from typing import cast
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import nn
 from fedra_ray.config.bounds import setting
 from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.schema import ExperimentConfig, TrainingConfig
 from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.cost.law import CostModel, Passed
 from fedra_ray.cost.measure import priced
@@ -26,7 +28,7 @@ from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.data.dataset import Labelled, in_numbers
 from fedra_ray.data.division import Division
 from fedra_ray.data.opening import open_labelled
-from fedra_ray.federation.allocation import Coverage
+from fedra_ray.federation.allocation import Coverage, DrawnRound
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
 from fedra_ray.federation.steps import step_bound
@@ -70,11 +72,11 @@ class PlannedExperiment(ExperimentConfig):
 
 @dataclass(frozen=True)
 class Tier:
-    """The clients of a round that train equally many blocks, and the slots for them. Means are over these clients.
+    """The clients that train equally many blocks, and the slots for them. Means are over these clients.
 
     Attributes:
         layers: How many blocks they train.
-        clients: How many clients these are.
+        clients: How many clients these are in a round, on average over rounds.
         parameters: Trained values of each.
         traffic: Bytes of trained values that each sends and receives per round; the most, where they differ.
         fetched: Mean bytes of frozen weights that each downloads per round.
@@ -88,7 +90,7 @@ class Tier:
     """
 
     layers: int
-    clients: int
+    clients: float
     parameters: int
     traffic: Traffic
     steps: float
@@ -107,8 +109,8 @@ class Plan:
 
     Attributes:
         tiers: The clients by number of blocks, deepest first.
-        round_bytes: Bytes moved per round, both ways.
-        round_flops: FLOPs of a round's training.
+        round_bytes: Mean bytes moved per round, both ways.
+        round_flops: Mean FLOPs of a round's training.
         evaluations: How often the global model is evaluated.
         evaluation_flops: FLOPs of all evaluations.
         seconds: Time of the whole experiment at best: no device waits, and only arithmetic takes time.
@@ -119,7 +121,7 @@ class Plan:
     """
 
     tiers: tuple[Tier, ...]
-    round_bytes: int
+    round_bytes: float
     round_flops: float
     evaluations: int
     evaluation_flops: float
@@ -132,33 +134,34 @@ class Plan:
 
 def plan(
     cost: CostModel,
-    clients: list[Workload],
+    rounds: list[list[Workload]],
     coverage: Coverage,
     config: ExperimentConfig,
     settings: PlanConfig,
     evaluation_flops: int = 0,
 ) -> Plan:
-    """The plan of an experiment in which every round is like this one.
+    """The plan of an experiment whose rounds are like these on average.
 
     Args:
         cost: Costs of the model.
-        clients: What each client of the round's cohort does.
+        rounds: What each client of some rounds' cohorts does.
         coverage: Coverage of the method's allocation.
         config: The experiment.
         settings: What the plan assumes.
         evaluation_flops: FLOPs of one evaluation.
     """
+    clients = [client for round_ in rounds for client in round_]
     ordered = sorted(clients, key=_tier_of)
     groups = [list(members) for _, members in groupby(ordered, key=_tier_of)]
-    tiers = tuple(_tier(cost, members, config, settings) for members in groups)
-    work = [client.flops(cost) for client in clients]
+    tiers = tuple(_tier(cost, members, len(rounds), config, settings) for members in groups)
+    work = [[client.flops(cost) for client in round_] for round_ in rounds]
     evaluations = math.ceil(config.rounds / config.evaluation.every)
-    longest = max(sum(work) / settings.devices, max(work))  # a client computes on one device
+    longest = fmean(max(sum(flops) / settings.devices, max(flops)) for flops in work)  # a client is on one device
     total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
     return Plan(
         tiers=tiers,
-        round_bytes=sum(sum(client.traffic) for client in clients),
-        round_flops=sum(work),
+        round_bytes=sum(sum(client.traffic) for client in clients) / len(rounds),
+        round_flops=fmean(map(sum, work)),
         evaluations=evaluations,
         evaluation_flops=evaluations * evaluation_flops,
         seconds=total / (settings.tflops * 1e12),
@@ -171,7 +174,9 @@ def _tier_of(client: Workload) -> tuple[int, int]:
     return -client.layers, client.passed.partial
 
 
-def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, settings: PlanConfig) -> Tier:
+def _tier(
+    cost: CostModel, clients: list[Workload], rounds: int, config: ExperimentConfig, settings: PlanConfig
+) -> Tier:
     first = clients[0]
     batch_size = min(config.training.batch_size, max(client.images for client in clients))
     resident = Passed(before=cost.num_layers - first.layers, stand_ins=first.passed.stand_ins)
@@ -180,7 +185,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
     slots = max(1, math.floor(1 / share + 1e-9)) if share else 0
     return Tier(
         layers=first.layers,
-        clients=len(clients),
+        clients=len(clients) / rounds,
         parameters=cost.parameters(first.layers, first.heads, first.passed),
         traffic=Traffic(*map(max, zip(*(client.traffic for client in clients), strict=True))),
         steps=sum(client.steps for client in clients) / len(clients),
@@ -197,7 +202,7 @@ def _tier(cost: CostModel, clients: list[Workload], config: ExperimentConfig, se
 def plan_experiment(config: PlannedExperiment) -> Plan:
     """The plan of a configured experiment.
 
-    Its first round stands for all of them, except in what is counted over many: coverage and downloads.
+    Its first rounds, as many as there is time to draw, stand for all of them.
 
     Raises:
         SettingError: for the first setting that cannot work.
@@ -221,27 +226,42 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     method = create_method(config, cost.num_layers, fleet)
     layout = _layout(config, method, classes)
     sizes = _sizes(config, dataset)
-    drawn, *later = draw_rounds(method, fleet, config)
-    cohort = drawn.cohort
-    if not cohort:
+    drawn = draw_rounds(method, fleet, config)
+    if not drawn[0].cohort:
         raise SettingError("method.name", config.method.name, "no client of the first round can take part")
-    bound = step_bound(config.training, sizes, cohort)
-    unsent = method.unsent(cohort)
-    held = [np.flatnonzero(row).tolist() for row in drawn.matrix]
-    rows = zip(cohort, held, drawn.depths, strict=True)
-    fetched = downloads(method, [drawn, *later], Storage.empty(frozen, config.fleet.storage, fleet.size))
-    clients = [
-        replace(
-            describe(method, layers, int(sizes[client]), bound, config.training, depth),
-            traffic=method.traffic(layout, layers, [n for n in method.named(layers) if n not in unsent], 1),
-            fetched=fetched.by_client[client],
-        )
+    fetched = downloads(method, drawn, Storage.empty(frozen, config.fleet.storage, fleet.size))
+    drawn = [each for each in drawn if each.cohort]
+    rounds = [_workloads(each, method, layout, sizes, config.training, fetched) for each in drawn]
+    evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
+    planned = plan(cost, rounds, mean_coverage(method, drawn), config, config.plan, evaluation)
+    data = (in_numbers(dataset), *dataset.notes) if dataset else ()
+    simulation = simulate(cost, rounds, drawn, fleet, config)
+    return replace(planned, downloads=fetched, simulation=simulation, data=data)
+
+
+def _workloads(
+    drawn: DrawnRound,
+    method: Method,
+    layout: Layout,
+    sizes: NDArray[np.int64],
+    training: TrainingConfig,
+    fetched: Downloads,
+) -> list[Workload]:
+    """What each client of a round's cohort does."""
+    bound, unsent = step_bound(training, sizes, drawn.cohort), method.unsent(drawn.cohort)
+
+    @cache
+    def work(layers: tuple[int, ...], size: int, depth: int) -> Workload:
+        sent = [name for name in method.named(layers) if name not in unsent]
+        traffic = method.traffic(layout, layers, sent, drawn.number)
+        return replace(describe(method, layers, size, bound, training, depth), traffic=traffic)
+
+    held = (tuple(np.flatnonzero(row).tolist()) for row in drawn.matrix)
+    rows = zip(drawn.cohort, held, drawn.depths, strict=True)
+    return [
+        replace(work(layers, int(sizes[client]), depth), fetched=fetched.by_client[client])
         for client, layers, depth in rows
     ]
-    evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
-    planned = plan(cost, clients, mean_coverage(method, [drawn, *later]), config, config.plan, evaluation)
-    data = (in_numbers(dataset), *dataset.notes) if dataset else ()
-    return replace(planned, downloads=fetched, simulation=simulate(cost, clients, cohort, fleet, config), data=data)
 
 
 def _layout(config: ExperimentConfig, method: Method, classes: int) -> Layout:

@@ -1,29 +1,32 @@
 """What an experiment would take on the simulated devices of its clients."""
 
 from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
 
 from fedra_ray.config.devices import profiles
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import MEGABYTE, CostModel
 from fedra_ray.cost.workload import Duration, Workload, duration
+from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.dropouts import respond
 from fedra_ray.federation.fleet import Fleet
 
 
 @dataclass(frozen=True)
 class DeviceShare:
-    """The clients of a round that have the same device.
+    """The clients that have the same device.
 
     Attributes:
         device: Its name.
-        clients: How many clients these are.
+        clients: How many clients these are in a round, on average over rounds.
         slowest: The times of the slowest of them.
         memory: Bytes at the peak of training, of the client that needs most.
         budget: Bytes that training may take on the device.
     """
 
     device: str
-    clients: int
+    clients: float
     slowest: Duration
     memory: int
     budget: float
@@ -40,7 +43,7 @@ class Simulation:
 
     Attributes:
         devices: The clients by device, slowest first.
-        seconds: Time of all rounds, if every one is like the first, stragglers and deadline included.
+        seconds: Time of all rounds, stragglers and deadline included, if they are like those that were drawn.
     """
 
     devices: tuple[DeviceShare, ...]
@@ -48,21 +51,22 @@ class Simulation:
 
 
 def simulate(
-    cost: CostModel, clients: list[Workload], cohort: list[int], fleet: Fleet, config: ExperimentConfig
+    cost: CostModel, rounds: list[list[Workload]], drawn: list[DrawnRound], fleet: Fleet, config: ExperimentConfig
 ) -> Simulation | None:
-    """The times of an experiment whose first round has these clients; None if no devices are simulated.
+    """The times of an experiment whose first rounds are these; None if no devices are simulated.
 
     Args:
         cost: Costs of the model.
-        clients: What each client of the cohort does.
-        cohort: The clients of the first round.
+        rounds: What each client of their cohorts does.
+        drawn: These rounds; somebody takes part in each.
         fleet: Says which device a client has.
         config: The experiment.
     """
     if config.fleet.devices is None:
         return None
     known = profiles(config.fleet)
-    names = [fleet.device(client) for client in cohort]
+    names = [fleet.device(client) for each in drawn for client in each.cohort]
+    clients = [client for round_ in rounds for client in round_]
     counted = config.fleet.storage == "fetched"
     times = [
         duration(known[name], client.traffic, client.flops(cost), counted * client.fetched)
@@ -73,11 +77,15 @@ def simulate(
         members = [index for index, device in enumerate(names) if device == name]
         slowest = max((times[index] for index in members), key=lambda time: time.total)
         memory = max(_memory(cost, clients[index], config.training.batch_size) for index in members)
-        shares.append(DeviceShare(name, len(members), slowest, memory, known[name].memory_mb * MEGABYTE))
-    responses = respond(config.fleet, cohort, config.seed, 1, [time.total for time in times])
-    seconds = responses.duration({*responses.dropped, *responses.late}) or 0.0
+        shares.append(DeviceShare(name, len(members) / len(rounds), slowest, memory, known[name].memory_mb * MEGABYTE))
     shares.sort(key=lambda share: (-share.slowest.total, share.device))
-    return Simulation(tuple(shares), config.rounds * seconds)
+    totals = iter(time.total for time in times)
+    seconds = []
+    for each in drawn:
+        own = list(islice(totals, len(each.cohort)))
+        responses = respond(config.fleet, each.cohort, config.seed, each.number, own)
+        seconds.append(responses.duration({*responses.dropped, *responses.late}) or 0.0)
+    return Simulation(tuple(shares), config.rounds * fmean(seconds))
 
 
 def _memory(cost: CostModel, client: Workload, batch_size: int) -> int:

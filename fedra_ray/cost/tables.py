@@ -34,7 +34,7 @@ def _clients(plan: Plan, fetched: bool) -> Table:
     for tier in plan.tiers:
         table.add_row(
             str(tier.layers),
-            str(tier.clients),
+            _number(tier.clients),
             f"{tier.parameters:,}",
             *[scaled(way, "B") for way in tier.traffic[: len(ways)]],
             f"{tier.steps:,.4g}",
@@ -62,7 +62,7 @@ def _devices(simulation: Simulation) -> Table:
     for share in simulation.devices:
         seconds = (share.slowest.download, share.slowest.training, share.slowest.upload)
         memory = (scaled(share.memory, "B"), scaled(share.budget, "B"), "yes" if share.fits else "no")
-        table.add_row(share.device, str(share.clients), *map(_number, seconds), *memory)
+        table.add_row(share.device, _number(share.clients), *map(_number, seconds), *memory)
     return table
 
 

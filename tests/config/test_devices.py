@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, plan_experiment
 from fedra_ray.cost.simulation import DeviceShare, simulate
 from fedra_ray.cost.workload import Duration, Workload, duration
 from fedra_ray.experiment import run
+from fedra_ray.federation.allocation import DrawnRound
 from fedra_ray.federation.dropouts import respond
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.reports import Outcome
@@ -160,11 +162,16 @@ def planned(*names: str, **changes: Any) -> ExperimentConfig:
     return ExperimentConfig(fleet=fleet, rounds=10)
 
 
+def drawn(number: int, cohort: list[int]) -> DrawnRound:
+    """A round of these clients, whatever they hold."""
+    return DrawnRound(number, cohort, [2] * len(cohort), np.ones((len(cohort), 4), dtype=bool))
+
+
 def test_a_plan_has_the_slowest_client_of_every_device_by_hand() -> None:
     """One block is 1.5 million values, 48 Mbit, and 100 GFLOP an image."""
     config = planned("tablet", "quick")
     clients = [WORK, WORK, Workload(layers=1, images=100, steps=4, seen=100, traffic=Traffic(6 * 10**6, 6 * 10**6))]
-    found = simulate(COST, clients, [0, 1, 2], Fleet(config, ("a",)), config)
+    found = simulate(COST, [clients], [drawn(1, [0, 1, 2])], Fleet(config, ("a",)), config)
     assert found is not None
     tablet, quick = found.devices
     assert (tablet.device, tablet.clients) == ("tablet", 2)
@@ -175,10 +182,24 @@ def test_a_plan_has_the_slowest_client_of_every_device_by_hand() -> None:
     assert found.seconds == pytest.approx(10 * 103.0)
 
 
+def test_a_plan_averages_rounds_of_other_cohorts() -> None:
+    config = planned("tablet", "quick")
+    rounds = [[WORK, WORK], [WORK]]
+    both, fast = drawn(1, [0, 1]), drawn(2, [1])
+    found = simulate(COST, rounds, [both, fast], Fleet(config, ("a",)), config)
+    alone = [
+        simulate(COST, [own], [each], Fleet(config, ("a",)), config)
+        for own, each in zip(rounds, (both, fast), strict=True)
+    ]
+    assert found is not None
+    assert [(share.device, share.clients) for share in found.devices] == [("tablet", 0.5), ("quick", 1)]
+    assert found.seconds == pytest.approx(sum(one.seconds for one in alone if one) / 2)
+
+
 def test_a_plan_knows_the_deadline() -> None:
     """The median of 24 and 2 seconds is 13."""
     config = planned("tablet", "quick", round_deadline=1.5)
-    found = simulate(COST, [WORK, WORK], [0, 1], Fleet(config, ("a",)), config)
+    found = simulate(COST, [[WORK, WORK]], [drawn(1, [0, 1])], Fleet(config, ("a",)), config)
     assert found is not None
     assert found.seconds == pytest.approx(10 * 1.5 * 13)
 

@@ -61,7 +61,7 @@ def configured(num_gpus: float = 0.5) -> ExperimentConfig:
 
 
 def test_a_tier_by_hand() -> None:
-    deep, shallow = plan(COST, CLIENTS, COVERED, configured(), PlanConfig()).tiers
+    deep, shallow = plan(COST, [CLIENTS], COVERED, configured(), PlanConfig()).tiers
     assert (deep.layers, deep.clients, deep.steps) == (4, 1, 2)
     assert deep.parameters == 4_500_000
     assert deep.traffic == (18_000_000, 9_000_000)
@@ -73,13 +73,22 @@ def test_a_tier_by_hand() -> None:
     assert shallow.memory == 10**9 + 12 * 1_500_000 + 10 * 200 * 10**6
 
 
+def test_rounds_of_other_clients_are_averaged() -> None:
+    found = plan(COST, [CLIENTS, CLIENTS[1:], CLIENTS[1:2]], COVERED, configured(), PlanConfig(tflops=1))
+    deep, shallow = found.tiers
+    assert (deep.clients, shallow.clients) == (1 / 3, 5 / 3)
+    assert shallow.flops == (3 * 30 + 2 * 10) / 5 * 100e9
+    assert found.round_bytes == (27 + 3 * 11 + 2 * 11) * 10**6 / 3
+    assert found.round_flops == (20 * 370e9 + (3 * 30 + 2 * 10) * 100e9) / 3
+
+
 def test_a_batch_is_no_larger_than_the_client() -> None:
-    (tier,) = plan(COST, [Workload(layers=1, images=3, steps=1, seen=3)], COVERED, configured(), PlanConfig()).tiers
+    (tier,) = plan(COST, [[Workload(layers=1, images=3, steps=1, seen=3)]], COVERED, configured(), PlanConfig()).tiers
     assert tier.memory == COST.memory(1, 3)
 
 
 def test_totals_by_hand() -> None:
-    found = plan(COST, CLIENTS, COVERED, configured(), PlanConfig(tflops=0.5), evaluation_flops=10**12)
+    found = plan(COST, [CLIENTS], COVERED, configured(), PlanConfig(tflops=0.5), evaluation_flops=10**12)
     assert found.round_bytes == (18 + 9 + 6 + 5 + 4 + 7) * 10**6
     assert found.round_flops == 7.4e12 + 3e12 + 1e12
     assert found.evaluations == 3  # after rounds 4, 8 and 10
@@ -89,7 +98,7 @@ def test_totals_by_hand() -> None:
 
 def test_devices_share_the_work_but_not_a_client() -> None:
     def seconds(devices: int) -> float:
-        return plan(COST, CLIENTS, COVERED, configured(), PlanConfig(tflops=1, devices=devices)).seconds
+        return plan(COST, [CLIENTS], COVERED, configured(), PlanConfig(tflops=1, devices=devices)).seconds
 
     assert seconds(1) == pytest.approx(10 * 11.4)
     assert seconds(3) == seconds(2) == pytest.approx(10 * 7.4)
@@ -97,7 +106,7 @@ def test_devices_share_the_work_but_not_a_client() -> None:
 
 def test_slots_that_share_a_gpu_must_fit_it_together() -> None:
     def slots(gigabytes: float) -> list[tuple[float, int, bool]]:
-        tiers = plan(COST, CLIENTS, COVERED, configured(), PlanConfig(gpu_memory_gb=gigabytes)).tiers
+        tiers = plan(COST, [CLIENTS], COVERED, configured(), PlanConfig(gpu_memory_gb=gigabytes)).tiers
         return [(tier.gpu_share, tier.slots_per_gpu, tier.fits) for tier in tiers]
 
     deep = 4 * 10**9 + 12 * 4_500_000 + 10 * 500 * 10**6 + PROCESS_BYTES
@@ -108,7 +117,7 @@ def test_slots_that_share_a_gpu_must_fit_it_together() -> None:
 
 
 def test_slots_without_gpus_reserve_none() -> None:
-    tiers = plan(COST, CLIENTS, COVERED, configured(num_gpus=0), PlanConfig()).tiers
+    tiers = plan(COST, [CLIENTS], COVERED, configured(num_gpus=0), PlanConfig()).tiers
     assert [(tier.gpu_share, tier.slots_per_gpu) for tier in tiers] == [(0, 0)] * 2
 
 
