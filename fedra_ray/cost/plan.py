@@ -5,7 +5,6 @@ Needs neither weights nor Ray, and no images: their number is enough.
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import groupby
 from statistics import fmean
 from typing import cast
@@ -18,20 +17,19 @@ from torch import nn
 from fedra_ray.config.bounds import setting
 from fedra_ray.config.checks import check
 from fedra_ray.config.errors import SettingError
-from fedra_ray.config.schema import ExperimentConfig, TrainingConfig
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.gpu_share import gpu_share
 from fedra_ray.cost.law import CostModel, Passed
 from fedra_ray.cost.measure import priced
-from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage
+from fedra_ray.cost.rounds import Downloads, downloads, draw_rounds, mean_coverage, workloads
 from fedra_ray.cost.simulation import Simulation, simulate
-from fedra_ray.cost.workload import Workload, describe
+from fedra_ray.cost.workload import Workload
 from fedra_ray.data.dataset import Labelled, in_numbers
 from fedra_ray.data.division import Division
 from fedra_ray.data.opening import open_labelled
-from fedra_ray.federation.allocation import Coverage, DrawnRound
+from fedra_ray.federation.allocation import Coverage
 from fedra_ray.federation.fleet import Fleet
 from fedra_ray.federation.layout import Layout
-from fedra_ray.federation.steps import step_bound
 from fedra_ray.federation.storage import Storage, frozen_bytes
 from fedra_ray.federation.traffic import Traffic
 from fedra_ray.methods.create import create_method
@@ -231,37 +229,12 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
         raise SettingError("method.name", config.method.name, "no client of the first round can take part")
     fetched = downloads(method, drawn, Storage.empty(frozen, config.fleet.storage, fleet.size))
     drawn = [each for each in drawn if each.cohort]
-    rounds = [_workloads(each, method, layout, sizes, config.training, fetched) for each in drawn]
+    rounds = [workloads(each, method, layout, sizes, config.training, fetched) for each in drawn]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     planned = plan(cost, rounds, mean_coverage(method, drawn), config, config.plan, evaluation)
     data = (in_numbers(dataset), *dataset.notes) if dataset else ()
     simulation = simulate(cost, rounds, drawn, fleet, config)
     return replace(planned, downloads=fetched, simulation=simulation, data=data)
-
-
-def _workloads(
-    drawn: DrawnRound,
-    method: Method,
-    layout: Layout,
-    sizes: NDArray[np.int64],
-    training: TrainingConfig,
-    fetched: Downloads,
-) -> list[Workload]:
-    """What each client of a round's cohort does."""
-    bound, unsent = step_bound(training, sizes, drawn.cohort), method.unsent(drawn.cohort)
-
-    @cache
-    def work(layers: tuple[int, ...], size: int, depth: int) -> Workload:
-        sent = [name for name in method.named(layers) if name not in unsent]
-        traffic = method.traffic(layout, layers, sent, drawn.number)
-        return replace(describe(method, layers, size, bound, training, depth), traffic=traffic)
-
-    held = (tuple(np.flatnonzero(row).tolist()) for row in drawn.matrix)
-    rows = zip(drawn.cohort, held, drawn.depths, strict=True)
-    return [
-        replace(work(layers, int(sizes[client]), depth), fetched=fetched.by_client[client])
-        for client, layers, depth in rows
-    ]
 
 
 def _layout(config: ExperimentConfig, method: Method, classes: int) -> Layout:

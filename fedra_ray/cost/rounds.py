@@ -1,12 +1,17 @@
-"""What many drawn rounds come to: layers without a holder, and frozen weights that clients download."""
+"""What many drawn rounds come to: work, layers without a holder, and frozen weights that clients download."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedra_ray.config.schema import ExperimentConfig
+from fedra_ray.config.schema import ExperimentConfig, TrainingConfig
+from fedra_ray.cost.workload import Workload, describe
 from fedra_ray.federation.allocation import Coverage, DrawnRound
 from fedra_ray.federation.fleet import Fleet
+from fedra_ray.federation.layout import Layout
+from fedra_ray.federation.steps import step_bound
 from fedra_ray.federation.storage import Storage
 from fedra_ray.methods.draw import draw_round
 from fedra_ray.methods.method import Method
@@ -71,3 +76,37 @@ def downloads(method: Method, rounds: list[DrawnRound], storage: Storage) -> Dow
             by_client.setdefault(client, []).append(size)
     means = {client: sum(sizes) / len(sizes) for client, sizes in by_client.items()}
     return Downloads(len(rounds), totals[0], sum(totals), means)
+
+
+def workloads(
+    drawn: DrawnRound,
+    method: Method,
+    layout: Layout,
+    sizes: NDArray[np.int64],
+    training: TrainingConfig,
+    fetched: Downloads,
+) -> list[Workload]:
+    """What each client of a round's cohort does.
+
+    Args:
+        drawn: The round.
+        method: Says what a client trains, runs and sends.
+        layout: Says how many bytes that is.
+        sizes: How many images each client (clients,) of the fleet has.
+        training: Batch size and epochs.
+        fetched: What the clients download.
+    """
+    bound, unsent = step_bound(training, sizes, drawn.cohort), method.unsent(drawn.cohort)
+
+    @cache
+    def work(layers: tuple[int, ...], size: int, depth: int) -> Workload:
+        sent = [name for name in method.named(layers) if name not in unsent]
+        traffic = method.traffic(layout, layers, sent, drawn.number)
+        return replace(describe(method, layers, size, bound, training, depth), traffic=traffic)
+
+    held = (tuple(np.flatnonzero(row).tolist()) for row in drawn.matrix)
+    rows = zip(drawn.cohort, held, drawn.depths, strict=True)
+    return [
+        replace(work(layers, int(sizes[client]), depth), fetched=fetched.by_client[client])
+        for client, layers, depth in rows
+    ]
