@@ -20,6 +20,7 @@ from fedra_ray.federation.fleet import Fleet
 from fedra_ray.methods.create import create_method
 from fedra_ray.methods.method import Method
 from fedra_ray.model.backbone import find_targets, input_size
+from fedra_ray.model.kernels import unavailable
 from fedra_ray.model.stack import sample_inputs
 from fedra_ray.model.submodel import Inputs, SubModel
 
@@ -128,6 +129,7 @@ class _Bench:
 
 def _flops(loss: Callable[[int], Tensor]) -> tuple[int, int]:
     """FLOPs of an example's forward pass, and of its whole step."""
+    unavailable()  # tries the kernels, once in a process: their products do not count
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         one = loss(1)
         forward = counter.get_total_flops()
