@@ -75,7 +75,7 @@ def run(rounds: int, every: int) -> list[dict[str, Any]]:
     from fedra_ray.runtime.live import LiveRun
     from fedra_ray.watch.display import Display
 
-    # samples go to a file: kept here, they would themselves grow by 0.3 MB in 1,000 rounds
+    # samples go to a file: kept here, they would themselves grow by some 0.3 MB in 1,000 rounds
     with tempfile.TemporaryFile("w+") as samples, tempfile.TemporaryDirectory() as folder:
         blueprint = blueprint_of(COHORT, rounds, FLEET, SLOTS)
         display = Display(blueprint.config)

@@ -151,7 +151,10 @@ def padded_length(lengths: ArrayLike, max_length: int) -> int:
 
 
 def end_to_end(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Positions of texts in rows of at most so many tokens: the longest first, each in the first row that has room."""
+    """Positions of texts in rows of at most so many tokens: the longest first, each in the first row that has room.
+
+    Rows are in the order of the first text of each, so that the first ones are no other kind of texts than the rest.
+    """
     rows: list[list[int]] = []
     left: list[int] = []
     for position in np.argsort(-np.array(lengths), kind="stable").tolist():
@@ -161,4 +164,4 @@ def end_to_end(lengths: Sequence[int], room: int) -> list[list[int]]:
             left.append(room)
         rows[row].append(position)
         left[row] -= lengths[position]
-    return rows
+    return sorted(rows, key=min)

@@ -102,4 +102,5 @@ def test_every_text_is_in_one_row_and_no_row_is_too_long(lengths: list[int], roo
     assert sorted(position for row in rows for position in row) == list(range(len(lengths)))
     sizes = [sum(lengths[position] for position in row) for row in rows]
     assert max(sizes) <= room
+    assert [min(row) for row in rows] == sorted(min(row) for row in rows)
     assert sum(size <= room // 2 for size in sizes) <= 1  # two rows that are half empty would be one
