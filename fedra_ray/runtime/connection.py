@@ -18,6 +18,7 @@ from fedra_ray.runtime.placement import SERVER_CPUS, Node, SlotSpec
 
 _PROBE_SECONDS = 10.0
 _GREETING_SECONDS = 15.0
+_ANSWER_SECONDS = 2.0
 _STARTS = 3  # of a private instance, before it is given up
 
 
@@ -133,6 +134,18 @@ def _greet(address: str) -> None:
 def _ask(address: str) -> None:
     with suppress(Exception):  # Ray's own connection says it again
         GcsClient(address=address)
+
+
+def answers() -> bool:
+    """Whether the cluster can still be reached: one of Ray's own calls would wait for it, deaf to signals."""
+    if ray.util.client.ray.is_connected():
+        return True  # the address of a cluster behind ray:// is not known here
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def capacity() -> str:

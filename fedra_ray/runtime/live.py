@@ -12,12 +12,14 @@ from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.reports import Notice, Outcome, RoundReport
 from fedra_ray.run_dir.folder import Folder
+from fedra_ray.runtime.connection import answers
 from fedra_ray.runtime.placement import SERVER_CPUS
 from fedra_ray.runtime.server import Server
 from fedra_ray.runtime.waiting import Stall
 
 _SILENCE_SECONDS = 2.0  # after which `next` returns without an event
 _ANSWER_SECONDS = 2.0  # for a server that may have its hands full
+_ABSENCE_SECONDS = 45.0  # for a cluster to answer again; Ray itself ends this process after a minute
 _GRACE_SECONDS = 20.0  # for the last finished round to be saved; clusters give 30 before they kill
 
 
@@ -88,6 +90,7 @@ class LiveRun:
             if self._failures == self._attempts:
                 raise RunFailedError(f"the server actor is gone: {error}") from error
             self._say("the server actor is gone; a new one goes on from the last checkpoint")
+            _await_cluster(error)
             self._start()
             return None
         if isinstance(event, Notice):
@@ -120,6 +123,9 @@ class LiveRun:
 
     def save(self) -> None:
         """Save the last finished round, within the time that clusters leave."""
+        if not answers():
+            self._say("the cluster does not answer: what is saved is the last checkpoint")
+            return
         if not self._is_up():
             self._say("no round has finished since the last checkpoint")
             return
@@ -131,8 +137,22 @@ class LiveRun:
 
     def end(self) -> None:
         """Let go of the server and, with it, of its client actors."""
-        ray.kill(self._server)
+        if answers():
+            ray.kill(self._server)
 
     def _is_up(self) -> bool:
         """Whether the server has started."""
         return bool(ray.wait([self._ready], timeout=0)[0])
+
+
+def _await_cluster(loss: RayError) -> None:
+    """Wait until the cluster answers, with which a server was lost.
+
+    Raises:
+        RunFailedError: if it does not.
+    """
+    end = time.monotonic() + _ABSENCE_SECONDS
+    while not answers():
+        if time.monotonic() > end:
+            raise RunFailedError(f"the Ray cluster is gone, and the server actor with it: {loss}") from loss
+        time.sleep(1)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -176,3 +177,13 @@ def test_gpus_that_are_not_there_or_that_pytorch_cannot_use_are_refused(monkeypa
         with pytest.raises(SettingError, match=rf"^runtime.num_gpus=0.5: .*{reason}"):
             refuse_excess([SlotSpec(12, 1.0, 0.5)] * count, RuntimeConfig(num_gpus=0.5))
     refuse_excess([SlotSpec(12, 1.0, 0.0)], RuntimeConfig())
+
+
+def test_a_cluster_answers_until_nothing_listens_at_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connection.answers()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+    context = SimpleNamespace(gcs_address=nobody)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    assert not connection.answers()
