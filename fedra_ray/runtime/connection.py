@@ -5,11 +5,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # made in Cython
+from ray.exceptions import AuthenticationError
 
 from fedra_ray.config.errors import RunFailedError, SettingError, error_text
 from fedra_ray.config.schema import RuntimeConfig
@@ -59,6 +60,8 @@ def _connect(runtime: RuntimeConfig, slots: int) -> None:
     try:
         _probe(address)
         ray.init(address=address, logging_level=logging.ERROR)
+    except SettingError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         allowed = f"no Ray cluster answers there ({error_text(error)}); use local, auto, or host:port"
         raise SettingError(source, address, allowed) from error
@@ -124,16 +127,24 @@ def _probe(address: str) -> None:
 
 def _greet(address: str) -> None:
     """Find out whether what listens at host:port is Ray, in a thread: Ray's call has no bound, and cannot be left."""
-    thread = threading.Thread(target=_ask, args=(address,), daemon=True)
+    refusals: list[AuthenticationError] = []
+    thread = threading.Thread(target=_ask, args=(address, refusals), daemon=True)
     thread.start()
     thread.join(_GREETING_SECONDS)
     if thread.is_alive():
         raise TimeoutError(f"what listens there does not answer within {_GREETING_SECONDS:g} s as Ray does")
+    if refusals:
+        allowed = "this cluster asks for its token: set token, and have it in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+        raise SettingError("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", ""), allowed)
 
 
-def _ask(address: str) -> None:
-    with suppress(Exception):  # Ray's own connection says it again
+def _ask(address: str, refusals: list[AuthenticationError]) -> None:
+    try:
         GcsClient(address=address)
+    except AuthenticationError as refusal:
+        refusals.append(refusal)
+    except Exception:  # Ray's own connection says it again
+        return
 
 
 def answers() -> bool:

@@ -187,3 +187,14 @@ def test_a_cluster_answers_until_nothing_listens_at_its_address(monkeypatch: pyt
     context = SimpleNamespace(gcs_address=nobody)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     assert not connection.answers()
+
+
+def test_a_cluster_that_asks_for_a_token_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = ray.get_runtime_context().gcs_address
+    program = "import sys; from fedra_ray.runtime.connection import _probe; _probe(sys.argv[1])"
+    stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    refused = subprocess.run(
+        [sys.executable, "-c", program, address], capture_output=True, text=True, env=stranger, timeout=60, check=False
+    )
+    assert refused.returncode == 1
+    assert "RAY_AUTH_MODE=: this cluster asks for its token" in refused.stderr
