@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.artwork import build, pretraining
-from analysis.artwork.concepts import read_emoji
 from analysis.artwork.packages import fetch, read_packages
 from analysis.image_rows import write
 
@@ -22,20 +21,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for packages and the pre-training's drawings")
     parser.add_argument("--out", type=Path, default=ASSET, help="the benchmark's file")
-    parser.add_argument("--most", type=int, default=1500, help="most drawings of one set in the pre-training")
+    parser.add_argument("--most", type=int, default=1000, help="most drawings of one set in the pre-training")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     console = Console()
     packages = read_packages()
     archives = {name: fetch(package, arguments.work) for name, package in packages.items()}
-    emoji = read_emoji(archives["emojibase-data"])
-    rows = build.benchmark_rows(build.Drawings(archives, emoji), arguments.seed)
+    rows = build.benchmark_rows(build.Drawings(packages, archives, arguments.seed), arguments.seed)
     write(rows, arguments.out)
     counts = Counter(row[4] for row in rows)
     console.print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB, {dict(counts)}")
     path = arguments.work / "pretraining.parquet"
     if not path.is_file():
-        drawings = pretraining.rows(packages, archives, emoji, arguments.most, arguments.seed)
+        drawings = pretraining.rows(archives, arguments.most, arguments.seed)
         console.print(f"{path}: {pretraining.write(drawings, path)} drawings")
 
 

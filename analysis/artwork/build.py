@@ -2,21 +2,25 @@
 
 import io
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from analysis.artwork.concepts import CLASSES, Emoji, class_of
+from analysis.artwork.concepts import CLASSES, class_of, is_toned, said
+from analysis.artwork.draw import draw
 from analysis.artwork.icons import IconSet
+from analysis.artwork.packages import Package
 from analysis.artwork.split import grouped, near_pairs, split_groups, thumbnail
-from analysis.artwork.styles import DOMAINS
+from analysis.artwork.styles import DOMAINS, ENLARGED
 from analysis.image_rows import Row
 
-MOST = {"train": 36, "validation": 6, "test": 14}
+MOST = {"train": 44, "validation": 8, "test": 20}
 """Most images of one class in one domain. Training images that are missing are moved copies; others are not copied."""
+
+_DRAWN = 72  # different drawings of a class in a domain, of which the splits are made
 
 
 def encode(image: Image.Image) -> bytes:
@@ -26,56 +30,82 @@ def encode(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def named(package: Package, name: str) -> str:
+    """What must not be in two splits: everything that one vendor calls the same, in whatever weight and manner."""
+    return f"{package.author}: {said(name)}"
+
+
+def listed(
+    domain: str, packages: Mapping[str, Package], icons: Mapping[str, IconSet]
+) -> Iterator[tuple[str, str, str]]:
+    """Package, name and class of each drawing of a domain, one of every package and subject."""
+    for own in packages.values():
+        subjects = set()
+        for name in sorted(icons[own.name].names()) if domain in own.domains else ():
+            label, subject = class_of(name), named(own, name)
+            if label and subject not in subjects and DOMAINS[domain].shows(name) and not is_toned(name):
+                subjects.add(subject)
+                yield own.name, name, label
+
+
 class Drawings:
-    """Every drawing of the classes' emoji, by domain, at twice the size of the images.
+    """Drawings of the classes by domain and subject, at twice the size of the images.
 
     Args:
-        archives: Archives of the packages by their short names.
-        emoji: All emoji.
+        packages: The packages by their short names.
+        archives: Their archives.
+        seed: Draws among more than are needed.
     """
 
-    def __init__(self, archives: Mapping[str, Path], emoji: Sequence[Emoji]) -> None:
+    def __init__(self, packages: Mapping[str, Package], archives: Mapping[str, Path], seed: int) -> None:
         self.classes: dict[str, str] = {}
         self.images: dict[tuple[str, str], list[tuple[str, Image.Image]]] = defaultdict(list)
-        sets = {domain: IconSet(archives[style.package]) for domain, style in DOMAINS.items()}
-        for one in emoji:
-            name = class_of(one)
-            if name is None or self.classes.get(one.concept, name) != name:
-                continue
-            for domain, style in DOMAINS.items():
-                drawing = sets[domain].find(one.hexcode, one.label)
-                if drawing is not None:
-                    self.classes[one.concept] = name
-                    image = style.enlarged(sets[domain].svg(drawing, style.ink))
-                    self.images[domain, one.concept].append((f"{style.package}/{drawing}|{one.concept}", image))
+        icons = {name: IconSet(archive) for name, archive in archives.items()}
+        for domain, style in DOMAINS.items():
+            cells = defaultdict(list)
+            for package, name, label in listed(domain, packages, icons):
+                cells[label].append((package, name))
+            for label, cell in cells.items():
+                rng = random.Random(f"{seed} {domain} {label}")
+                for package, name in rng.sample(cell, min(_DRAWN, len(cell))):
+                    subject = named(packages[package], name)
+                    self.classes[subject] = label
+                    image = draw(icons[package].svg(name, style.ink), ENLARGED, style.paper)
+                    self.images[domain, subject].append((f"{package}/{name}|{subject}", image))
 
-    def is_everywhere(self, concept: str) -> bool:
-        """Whether every domain draws a concept."""
-        return all((domain, concept) in self.images for domain in DOMAINS)
+    def scarcest(self) -> dict[str, tuple[str, str]]:
+        """Class of every subject, and of the domains that draw it the one with the fewest subjects of the class."""
+        counts = Counter((self.classes[subject], domain) for domain, subject in self.images)
+        found: dict[str, tuple[str, str]] = {}
+        for domain, subject in self.images:
+            label = self.classes[subject]
+            other = found.get(subject)
+            if other is None or counts[label, domain] < counts[other]:
+                found[subject] = (label, domain)
+        return found
 
     def groups(self) -> list[list[str]]:
-        """Concepts that must stay together: some of their drawings nearly equal each other."""
-        hashes, concepts = [], []
-        for (domain, concept), drawn in self.images.items():
+        """Subjects that must stay together: some of their drawings nearly equal each other."""
+        hashes, subjects = [], []
+        for (domain, subject), drawn in self.images.items():
             for _, image in drawn:
                 hashes.append(thumbnail(DOMAINS[domain].finished(image)))
-                concepts.append(concept)
+                subjects.append(subject)
         pairs = near_pairs(np.stack(hashes))
-        return grouped(list(self.classes), ((concepts[first], concepts[second]) for first, second in pairs))
+        return grouped(list(self.classes), ((subjects[first], subjects[second]) for first, second in pairs))
 
 
 def benchmark_rows(drawings: Drawings, seed: int) -> list[Row]:
     """The rows of the benchmark, a function of the drawings and the seed."""
-    strata = {concept: (name, drawings.is_everywhere(concept)) for concept, name in drawings.classes.items()}
-    split = split_groups(strata, drawings.groups(), random.Random(seed))
+    split = split_groups(drawings.scarcest(), drawings.groups(), random.Random(seed))
     rows: list[Row] = []
     for domain, style in DOMAINS.items():
         for part, most in MOST.items():
             for label, name in enumerate(CLASSES):
                 rng = random.Random(f"{seed} {domain} {part} {name}")
-                concepts = [c for c, own in drawings.classes.items() if own == name and split[c] == part]
-                found = [pair for concept in concepts for pair in drawings.images.get((domain, concept), ())]
-                chosen = rng.sample(found, min(most, len(found)))
+                subjects = [s for s, own in drawings.classes.items() if own == name and split[s] == part]
+                drawn = [pair for subject in subjects for pair in drawings.images.get((domain, subject), ())]
+                chosen = rng.sample(drawn, min(most, len(drawn)))
                 images = [(source, style.finished(image)) for source, image in chosen]
                 for index in range(most - len(chosen) if part == "train" else 0):
                     source, image = chosen[index % len(chosen)]

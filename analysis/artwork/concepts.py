@@ -1,81 +1,78 @@
-"""What the drawings show: the concepts of the benchmark and their words."""
+"""What drawings show, by their names: a class of the benchmark, something for the pre-training, or neither."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from analysis.artwork.packages import read_json
-
-CLASSES: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("classes.yaml").read_text(encoding="utf-8"))
-"""Name of each class -> the subgroups of emoji that it takes in."""
-
-RESERVED = ("time",)
-"""Subgroups for neither the benchmark nor the pre-training: most drawings of this one are the same clock."""
-
-_QUALIFIERS = frozenset(Path(__file__).with_name("qualifiers.txt").read_text(encoding="utf-8").split())
+_HERE = Path(__file__).parent
+_QUALIFIERS = frozenset((_HERE / "qualifiers.txt").read_text(encoding="utf-8").split())
 """Words that say how a thing is shown, not what it is."""
+
+_VARIANT = re.compile(
+    r"(^|-)(fill|filled|solid|bold|bxs|bx|thin|light|regular|line|linear|broken|outline|outlined|rounded|round|sharp"
+    r"|duotone|twotone|two-tone|flat|stroke|color|negative|remix|off|alt|variant|\d+|\d+px)(?=-|$)"
+)
+_SKIN = re.compile(r"(^|-)(skin-tone|(medium|dark|light|medium-dark|medium-light)(-skin-tone)?$)")
+_MOST_WORDS = 5
 
 
 @dataclass(frozen=True)
-class Emoji:
-    """One emoji of Unicode's list, without its variants by skin.
+class Words:
+    """The words that make a name one of a class.
 
     Attributes:
-        hexcode: Its code points.
-        label: Its English name.
-        subgroup: Unicode's subgroup; empty for what has none.
-        concept: What it shows: the name without gender.
+        heads: Nouns of the class, of which a name must have one.
+        companions: What else it may say.
     """
 
-    hexcode: str
-    label: str
-    subgroup: str
-    concept: str
+    heads: frozenset[str]
+    companions: frozenset[str]
 
 
-def read_emoji(archive: Path) -> list[Emoji]:
-    """All emoji of the labels' package, in its order."""
-    subgroups = read_json(archive, "meta/groups.json")["subgroups"]
-    return [
-        Emoji(
-            entry["hexcode"],
-            entry["label"],
-            subgroups.get(str(entry.get("subgroup")), ""),
-            re.sub(r"^(man|woman|men|women|person|people):? ", "", entry["label"]),
-        )
-        for entry in read_json(archive, "en/data.json")
-    ]
+def _read_classes() -> dict[str, Words]:
+    found = yaml.safe_load((_HERE / "classes.yaml").read_text(encoding="utf-8"))
+    return {name: Words(frozenset(own["heads"]), frozenset(own["with"])) for name, own in found.items()}
 
 
-def class_of(emoji: Emoji) -> str | None:
-    """The class that shows an emoji; None for what the benchmark leaves out."""
-    return next((name for name, subgroups in CLASSES.items() if emoji.subgroup in subgroups), None)
+CLASSES = _read_classes()
+"""The classes of the benchmark in the order of their labels."""
+
+_HEADS = frozenset().union(*(own.heads for own in CLASSES.values()))
 
 
-def is_kept_out(emoji: Emoji) -> bool:
-    """Whether the pre-training must show neither an emoji nor what it shows."""
-    return class_of(emoji) is not None or emoji.subgroup in RESERVED
+def said(name: str) -> str:
+    """The words that a drawing's name says, without those of weight, size and number."""
+    previous = ""
+    while previous != name:
+        previous, name = name, _VARIANT.sub("", name).strip("-")
+    return re.sub(r"[-_]+", " ", name).strip()
 
 
-def words(name: str) -> frozenset[str]:
-    """The words of a name in singular, without qualifiers such as colours; all words if no other is there."""
-    found = [re.sub(r"(?<=[a-z]{3})(?<!s)s$", "", word) for word in re.findall(r"[a-z]+", name.lower())]
-    return frozenset(word for word in found if word not in _QUALIFIERS) or frozenset(found)
+def is_toned(name: str) -> bool:
+    """Whether a name is that of a variant by skin."""
+    return _SKIN.search(name) is not None
 
 
-class Excluded:
-    """Tells drawings of the benchmark's concepts by their names.
+def _forms(word: str) -> tuple[str, str]:
+    """A word as it stands and in singular."""
+    return word, re.sub(r"(?<=[a-z]{3})(?<!s)s$", "", word)
 
-    Args:
-        labels: Names of the concepts.
-    """
 
-    def __init__(self, labels: list[str]) -> None:
-        self._concepts = {words(label) for label in labels}
+def _is_of(words: Collection[str], own: Words) -> bool:
+    known = own.heads | own.companions | _QUALIFIERS
+    return any(own.heads & {*_forms(word)} for word in words) and all(known & {*_forms(word)} for word in words)
 
-    def covers(self, name: str) -> bool:
-        """Whether a name has all words of a concept, as `dolphin-jumping` has those of `dolphin`."""
-        own = words(name)
-        return any(concept <= own for concept in self._concepts)
+
+def class_of(name: str) -> str | None:
+    """The one class whose words a drawing's name is made of; None if there is none, or more than one."""
+    words = re.findall(r"[a-z]+", said(name))
+    found = [label for label, own in CLASSES.items() if _is_of(words, own)] if len(words) <= _MOST_WORDS else []
+    return found[0] if len(found) == 1 else None
+
+
+def is_kept_out(name: str) -> bool:
+    """Whether the pre-training must not see a drawing: its name has a noun of a class."""
+    return any(_HEADS & {*_forms(word)} for word in re.findall(r"[a-z]+", name.lower()))

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from analysis.artwork.naming import is_fast
+
 DEPTHS = (4, 8, 12)
 """After how many blocks tokens are compared."""
 
@@ -17,7 +19,7 @@ _BATCH = 128
 def tokens(model: Any, images: Tensor, kept: Collection[int]) -> list[Tensor]:
     """Normalised tokens (n, tokens, width) in float32 after each of DEPTHS, with the blocks at `kept` alone."""
     found = []
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_fast()):
         stream = model._pos_embed(model.patch_embed(images))
         for index, block in enumerate(model.blocks):
             stream = block(stream) if index in kept else stream

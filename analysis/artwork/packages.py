@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 PACKAGES = Path(__file__).with_name("packages.yaml")
-LICENCES = ("MIT", "Apache-2.0", "CC-BY-4.0")
+LICENCES = ("MIT", "ISC", "Apache-2.0", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Package:
         version: Exact version.
         licence: SPDX identifier that the package states, one of LICENCES.
         author: Whom its metadata name.
-        use: domain (drawings of the benchmark), icons (drawings of the pre-training) or labels.
+        domains: The domains of the benchmark that show its drawings.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Package:
     version: str
     licence: str
     author: str
-    use: str
+    domains: Sequence[str] = ()
 
 
 def read_packages(path: Path = PACKAGES) -> dict[str, Package]:

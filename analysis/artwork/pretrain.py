@@ -245,7 +245,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     teacher = Settings(steps=arguments.teacher_steps, rate=5e-5)
-    student = Settings(steps=arguments.steps, imitation=arguments.imitation)
+    student = Settings(steps=arguments.steps, imitation=arguments.imitation, block_drop=0.2)
     run = pretrain(arguments.work, teacher, student, arguments.every, Console(), arguments.compile)
     run.export(arguments.install)
     return 0

