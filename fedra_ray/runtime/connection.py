@@ -15,6 +15,7 @@ from ray.exceptions import AuthenticationError
 from fedra_ray.config.errors import RunFailedError, SettingError, error_text
 from fedra_ray.config.schema import RuntimeConfig
 from fedra_ray.runtime.environment import declare, resolve
+from fedra_ray.runtime.interruption import deserted
 from fedra_ray.runtime.placement import SERVER_CPUS, Node, SlotSpec
 
 _PROBE_SECONDS = 10.0
@@ -26,6 +27,8 @@ _STARTS = 3  # of a private instance, before it is given up
 @contextmanager
 def connected(runtime: RuntimeConfig, slots: int) -> Iterator[bool]:
     """Connect to the configured cluster, and disconnect at the end; a connection that exists already is used and kept.
+
+    A cluster that does not answer at the end is left without a goodbye, which would wait for it: `deserted` is set.
 
     A local instance declares enough CPUs for all the actors that the configuration asks for: with more actors than
     cores each is slower, but none must wait for another to end.
@@ -41,14 +44,20 @@ def connected(runtime: RuntimeConfig, slots: int) -> Iterator[bool]:
         SettingError: if no cluster answers at the address, or a private instance cannot have what is asked for.
         RunFailedError: if a private instance does not start.
     """
-    if ray.is_initialized():
+    if ray.is_initialized() and not deserted.is_set():
         yield False
         return
+    if deserted.is_set():
+        ray.shutdown()
+        deserted.clear()
     _connect(runtime, slots)
     try:
         yield resolve(runtime.address)[0] == "local"
     finally:
-        ray.shutdown()
+        if answers():
+            ray.shutdown()
+        else:
+            deserted.set()  # a goodbye would wait for it
 
 
 def _connect(runtime: RuntimeConfig, slots: int) -> None:

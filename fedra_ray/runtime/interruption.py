@@ -12,6 +12,9 @@ from types import FrameType
 _DEAF_SECONDS = 4.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
+deserted = threading.Event()
+"""Set while a cluster that does not answer was left without a goodbye; Ray's at the end of the process waits for it."""
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""

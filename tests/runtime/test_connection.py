@@ -198,3 +198,32 @@ def test_a_cluster_that_asks_for_a_token_says_how_to_have_it(monkeypatch: pytest
     )
     assert refused.returncode == 1
     assert "RAY_AUTH_MODE=: this cluster asks for its token" in refused.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_left_without_a_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    fake = SimpleNamespace(is_initialized=lambda: connection.deserted.is_set(), shutdown=lambda: said.append("goodbye"))
+    monkeypatch.setattr(connection, "ray", fake)
+    monkeypatch.setattr(connection, "_connect", lambda *_: said.append("hello"))
+    monkeypatch.setattr(connection, "answers", lambda: False)
+    with connected(RuntimeConfig(), 1):
+        pass
+    assert said == ["hello"]
+    monkeypatch.setattr(connection, "answers", lambda: True)
+    with connected(RuntimeConfig(), 1) as private:  # what is left of the old connection goes first
+        assert private
+    assert said == ["hello", "goodbye", "hello", "goodbye"]
+    assert not connection.deserted.is_set()
+
+
+def test_a_command_that_left_a_cluster_ends_at_once_with_its_code() -> None:
+    program = """
+import atexit, sys
+from fedra_ray import __main__ as command
+
+atexit.register(print, "Ray's goodbye")
+command.carry_out = lambda: command.deserted.set() or 130
+sys.exit(command.main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (130, "")
