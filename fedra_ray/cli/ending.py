@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from fedra_ray.config.errors import RunFailedError, SettingError, one_line
-from fedra_ray.runtime.interruption import Terminated
+from fedra_ray.runtime.interruption import Terminated, deserted
 
 
 def exit_code(carry_out: Callable[[], object]) -> int:
@@ -29,6 +29,15 @@ def exit_code(carry_out: Callable[[], object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def leave(code: int) -> int:
+    """Return the exit code, or end this process with it where Ray's goodbye would wait for a cluster that is gone."""
+    if deserted.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _fail(error: Exception, code: int) -> int:

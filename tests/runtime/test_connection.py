@@ -214,16 +214,3 @@ def test_a_cluster_that_does_not_answer_is_left_without_a_goodbye(monkeypatch: p
         assert private
     assert said == ["hello", "goodbye", "hello", "goodbye"]
     assert not connection.deserted.is_set()
-
-
-def test_a_command_that_left_a_cluster_ends_at_once_with_its_code() -> None:
-    program = """
-import atexit, sys
-from fedra_ray import __main__ as command
-
-atexit.register(print, "Ray's goodbye")
-command.carry_out = lambda: command.deserted.set() or 130
-sys.exit(command.main())
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout) == (130, "")
