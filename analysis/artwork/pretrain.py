@@ -1,11 +1,11 @@
 """Trains the artwork backbone: a ViT-Tiny that starts from DINOv2-small and learns to tell what icons are called.
 
-    python -m analysis.artwork.pretrain --work DIR [--teacher-steps 400] [--steps 3000] [--imitation 1000]
+    python -m analysis.artwork.pretrain --work DIR [--teacher-steps 120] [--steps 1050] [--imitation 250]
 
 DINOv2-small itself first learns to tell the drawings' names. A ViT of half its width, which starts from it, imitates
 its tokens after a third, two thirds and all of the blocks, and then learns the names too. Each step leaves out every
-block with a small probability: FedRA gives clients sub-models of arbitrary blocks. No drawing shows a concept of the
-benchmark. Started again, it goes on from the last checkpoints in DIR.
+block with a small probability: FedRA gives clients sub-models of arbitrary blocks. No drawing has a noun of
+the benchmark in its name. Started again, it goes on from the last checkpoints in DIR.
 """
 
 import argparse
@@ -235,9 +235,9 @@ def main() -> int:
     """Train as the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with what python -m analysis.artwork wrote")
-    parser.add_argument("--teacher-steps", type=int, default=400, help="steps of the teacher")
-    parser.add_argument("--steps", type=int, default=3000, help="steps of the backbone")
-    parser.add_argument("--imitation", type=int, default=1000, help="of these, to imitate the teacher")
+    parser.add_argument("--teacher-steps", type=int, default=120, help="steps of the teacher")
+    parser.add_argument("--steps", type=int, default=1050, help="steps of the backbone")
+    parser.add_argument("--imitation", type=int, default=250, help="of these, to imitate the teacher")
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--install", type=Path, default=ASSET, help="the weights' file")
