@@ -54,10 +54,10 @@ def connected(runtime: RuntimeConfig, slots: int) -> Iterator[bool]:
     try:
         yield resolve(runtime.address)[0] == "local"
     finally:
-        if answers():
-            ray.shutdown()
-        else:
+        if ray.is_initialized() and not answers():
             deserted.set()  # a goodbye would wait for it
+        else:
+            ray.shutdown()
 
 
 def _connect(runtime: RuntimeConfig, slots: int) -> None:

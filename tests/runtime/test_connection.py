@@ -202,7 +202,7 @@ def test_a_cluster_that_asks_for_a_token_says_how_to_have_it(monkeypatch: pytest
 
 def test_a_cluster_that_does_not_answer_is_left_without_a_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    fake = SimpleNamespace(is_initialized=lambda: connection.deserted.is_set(), shutdown=lambda: said.append("goodbye"))
+    fake = SimpleNamespace(is_initialized=lambda: said[-1:] == ["hello"], shutdown=lambda: said.append("goodbye"))
     monkeypatch.setattr(connection, "ray", fake)
     monkeypatch.setattr(connection, "_connect", lambda *_: said.append("hello"))
     monkeypatch.setattr(connection, "answers", lambda: False)
