@@ -19,16 +19,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from analysis.benchmark.report import parser, show
+from analysis.benchmark.start import imports
 
-IMPORTS = "from fedra_ray.model import _torchvision; import torch, timm, ray"
 SLOTS = 2
-
-
-def imports() -> float:
-    """Seconds that a fresh process takes to import torch, timm and ray."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
-    return time.perf_counter() - start
 
 
 def measure(clients: int, folder: Path, rounds: int) -> dict[str, Any]:

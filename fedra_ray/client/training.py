@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedra_ray.client.descent import Descent
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import TrainingConfig
 from fedra_ray.data.feeding import AnyExamples
@@ -86,33 +87,23 @@ def _train(
 ) -> list[float]:
     """Take the local steps; returns the loss of each."""
     model.train()
-    optimiser = _optimiser(model, config)
+    lora, heads = model.trained()
+    descent = Descent([(config.lr, lora), (config.head_lr, heads)], config.momentum, config.weight_decay)
     losses = []
     model.cut(method.ranks(local.task.layers))
     method.begin(model, local)
     for batch in examples.batches(orders):
-        optimiser.zero_grad(set_to_none=False)
+        descent.zero_grad()
         loss = method.loss(model, batch, local)
         loss.backward()
         method.adjust_gradients(model, local)
         model.cut_gradients()
         if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(_parameters(optimiser), config.clip_norm)
-        optimiser.step()
+            torch.nn.utils.clip_grad_norm_(descent.parameters, config.clip_norm)
+        descent.step()
         losses.append(loss.item())
         local.steps += 1
     return losses
-
-
-def _optimiser(model: SubModel, config: TrainingConfig) -> torch.optim.SGD:
-    lora, heads = model.trained()
-    groups = [{"params": lora, "lr": config.lr}, {"params": heads, "lr": config.head_lr}]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
-
-
-def _parameters(optimiser: torch.optim.SGD) -> list[torch.nn.Parameter]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
 def _orders(
