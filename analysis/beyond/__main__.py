@@ -1,6 +1,6 @@
 """Screen, without a federation, what helps clients that can train only a few of the blocks at once.
 
-    python -m analysis.beyond surrogates cosines training costs [--backbone glyph_vit] [--seeds 0] [--out beyond]
+    python -m analysis.beyond surrogates cosines training costs [--dataset glyphs] [--backbone glyph_vit] [--seeds 0]
 
 `surrogates`: linear maps in place of absent blocks; `cosines`: gradients that come through cheap stand-ins; `training`:
 what short training makes of them; `costs`: FLOPs and memory by the cost law. Tables are CSV files in OUT/BACKBONE, one
@@ -19,14 +19,14 @@ from rich.console import Console
 from analysis.beyond import costs, gradients, surrogates, training
 from analysis.beyond.central import Bench, bench
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.cost.law import CostModel
 
 PARTS = ("surrogates", "cosines", "training", "costs")
-DATASET, CLASSES = "glyphs", 36
 #: A table's file name, and what makes it.
 Making = tuple[str, Callable[[], pd.DataFrame]]
 
 
-def makings(part: str, loaded: Bench, backbone: str, seeds: list[int], names: list[str]) -> Iterator[Making]:
+def makings(part: str, loaded: Bench, cost: CostModel, seeds: list[int], names: list[str]) -> Iterator[Making]:
     """All tables of a part."""
     for seed in seeds:
         if part == "surrogates":
@@ -38,7 +38,7 @@ def makings(part: str, loaded: Bench, backbone: str, seeds: list[int], names: li
                 slug = name.replace(",", "").replace(" ", "-")
                 yield f"training-{slug}-{seed}", lambda name=name, seed=seed: training.measure(loaded, name, seed)
     if part == "costs":
-        yield "costs", lambda: costs.table(backbone, CLASSES, costs.BATCH)
+        yield "costs", lambda: costs.table(cost, costs.BATCH)
 
 
 def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -55,10 +55,11 @@ def leave(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     out = arguments.out / arguments.backbone
     out.mkdir(parents=True, exist_ok=True)
-    loaded = bench(DATASET, arguments.backbone)
+    loaded = bench(arguments.dataset, arguments.backbone)
+    cost = costs.law(arguments.dataset, arguments.backbone)
     names = arguments.variants or list(training.variants(len(loaded.load().blocks)))
     for part in arguments.parts:
-        tables = makings(part, loaded, arguments.backbone, arguments.seeds, names)
+        tables = makings(part, loaded, cost, arguments.seeds, names)
         found = pd.concat([kept(out / f"{name}.csv", make) for name, make in tables], ignore_index=True)
         Console().print(found.round(3).to_markdown(index=False), soft_wrap=True)
 
@@ -69,6 +70,7 @@ def main(given: list[str] | None = None) -> int:
         prog="python -m analysis.beyond", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("--dataset", default="glyphs", help="of conf/dataset (default: %(default)s)")
     parser.add_argument("--backbone", default="glyph_vit", help="of conf/backbone (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="of `training` (default: all)")

@@ -1,6 +1,6 @@
 """Compare methods on fleets in which nobody is deep, by ordinary runs, and leave the table.
 
-    python -m analysis.beyond.compare [--backbone glyph_vit] [--fleets extreme3 extreme6] [--seeds 0 1 2] [--out beyond]
+    python -m analysis.beyond.compare [--dataset glyphs] [--backbone glyph_vit] [--fleets extreme3] [--seeds 0 1 2]
 
 Every method gets the same learning rates at three blocks a client, at a seed of its own, and keeps the best one on
 validation. Then each runs on every fleet with every seed, measured on the test split. Finished runs are kept, so that
@@ -20,6 +20,7 @@ from analysis.runs.in_process import run_all
 from analysis.runs.rates import at_rate, best_rate
 from fedra_ray import compose
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.cost.law import CostModel
 from fedra_ray.run_dir.command import quoted
 
 #: Overrides of every method, in the order in which they are run.
@@ -41,26 +42,25 @@ DEPTHLESS = ("alllarge", "headonly")
 RATES = (0.03, 0.1)
 TUNING_SEED, TUNING_FLEET = 100, "extreme3"
 ROUNDS, STEPS = 10, 10
-CLASSES = 36  # of the glyphs
 
 #: Overrides of runs by their directory below the folder of the comparison.
 Runs = dict[str, list[str]]
 
 
-def settings(method: str, fleet: str, backbone: str) -> list[str]:
+def settings(method: str, fleet: str, cost: CostModel) -> list[str]:
     """Overrides of a method on a fleet."""
     own = [*METHODS[method], f"fleet={fleet}"]
     if method == EQUAL_FLOPS:
         depth = min(compose(f"fleet={fleet}").fleet.depths)
-        own.append(f"training.batch_size={equal_batch(law(backbone, CLASSES), depth)}")
+        own.append(f"training.batch_size={equal_batch(cost, depth)}")
     return own
 
 
-def tuning(methods: list[str], backbone: str) -> Runs:
+def tuning(methods: list[str], cost: CostModel) -> Runs:
     """Every method with every learning rate, on the validation split."""
     return {
         f"tune/{method}-{rate}": [
-            *settings(method, TUNING_FLEET, backbone),
+            *settings(method, TUNING_FLEET, cost),
             *at_rate(rate),
             f"seed={TUNING_SEED}",
             "evaluation.split=validation",
@@ -75,32 +75,34 @@ def best_rates(methods: list[str], summaries: dict[str, dict[str, Any]]) -> dict
     return {method: best_rate(RATES, f"tune/{TUNED_AS.get(method, method)}", summaries) for method in methods}
 
 
-def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], backbone: str) -> Runs:
+def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], cost: CostModel) -> Runs:
     """Every method at its learning rate, by seed, fleet and method."""
     runs: Runs = {}
     for seed in seeds:
         for fleet in fleets:
             for method, rate in rates.items():
                 place = "any" if method in DEPTHLESS else fleet
-                own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, backbone)
+                own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, cost)
                 further = [*at_rate(rate), f"seed={seed}"]
                 runs[f"test/{place}/{method}-{seed}"] = [*own, *further]
     return runs
 
 
-def placed(runs: Runs, out: Path, backbone: str, further: list[str]) -> Runs:
+def placed(runs: Runs, out: Path, common: list[str], further: list[str]) -> Runs:
     """The runs with the settings that hold for all of them, and their directories."""
-    common = [f"backbone={backbone}", f"rounds={ROUNDS}", f"training.max_steps={STEPS}", f"evaluation.every={ROUNDS}"]
-    return {key: [*common, *own, *further, f"run_dir={quoted(str(out / key))}"] for key, own in runs.items()}
+    first = [*common, f"rounds={ROUNDS}", f"training.max_steps={STEPS}", f"evaluation.every={ROUNDS}"]
+    return {key: [*first, *own, *further, f"run_dir={quoted(str(out / key))}"] for key, own in runs.items()}
 
 
 def leave(arguments: argparse.Namespace) -> None:
     """Tune, run, and write the tables."""
-    out = (arguments.out / arguments.backbone).resolve()
-    first = placed(tuning(arguments.methods, arguments.backbone), out, arguments.backbone, arguments.overrides)
+    dataset, backbone = arguments.dataset, arguments.backbone
+    out, cost = (arguments.out / f"{dataset}-{backbone}").resolve(), law(dataset, backbone)
+    common = [f"dataset={dataset}", f"backbone={backbone}"]
+    first = placed(tuning(arguments.methods, cost), out, common, arguments.overrides)
     rates = best_rates(arguments.methods, run_all(first, arguments.processes, "tuning"))
-    runs = comparison(rates, arguments.fleets, arguments.seeds, arguments.backbone)
-    summaries = run_all(placed(runs, out, arguments.backbone, arguments.overrides), arguments.processes, "comparing")
+    runs = placed(comparison(rates, arguments.fleets, arguments.seeds, cost), out, common, arguments.overrides)
+    summaries = run_all(runs, arguments.processes, "comparing")
     pd.Series(rates, name="rate").rename_axis("method").to_csv(out / "rates.csv")
     print(write(out, summaries))
 
@@ -112,6 +114,7 @@ def main(given: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--dataset", default="glyphs", help="of conf/dataset (default: %(default)s)")
     parser.add_argument("--backbone", default="glyph_vit", help="of conf/backbone (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--fleets", nargs="+", default=["extreme3", "extreme6"], help="of conf/fleet")

@@ -7,8 +7,9 @@ import pandas as pd
 from fedra_ray import compose
 from fedra_ray.cost.law import MEGABYTE, CostModel, Passed
 from fedra_ray.cost.measure import cost_model
+from fedra_ray.data.dataset import open_dataset
 from fedra_ray.federation.traffic import VALUE_BYTES
-from fedra_ray.model.backbone import build
+from fedra_ray.model.backbone import build, input_size
 
 BATCH = 32
 DEPTHS = (3, 4, 6)
@@ -16,10 +17,11 @@ SHARE = 0.25  # of `partial`
 
 
 @cache
-def law(backbone: str, classes: int) -> CostModel:
-    """The cost law of a backbone of the configuration, in fp32 and with the default adapter."""
-    config = compose(f"backbone={backbone}")
-    return cost_model(build(config.backbone), config, classes)
+def law(dataset: str, backbone: str) -> CostModel:
+    """The cost law of a backbone on a data set of the configuration, in fp32 and with the default adapter."""
+    config = compose(f"dataset={dataset}", f"backbone={backbone}")
+    model = build(config.backbone)
+    return cost_model(model, config, len(open_dataset(config.dataset, input_size(model)).classes))
 
 
 def ways(cost: CostModel, depth: int) -> dict[str, tuple[int, Passed]]:
@@ -42,12 +44,11 @@ def equal_batch(cost: CostModel, depth: int, batch_size: int = BATCH) -> int:
     return -(-batch_size * partial // whole)
 
 
-def table(backbone: str, classes: int, batch_size: int) -> pd.DataFrame:
+def table(cost: CostModel, batch_size: int) -> pd.DataFrame:
     """A row per depth and method: FLOPs per image in forward passes of the whole model, megabytes, and traffic.
 
     Megabytes (10^6) are those of a step's peak with a full batch; `up` those that a client sends a round.
     """
-    cost = law(backbone, classes)
     forward = cost.step_flops(0, passed=Passed(before=cost.num_layers))
     rows = []
     for depth in DEPTHS:

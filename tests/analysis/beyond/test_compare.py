@@ -15,7 +15,7 @@ def summary(accuracy: float) -> dict[str, float]:
 
 def test_every_method_gets_the_same_rates_and_keeps_the_best_on_validation() -> None:
     methods = ["suffix", "alllarge", "recomputed"]
-    runs = compare.tuning(methods, "glyph_vit")
+    runs = compare.tuning(methods, BY_HAND)
     assert len(runs) == 2 * len(compare.RATES)  # the recomputed model takes AllLarge's
     assert all("evaluation.split=validation" in run and "seed=100" in run for run in runs.values())
     low, high = compare.RATES
@@ -26,7 +26,7 @@ def test_every_method_gets_the_same_rates_and_keeps_the_best_on_validation() -> 
 
 
 def test_methods_that_do_the_same_at_every_depth_run_once_a_seed() -> None:
-    runs = compare.comparison({"headonly": 0.03, "suffix": 0.1}, ["extreme3", "extreme6"], [0, 1], "glyph_vit")
+    runs = compare.comparison({"headonly": 0.03, "suffix": 0.1}, ["extreme3", "extreme6"], [0, 1], BY_HAND)
     assert len(runs) == 2 * 1 + 2 * 2
     assert "training.lr=0.1" in runs["test/extreme6/suffix-1"]
     assert "fleet=extreme6" in runs["test/extreme6/suffix-1"]
