@@ -1,6 +1,6 @@
 """Run the experiments behind every table and figure on the embedded benchmark, and draw them.
 
-    python -m analysis.study [--backbone glyph_vit] [--out studies/glyph_vit] [--processes 2] [SETTING=VALUE ...]
+    python -m analysis.study [--backbone glyph_vit] [--stages methods] [--processes 2] [SETTING=VALUE ...]
 
 1. tune: every method gets the same grid of learning rates, judged by mean validation accuracy at seed 0;
 2. methods: each at its best setting, three seeds, every seed with another assignment of depths to domains;
@@ -8,14 +8,15 @@
 4. convergence: FedRA's four draws on fleets of the same total depth, from equal clients to very unequal ones.
 
 Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
-goes on where it stopped. Runs share the machine's cores as whole processes. SETTING=VALUE holds for every run and takes
-precedence over what a stage sets: `rounds=2 training.max_steps=1` makes a small study.
+goes on where it stopped. Runs share the machine's cores as whole processes. --stages names some of the last three.
+SETTING=VALUE holds for every run and takes precedence over what a stage sets: `rounds=2 training.max_steps=1` makes a
+small study, and `dataset=artwork` one of the other embedded data.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,13 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
     }
 
 
+STAGES: dict[str, Callable[[Path, dict[str, list[str]]], Runs]] = {
+    "methods": methods,
+    "extreme": extreme,
+    "convergence": convergence,
+}
+
+
 def results(summaries: Summaries, best: dict[str, list[str]]) -> pa.Table:
     """One row per method and seed: method, seed, setting, and test accuracy of every domain and `mean`, fractions."""
     rows = []
@@ -160,6 +168,16 @@ def markdown(table: pa.Table) -> str:
     """Methods x domains in percent, mean and standard deviation over seeds."""
     frame = table.to_pandas().drop(columns=["seed", "setting"])
     return str(frame.groupby("method", sort=False).agg(_cell).to_markdown())
+
+
+def write(summaries: Summaries, best: dict[str, list[str]], out: Path) -> None:
+    """Write the results of the methods into a folder, and print them."""
+    table = results(summaries, best)
+    pq.write_table(table, out / "results.parquet")
+    settings = "\n".join(f"- {method}: `{' '.join(setting)}`" for method, setting in best.items())
+    text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"
+    (out / "results.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def slug(method: str) -> str:
@@ -195,6 +213,7 @@ def main() -> None:
         prog="python -m analysis.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES, help="after tuning (default: all)")
     parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
@@ -203,14 +222,12 @@ def main() -> None:
     first = [f"backbone={arguments.backbone}"]
     tuned = run_all(complete(tuning(out), first, arguments.overrides), arguments.processes, "tuning")
     best = best_settings(tuned)
-    stages = methods(out, best) | extreme(out, best) | convergence(out, best)
-    measured = run_all(complete(stages, [*first, *RECORDED], arguments.overrides), arguments.processes, "measuring")
-    table = results(measured, best)
-    pq.write_table(table, out / "results.parquet")
-    settings = "\n".join(f"- {method}: `{' '.join(setting)}`" for method, setting in best.items())
-    text = f"{markdown(table)}\n\nChosen on validation:\n\n{settings}\n"
-    (out / "results.md").write_text(text, encoding="utf-8")
-    print(text)
+    runs: Runs = {}
+    for stage in arguments.stages:
+        runs |= STAGES[stage](out, best)
+    measured = run_all(complete(runs, [*first, *RECORDED], arguments.overrides), arguments.processes, "measuring")
+    if "methods" in arguments.stages:
+        write(measured, best, out)
     sys.exit(fill(out))
 
 

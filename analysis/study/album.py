@@ -4,7 +4,8 @@
 
 `make study` ends with it. Into STUDY/figures go the results (methods x domains, as Markdown, LaTeX and CSV; progress,
 fairness), the allocation (balance), feature imbalance (imbalance, probes, similarity, updates, embedding), additivity,
-drift, convergence and extreme fleets; analysis/FINDINGS.md says what they show. Unfinished runs are left out.
+drift, convergence and extreme fleets; analysis/FINDINGS.md says what they show. Unfinished runs are left out, and
+questions of stages that were not run.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def of_study(study: Path, wanted: dict[str, tuple[str, ...]]) -> list[str]:
     return [
         str(path)
         for folder, starts in wanted.items()
-        for path in sorted((study / folder).iterdir())
+        for path in sorted((study / folder).glob("*"))
         if path.name.startswith(starts) and "no-distillation" not in path.name
     ]
 
@@ -79,10 +80,14 @@ def fill(study: Path) -> int:
     out = study / "figures"
     codes = [0]
     console = Console()
-    tabulate(study, out)
+    if of_study(study, {"test": ("",)}):
+        tabulate(study, out)
     for plate, wanted in PLATES:
+        runs = of_study(study, wanted)
+        if not runs:
+            continue
         with console.status(plate.__module__):
-            codes.append(plate([*of_study(study, wanted), "--out", str(out)]))
+            codes.append(plate([*runs, "--out", str(out)]))
         console.print(f"{plate.__module__}: {'done' if not codes[-1] else 'failed'}")
     return max(codes)
 

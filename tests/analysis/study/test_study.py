@@ -8,7 +8,7 @@ from fedra_ray.cli.compose import compose_named
 from fedra_ray.config.schema import ExperimentConfig
 
 BEST = dict.fromkeys(study.METHODS, study.GRID[0])
-STAGES = {stage.__name__: stage(Path("/out"), BEST) for stage in (study.methods, study.extreme, study.convergence)}
+STAGES = {name: stage(Path("/out"), BEST) for name, stage in study.STAGES.items()}
 ALL = STAGES | {"tuning": study.tuning(Path("/out"))}
 
 
@@ -68,3 +68,8 @@ def test_the_album_takes_the_runs_of_each_plate(tmp_path: Path) -> None:
         (tmp_path / "test" / name).mkdir(parents=True)
     found = album.of_study(tmp_path, {"test": ("fedra-0", "inclusivefl")})
     assert [Path(each).name for each in found] == ["fedra-0", "inclusivefl-0"]
+
+
+def test_the_album_leaves_out_what_was_not_run(tmp_path: Path) -> None:
+    assert album.fill(tmp_path) == 0
+    assert not (tmp_path / "figures" / "methods.md").exists()
