@@ -8,7 +8,8 @@
 4. convergence: FedRA's four draws on fleets of the same total depth, from equal clients to very unequal ones.
 
 Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
-goes on where it stopped. Runs share the machine's cores as whole processes. --stages names some of the last three.
+goes on where it stopped. Runs share the machine's cores as whole processes. --stages names some of the last three,
+and --methods what is compared in them.
 SETTING=VALUE holds for every run and takes precedence over what a stage sets: `rounds=2 training.max_steps=1` makes a
 small study, and `dataset=artwork` one of the other embedded data.
 """
@@ -16,7 +17,8 @@ small study, and `dataset=artwork` one of the other embedded data.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,8 @@ def complete(runs: Runs, first: list[str], last: list[str]) -> Runs:
     return {key: [*first, *own, *last] for key, own in runs.items()}
 
 
-def tuning(out: Path) -> Runs:
-    """Every method with every setting of the grid, on the validation split."""
+def tuning(out: Path, names: Sequence[str]) -> Runs:
+    """Each of these methods with every setting of the grid, on the validation split."""
     return {
         f"{method}/{index}": [
             *METHODS[method],
@@ -73,22 +75,22 @@ def tuning(out: Path) -> Runs:
             "evaluation.split=validation",
             _at(out / "tune" / f"{slug(method)}-{index}"),
         ]
-        for method in METHODS
+        for method in names
         for index, setting in enumerate(GRID)
     }
 
 
-def best_settings(summaries: Summaries) -> dict[str, list[str]]:
-    """The setting of the grid with the best mean accuracy for every method, from the summaries of `tuning`."""
+def best_settings(summaries: Summaries, names: Sequence[str]) -> dict[str, list[str]]:
+    """The setting of the grid with the best mean accuracy for each method, from the summaries of `tuning`."""
     best = {}
-    for method in METHODS:
+    for method in names:
         scores = [summaries[f"{method}/{index}"]["mean_accuracy"] for index in range(len(GRID))]
         best[method] = GRID[int(np.argmax(scores))]
     return best
 
 
 def methods(out: Path, best: dict[str, list[str]]) -> Runs:
-    """Every method at its best setting, with every seed."""
+    """Every tuned method at its best setting, with every seed."""
     return {
         f"{method}/{seed}": [
             *METHODS[method],
@@ -99,7 +101,7 @@ def methods(out: Path, best: dict[str, list[str]]) -> Runs:
             _at(out / "test" / f"{slug(method)}-{seed}"),
         ]
         for seed, depths in DEPTHS.items()
-        for method in METHODS
+        for method in best
     }
 
 
@@ -146,17 +148,25 @@ def convergence(out: Path, best: dict[str, list[str]]) -> Runs:
     }
 
 
+#: The stages after tuning, and the methods that each compares in any case.
 STAGES: dict[str, Callable[[Path, dict[str, list[str]]], Runs]] = {
     "methods": methods,
     "extreme": extreme,
     "convergence": convergence,
 }
+NEEDED = {"methods": set[str](), "extreme": {"FedRA", "Head only"}, "convergence": {"FedRA"}}
+
+
+def compared(asked: Iterable[str], stages: Iterable[str]) -> list[str]:
+    """The methods to tune: those that are asked for, and those that the stages need."""
+    wanted = {*asked, *chain.from_iterable(NEEDED[stage] for stage in stages)}
+    return [name for name in METHODS if name in wanted]
 
 
 def results(summaries: Summaries, best: dict[str, list[str]]) -> pa.Table:
     """One row per method and seed: method, seed, setting, and test accuracy of every domain and `mean`, fractions."""
     rows = []
-    for method in METHODS:
+    for method in best:
         for seed in DEPTHS:
             summary = summaries[f"{method}/{seed}"]
             accuracy = {**summary["accuracy"], "mean": summary["mean_accuracy"]}
@@ -214,14 +224,16 @@ def main() -> None:
     )
     parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES, help="after tuning (default: all)")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="(default: all)")
     parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
     arguments = parser.parse_args()
+    names = compared(arguments.methods, arguments.stages)
     out = (arguments.out or Path("studies") / arguments.backbone).resolve()
     first = [f"backbone={arguments.backbone}"]
-    tuned = run_all(complete(tuning(out), first, arguments.overrides), arguments.processes, "tuning")
-    best = best_settings(tuned)
+    tuned = run_all(complete(tuning(out, names), first, arguments.overrides), arguments.processes, "tuning")
+    best = best_settings(tuned, names)
     runs: Runs = {}
     for stage in arguments.stages:
         runs |= STAGES[stage](out, best)

@@ -9,7 +9,7 @@ from fedra_ray.config.schema import ExperimentConfig
 
 BEST = dict.fromkeys(study.METHODS, study.GRID[0])
 STAGES = {name: stage(Path("/out"), BEST) for name, stage in study.STAGES.items()}
-ALL = STAGES | {"tuning": study.tuning(Path("/out"))}
+ALL = STAGES | {"tuning": study.tuning(Path("/out"), list(study.METHODS))}
 
 
 def config(overrides: list[str]) -> ExperimentConfig:
@@ -39,6 +39,16 @@ def test_runs_are_experiments(stage: str, key: str) -> None:
     found = config(STAGES[stage][key])
     assert found.seed == int(key[-1])
     assert found.checkpoint.keep == 100
+
+
+def test_a_study_of_some_methods_tunes_those_and_what_its_stages_compare_with() -> None:
+    assert study.compared(["DepthFL", "AllLarge"], ["methods"]) == ["AllLarge", "DepthFL"]
+    assert study.compared(["DepthFL"], ["methods", "extreme"]) == ["FedRA", "DepthFL", "Head only"]
+    best = study.best_settings(
+        {f"DepthFL/{i}": {"mean_accuracy": score} for i, score in enumerate((1, 3, 2))}, ["DepthFL"]
+    )
+    assert best == {"DepthFL": study.GRID[1]}
+    assert {key.split("/")[0] for key in study.methods(Path("/out"), best)} == {"DepthFL"}
 
 
 def test_the_folder_of_a_study_may_have_any_name() -> None:
