@@ -1,4 +1,4 @@
-"""Moved and recoloured copies of drawings."""
+"""Moved copies of drawings."""
 
 import math
 from dataclasses import dataclass
@@ -16,19 +16,15 @@ class Strength:
         degrees: Largest rotation.
         scale: Largest relative change of size.
         shift: Largest shift, as a share of half the side.
-        recolour: Probability of another ink and paper.
-        invert: Probability of a negative.
     """
 
     degrees: float = 12.0
     scale: float = 0.15
     shift: float = 0.1
-    recolour: float = 0.35
-    invert: float = 0.1
 
 
 def augment(images: Tensor, side: int, generator: torch.Generator, strength: Strength) -> Tensor:
-    """Randomly mirrored, moved and recoloured copies on white paper.
+    """Randomly mirrored and moved copies on white paper, in their own colours: other papers are left to the benchmark.
 
     Args:
         images: (n, 3, height, width), uint8.
@@ -54,8 +50,4 @@ def augment(images: Tensor, side: int, generator: torch.Generator, strength: Str
     ink = 1 - images.float() / 255
     if ink.shape[-1] != side:
         ink = F.interpolate(ink, size=(side, side), mode="bilinear", antialias=True)
-    image = 1 - F.grid_sample(ink, F.affine_grid(matrix, list(ink.shape), align_corners=False), align_corners=False)
-    dark, light = 0.7 * unit(count, 3, 1, 1), 1 - 0.5 * unit(count, 3, 1, 1) * unit(count, 1, 1, 1)
-    recoloured = dark + (light - dark) * image
-    image = torch.where(unit(count, 1, 1, 1) < strength.recolour, recoloured, image)
-    return torch.where(unit(count, 1, 1, 1) < strength.invert, 1 - image, image)
+    return 1 - F.grid_sample(ink, F.affine_grid(matrix, list(ink.shape), align_corners=False), align_corners=False)

@@ -1,6 +1,6 @@
 """Trains the artwork backbone: a ViT-Tiny that starts from DINOv2-small and learns to tell what icons are called.
 
-    python -m analysis.artwork.pretrain --work DIR [--teacher-steps 120] [--steps 1050] [--imitation 250]
+    python -m analysis.artwork.pretrain --work DIR [--teacher-steps 120] [--steps 3000] [--imitation 250]
 
 DINOv2-small itself first learns to tell the drawings' names. A ViT of half its width, which starts from it, imitates
 its tokens after a third, two thirds and all of the blocks, and then learns the names too. Each step leaves out every
@@ -219,13 +219,13 @@ def pretrain(
     Run(teacher, tuned, targets).finish(drawings, work / "teacher.pt", every, console)
     tuned.requires_grad_(False)
     model = create_model(MODEL, MODEL_ARGS)
-    for block in (*model.blocks, *tuned.blocks) if compiled else ():
-        block.compile()
     start = work / "start.pt"
     if not start.is_file():
         shrinker = Shrinker(tuned, drawings.some(_MEASURED)[0], WIDTH)
         torch.save(shrinker.state(MODEL_ARGS["patch_size"]), start)
     model.load_state_dict(torch.load(start, weights_only=True))
+    for block in (*model.blocks, *tuned.blocks) if compiled else ():
+        block.compile()
     run = Run(student, model, targets, tuned)
     run.finish(drawings, work / "student.pt", every, console)
     return run
@@ -236,7 +236,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with what python -m analysis.artwork wrote")
     parser.add_argument("--teacher-steps", type=int, default=120, help="steps of the teacher")
-    parser.add_argument("--steps", type=int, default=1050, help="steps of the backbone")
+    parser.add_argument("--steps", type=int, default=3000, help="steps of the backbone")
     parser.add_argument("--imitation", type=int, default=250, help="of these, to imitate the teacher")
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
@@ -245,7 +245,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     teacher = Settings(steps=arguments.teacher_steps, rate=5e-5)
-    student = Settings(steps=arguments.steps, imitation=arguments.imitation, block_drop=0.2)
+    student = Settings(steps=arguments.steps, imitation=arguments.imitation, block_drop=0.3)
     run = pretrain(arguments.work, teacher, student, arguments.every, Console(), arguments.compile)
     run.export(arguments.install)
     return 0
