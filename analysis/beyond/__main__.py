@@ -3,8 +3,9 @@
     python -m analysis.beyond surrogates cosines training costs [--dataset glyphs] [--backbone glyph_vit] [--seeds 0]
 
 `surrogates`: linear maps in place of absent blocks; `cosines`: gradients that come through cheap stand-ins; `training`:
-what short training makes of them; `costs`: FLOPs and memory by the cost law. Tables are CSV files in OUT/BACKBONE, one
-per part and seed, and are kept as they are found, so that the command goes on where it was stopped.
+what short training makes of them; `costs`: FLOPs and memory by the cost law. Tables are CSV files in
+OUT/DATASET-BACKBONE, one per part and seed, and are kept as they are found, so that the command goes on where it
+was stopped.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 def leave(arguments: argparse.Namespace) -> None:
     """Make the tables that are missing, and print all."""
     torch.set_num_threads(1)
-    out = arguments.out / arguments.backbone
+    out = arguments.out / f"{arguments.dataset}-{arguments.backbone}"
     out.mkdir(parents=True, exist_ok=True)
     loaded = bench(arguments.dataset, arguments.backbone)
     cost = costs.law(arguments.dataset, arguments.backbone)
