@@ -39,9 +39,9 @@ _IGNORED = 5  # rounds before the first that counts: actors start in them
 class EchoSlot(ClientSlot):
     """A client actor that sends back what it received."""
 
-    def __init__(self, number: int, blueprint: Blueprint, weights: object) -> None:
-        self._blueprint = blueprint
-        self._method = blueprint.method()
+    def __init__(self, number: int, given: list[ray.ObjectRef]) -> None:
+        self._blueprint: Blueprint = ray.get(given[0])
+        self._method = self._blueprint.method()
 
     def train(self, tasks: list[tuple[ClientTask, int]], sent: ServerState, kept: Mapping[int, Arrays]) -> PartialRound:
         layout, aggregation = self._blueprint.layout, self._blueprint.config.aggregation

@@ -51,9 +51,9 @@ def main() -> None:
         config.backbone = BackboneConfig("vit_b16", MODEL, checkpoint=str(checkpoint), mean=[0.5] * 3, std=[0.5] * 3)
         blueprint, weights = check_experiment(config)
     ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
-    shared = ray.put(weights)
+    given = [ray.put(blueprint), ray.put(weights)]
     idle: Any = ray.remote(Importer).remote()
-    slots: list[Any] = [ray.remote(ClientSlot).remote(number, blueprint, shared) for number in range(2)]
+    slots: list[Any] = [ray.remote(ClientSlot).remote(number, given) for number in range(2)]
     libraries, *actors = ray.get([actor.__ray_call__.remote(own_memory) for actor in (idle, *slots)])
     ray.shutdown()
     backbone = sum(tensor.nbytes for tensor in state.values()) / 1e6

@@ -13,6 +13,7 @@ not at hand. The other settings are those of `fedra-ray run`.
 from argparse import ArgumentParser, Namespace
 
 from fedra_ray.cli.compose import add_config_option, compose_as
+from fedra_ray.runtime.uncollected import uncollected
 
 OPERANDS = ("SETTING=VALUE", "settings of the experiment, and plan.* for what the plan assumes")
 
@@ -24,8 +25,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def carry_out(settings: list[str], options: Namespace) -> None:
     """Print the plan as tables."""
-    from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
-    from fedra_ray.cost.tables import show
+    with uncollected():
+        from fedra_ray.cost.plan import PlannedExperiment, plan_experiment
+        from fedra_ray.cost.tables import show
 
     config = compose_as(PlannedExperiment, settings, options.config)
     show(plan_experiment(config), config)

@@ -19,6 +19,7 @@ from fedra_ray.cli.compose import add_config_option, compose_experiment
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.runtime.environment import declare
+from fedra_ray.runtime.uncollected import uncollected
 
 OPERANDS = ("SETTING=VALUE", "settings, as below")
 
@@ -61,6 +62,7 @@ def carry_out(settings: list[str], options: Namespace) -> None:
 def start(config: ExperimentConfig) -> None:
     """Run an experiment whose configuration has been checked."""
     declare(config.runtime.address)
-    from fedra_ray.runtime.driver import run_experiment
+    with uncollected():
+        from fedra_ray.runtime.driver import run_experiment
 
     run_experiment(config)

@@ -18,6 +18,7 @@ from fedra_ray.cli.compose import add_config_option
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.runtime.environment import declare
+from fedra_ray.runtime.uncollected import uncollected
 
 OPERANDS = ("SETTING=VALUES", "settings; the values of one that varies are separated by commas")
 
@@ -45,7 +46,8 @@ def carry_out(settings: list[str], options: Namespace) -> None:
 
     grid = compose_grid(settings, options.config)
     declare(grid.runs[0].config.runtime.address)
-    from fedra_ray.runtime.sweep import Sweep
+    with uncollected():
+        from fedra_ray.runtime.sweep import Sweep
 
     failed = sum(result.error is not None for result in Sweep(grid).run())
     if failed:

@@ -68,8 +68,7 @@ class SlotPool:
         actor: type[ClientSlot] = ClientSlot,
     ) -> None:
         self._config = blueprint.config
-        self._shared = ray.put(blueprint)
-        self._weights = weights
+        self._given = [ray.put(blueprint), weights]
         self._plan = plan
         self._actor = actor
         self._numbers = itertools.count()
@@ -237,5 +236,5 @@ class SlotPool:
         spec = slot.spec
         labels = {"label_selector": {"tier": spec.label}} if spec.label else {}
         actor = remote.options(num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=0, **labels)
-        slot.actor = actor.remote(slot.number, self._shared, self._weights)
+        slot.actor = actor.remote(slot.number, self._given)
         self._starting[slot.actor.notice.remote()] = slot

@@ -3,19 +3,15 @@
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import ray
 
-from fedra_ray.blueprint import Blueprint
 from fedra_ray.config.errors import RunFailedError
 from fedra_ray.federation.messages import ClientFailure, ClientTask, ClientUpdate, Score, ServerTask
 from fedra_ray.federation.partial_round import PartialRound
 from fedra_ray.federation.shards import Shard
 from fedra_ray.federation.state import Arrays, ServerState, Vector
-
-if TYPE_CHECKING:
-    from fedra_ray.model.weights import FrozenWeights
+from fedra_ray.runtime.uncollected import uncollected
 
 
 class ClientSlot:
@@ -23,15 +19,17 @@ class ClientSlot:
 
     Args:
         number: Number of the slot, for the records.
-        blueprint: The experiment.
-        weights: Frozen weights; arrays that Ray maps from the node's object store without a copy.
+        given: References to the experiment, and to the frozen weights: arrays that Ray maps from the node's object
+            store without a copy. In a list, so that Ray does not fetch them, and import what they are made of, before.
     """
 
-    def __init__(self, number: int, blueprint: Blueprint, weights: "FrozenWeights") -> None:
-        import torch  # here, because the server names this class too and must start without torch and timm
+    def __init__(self, number: int, given: list[ray.ObjectRef]) -> None:
+        with uncollected():
+            import torch  # here, because the server names this class too and must start without torch and timm
 
-        from fedra_ray.client.host import ClientHost
+            from fedra_ray.client.host import ClientHost
 
+            blueprint, weights = ray.get(given)
         on_gpu = ray.get_gpu_ids() and torch.cuda.is_available()
         self._number = number
         self._host = ClientHost(blueprint, weights, "cuda" if on_gpu else "cpu")
