@@ -86,6 +86,7 @@ class SubModel(nn.Module):
             for block in self.blocks:
                 fuse(block, self._noise)
         self._first_token_only = fused and reads_first_token(backbone)
+        self._in_rows = fused and isinstance(backbone, TextStack)
         self._shortened = fused and isinstance(backbone, TextStack) and is_shortened(backbone)
         self._stem = Stem(backbone)
         features = int(cast(int, backbone.num_features))
@@ -176,6 +177,8 @@ class SubModel(nn.Module):
 
     def _features(self, inputs: Inputs, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
         """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
+        if self._in_rows and self.training:
+            inputs = cast(TextStack, self.backbone).in_rows(cast(Mapping[str, Tensor], inputs))
         stream = self.embed(inputs)
         features = {0: self.readout(stream.tokens, stream.marks)} if 0 in depths else {}
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedra_ray.data.source import Skipped
 from fedra_ray.data.text.dataset import InstructionDataset, TextDataset, Tokens
 from fedra_ray.model.submodel import Batch
+from fedra_ray.model.text.rows import end_to_end
 
 Indices = NDArray[np.int64]
 
@@ -148,20 +149,3 @@ def padded(texts: Sequence[Tokens], padding: int, max_length: int) -> dict[str, 
 def padded_length(lengths: ArrayLike, max_length: int) -> int:
     """Tokens that texts of these lengths are padded to, so that few lengths occur."""
     return min(-(-int(np.max(lengths)) // _BUCKET) * _BUCKET, max_length)
-
-
-def end_to_end(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Positions of texts in rows of at most so many tokens: the longest first, each in the first row that has room.
-
-    Rows are in the order of the first text of each, so that the first ones are no other kind of texts than the rest.
-    """
-    rows: list[list[int]] = []
-    left: list[int] = []
-    for position in np.argsort(-np.array(lengths), kind="stable").tolist():
-        row = next((number for number, free in enumerate(left) if free >= lengths[position]), len(rows))
-        if row == len(rows):
-            rows.append([])
-            left.append(room)
-        rows[row].append(position)
-        left[row] -= lengths[position]
-    return sorted(rows, key=min)

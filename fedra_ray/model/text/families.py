@@ -13,6 +13,7 @@ class Family(NamedTuple):
             or the layer that computes them.
         causal: Whether a token sees only those before it.
         weights: Whether blocks return their attention weights beside the tokens.
+        behind_padding: Whether positions begin one behind the number of the padding token.
         shape: Whose blocks they have the parts of, if `fedra_ray.model.text.last_block` knows these: bert or llama.
     """
 
@@ -21,18 +22,20 @@ class Family(NamedTuple):
     targets: tuple[str, ...]
     causal: bool
     weights: bool = False
+    behind_padding: bool = False
     shape: str = ""
 
 
 _BERT = Family("encoder.layer", None, ("attention.self.query", "attention.self.value"), causal=False, shape="bert")
+_ROBERTA = _BERT._replace(behind_padding=True)
 _LLAMA = Family("layers", "norm", ("self_attn.q_proj", "self_attn.v_proj"), causal=True, shape="llama")
 
 #: By the `model_type` of a model's config.json. SmolLM and TinyLlama are of type llama, multilingual E5 is of type
 #: bert, and DeBERTa-v3 of type deberta-v2.
 FAMILIES = {
     "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
     "deberta-v2": Family(
         "encoder.layer",
         None,

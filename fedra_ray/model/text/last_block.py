@@ -30,22 +30,25 @@ def read_tokens(
         stack: A model for which `is_shortened` is true.
         block: Its last block.
         tokens: What goes into it (texts, tokens, width).
-        marks: Which tokens are read: booleans (texts, tokens).
+        marks: Which tokens are read: booleans (texts, tokens), or (texts, rows, tokens) of texts in rows.
         args: Further arguments of the block.
         kwargs: The same by name.
     """
     if stack.family.shape == "bert":
-        return _first_of_bert(cast(Any, block), tokens, args[0] if args else kwargs.get("attention_mask"))
+        return _first_of_bert(cast(Any, block), tokens, args[0] if args else kwargs.get("attention_mask"), marks)
     parts = cast(Any, block)
     mixed, _ = parts.self_attn(*args, hidden_states=parts.input_layernorm(tokens), **kwargs)
     read = marked(tokens + mixed, marks)
     return cast(Tensor, (read + parts.mlp(parts.post_attention_layernorm(read)))[:, None])
 
 
-def _first_of_bert(block: Any, tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """The first token (texts, 1, width) behind a block of BERT's or RoBERTa's."""
+def _first_of_bert(block: Any, tokens: Tensor, mask: Tensor | None, marks: Tensor) -> Tensor:
+    """The first token of every text (texts, 1, width) behind a block of BERT's or RoBERTa's."""
     attention = block.attention.self
     first = tokens[:, :1]
+    if marks.dim() > 2:
+        _, row, place = marks.nonzero(as_tuple=True)
+        first = tokens[row, place][:, None]
 
     def heads(values: Tensor) -> Tensor:
         return values.view(*values.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
@@ -56,6 +59,8 @@ def _first_of_bert(block: Any, tokens: Tensor, mask: Tensor | None) -> Tensor:
     )
     dropout = attention.dropout.p if attention.training else 0.0
     seen = None if mask is None else mask[:, :, :1]
+    if marks.dim() > 2:
+        key, value, seen = key[row], value[row], cast(Tensor, mask)[row, :, place][:, :, None]
     mixed = functional.scaled_dot_product_attention(query, key, value, seen, dropout, scale=attention.scaling)
     attended = block.attention.output(mixed.transpose(1, 2).flatten(2), first)
     return cast(Tensor, block.feed_forward_chunk(attended))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedra_ray.model.text.families import Family
+from fedra_ray.model.text.rows import in_rows
 
 
 class TextStack(nn.Module):
@@ -85,16 +86,25 @@ class TextStack(nn.Module):
     def marks(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Which tokens' mean a head reads, or which ones the own head does: booleans (texts, tokens).
 
-        The own head reads those before the tokens of answers (`answers` of the inputs).
+        The own head reads those before the tokens of answers (`answers` of the inputs). Of texts that lie in rows they
+        are booleans (texts, rows, tokens).
         """
         if self.own_head:
             return inputs["answers"]
+        if "read" in inputs:
+            return inputs["read"]
         mask = inputs["attention_mask"].bool()
         if self.pooling == "mean":
             return mask
         places = torch.arange(mask.shape[1], device=mask.device)
         chosen = mask.sum(1, keepdim=True) - 1 if self.pooling == "last" else 0
         return (places == chosen).expand(mask.shape)
+
+    def in_rows(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Padded inputs laid end to end, if the model can tell texts in a row apart and that leaves less to compute."""
+        if self.family.shape != "bert":
+            return inputs
+        return in_rows(inputs, self.marks(inputs), self._padding + 1 if self.family.behind_padding else 0)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Features (texts, width) that a head reads, of the whole model; (marked tokens, width) with the own head."""
@@ -126,7 +136,13 @@ def marked(tokens: Tensor, marks: Tensor) -> Tensor:
 
 
 def marked_mean(tokens: Tensor, marks: Tensor) -> Tensor:
-    """Mean (texts, width) of the marked ones of tokens (texts, tokens, width); `marks` are booleans (texts, tokens)."""
+    """Mean (texts, width) of the marked ones of tokens (texts, tokens, width); `marks` are booleans (texts, tokens).
+
+    Of texts in rows, tokens are (rows, tokens, width) and marks (texts, rows, tokens).
+    """
+    if marks.dim() > 2:
+        marks = marks.flatten(1)
+        return marks.to(tokens.dtype) @ tokens.flatten(0, 1) / marks.sum(1, keepdim=True)
     total = (marks.to(tokens.dtype)[:, None] @ tokens)[:, 0]
     return total / marks.sum(1, keepdim=True)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedra_ray.data.text.dataset import InstructionDataset, TextDataset, Tokens
-from fedra_ray.data.text.examples import AnswerExamples, TextExamples, end_to_end, padded
+from fedra_ray.data.text.examples import AnswerExamples, TextExamples, padded
 
 LENGTHS = {"a": [3, 10, 1, 20], "b": [7, 2]}
 
@@ -94,13 +94,3 @@ def test_answers_that_are_judged_have_a_row_each() -> None:
     assert not isinstance(batch.inputs, torch.Tensor)
     assert batch.inputs["attention_mask"].sum(1).tolist() == [1, 3, 10]
     assert batch.labels.tolist() == [2, 3, 16, 17, 18, 19, 20]
-
-
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=20), st.integers(30, 40))
-def test_every_text_is_in_one_row_and_no_row_is_too_long(lengths: list[int], room: int) -> None:
-    rows = end_to_end(lengths, room)
-    assert sorted(position for row in rows for position in row) == list(range(len(lengths)))
-    sizes = [sum(lengths[position] for position in row) for row in rows]
-    assert max(sizes) <= room
-    assert [min(row) for row in rows] == sorted(min(row) for row in rows)
-    assert sum(size <= room // 2 for size in sizes) <= 1  # two rows that are half empty would be one

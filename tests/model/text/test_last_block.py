@@ -1,6 +1,6 @@
 """A last block that is computed for the tokens alone that a head reads gives what the whole block does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,17 @@ CASES = [(kind, "trained") for kind in SETTINGS if FAMILIES[kind].shape]
 CASES += [(kind, "own") for kind in SETTINGS if FAMILIES[kind].shape == "llama"]
 
 
-def batch() -> dict[str, torch.Tensor]:
-    """Texts of 7, 5 and 4 tokens."""
+def batch(lengths: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Three texts of so many tokens, at most 7."""
     ids = torch.randint(3, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(0))
-    mask = (torch.arange(7) < torch.tensor([[7], [5], [4]])).long()
+    mask = (torch.arange(7) < torch.tensor(lengths)[:, None]).long()
     return {"input_ids": ids.where(mask.bool(), 1), "attention_mask": mask, "answers": (mask * (ids % 2)).bool()}
 
 
+@pytest.mark.parametrize("lengths", [(7, 6, 7), (7, 5, 4)], ids=["padded", "in rows"])
 @pytest.mark.parametrize(("kind", "head"), CASES)
 def test_values_and_gradients_are_those_of_the_whole_block(
-    kind: str, head: str, tmp_path: Path, random_values: Callable[..., np.ndarray]
+    kind: str, head: str, lengths: Sequence[int], tmp_path: Path, random_values: Callable[..., np.ndarray]
 ) -> None:
     write_model(tmp_path, kind, own_head=head == "own")
     config = BackboneConfig(model=f"hf:{tmp_path}", head=head)
@@ -42,7 +43,7 @@ def test_values_and_gradients_are_those_of_the_whole_block(
         model = SubModel(backbone, find_targets(backbone, None), LoraConfig(rank=2), ("head",), 3, fused=fused)
         model.load(random_values(model.layout), model.layout.held([1, 4], ["head"]))
         model.train()
-        scores.append(model.logits(batch(), [1, 4]))
+        scores.append(model.logits(batch(lengths), [1, 4]))
         scores[-1].square().sum().backward()
         gradients.append(torch.cat([gradient for gradient in model.gradients if len(gradient)]))
     assert (scores[0] - scores[1]).norm() <= 1e-5 * scores[1].norm()
