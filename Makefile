@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FLOWER := .venv-flower
-PROJECT := -c constraints.txt -e '.[analysis,dev,text]'
+PROJECT := -c constraints.txt -e '.[analysis,dev,quantization,text]'
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 
 # Name another interpreter with `make PYTHON=/path/to/python3.11`.

@@ -136,7 +136,7 @@ def declared(*extras: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("fedra_ray", ["tensorboard", "text", "wandb"]),
+        ("fedra_ray", ["quantization", "tensorboard", "text", "wandb"]),
         ("analysis", ["analysis", "data"]),
         ("tests", ["analysis", "dev", "text"]),
     ],

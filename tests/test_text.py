@@ -115,6 +115,37 @@ def test_other_methods_run_on_texts(method: str, configured: Callable[..., Exper
     assert (described["input_size"], described["mean"]) == ([62], [])  # of 64 positions two go to padding
 
 
+@pytest.mark.parametrize(("kind", "bits"), [("bert", "int8"), ("llama", "nf4")])
+def test_quantised_models_give_the_same_bits_on_ray_and_load_with_the_accuracy_of_the_run(
+    kind: str, bits: str, configured: Callable[..., ExperimentConfig], texts: Path, local_ray: None
+) -> None:
+    config = configured(kind, f"backbone.quantization={bits}")
+    here = run_local(config)
+    scores_of(here, texts)
+    there = run_experiment(replace(config, run_dir=f"{config.run_dir}-on-ray"))
+    assert {name: value.tobytes() for name, value in there.adapter.items()} == {
+        name: value.tobytes() for name, value in here.adapter.items()
+    }
+
+
+def test_fewer_bits_take_less_memory_and_the_same_arithmetic(configured: Callable[..., ExperimentConfig]) -> None:
+    plans = [
+        plan_experiment(PlannedExperiment(**vars(configured("bert", f"backbone.quantization={bits}"))))
+        for bits in ("null", "int8", "nf4")
+    ]
+    (whole, *_), (eight, *_), (four, *_) = (plan.tiers for plan in plans)
+    assert whole.flops == eight.flops == four.flops
+    assert whole.memory > eight.memory > four.memory
+
+
+@pytest.mark.parametrize("settings", [["method=devft"], ["lora_aggregation=flora"]])
+def test_methods_that_compute_with_frozen_weights_refuse_quantised_ones(
+    settings: list[str], configured: Callable[..., ExperimentConfig]
+) -> None:
+    with pytest.raises(SettingError, match=r"^backbone.quantization=int8: must be null: .* computes with the frozen"):
+        check_experiment(configured("bert", "backbone.quantization=int8", *settings))
+
+
 def test_labels_are_skewed_and_precision_is_bfloat16(configured: Callable[..., ExperimentConfig]) -> None:
     run = run_local(configured("qwen3", "partition=shards", "fleet.num_clients=6", "training.precision=bf16"))
     partition = pq.read_table(Path(run.run_dir) / "partition.parquet").to_pandas()

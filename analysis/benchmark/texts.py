@@ -5,7 +5,7 @@
 A step is forward, backward and optimiser, with LoRA dropout 0.1, in fp32 and at equal gradients. The models have random
 weights and the shapes of BERT-base, which classifies, and of SmolLM2-135M, which is tuned on answers: half of the
 tokens. The two loops take turns. A second table has this project's step on answers of very different lengths, padded
-and end to end in rows.
+and end to end in rows, and a third one that with frozen weights in eight and four bits.
 """
 
 import tempfile
@@ -100,11 +100,11 @@ class Answers(InstructionDataset):
         return np.geomspace(8, TOKENS, 16).round().astype(np.int64)
 
 
-def ours(case: Case, depth: int, inputs: Inputs, labels: Tensor) -> Callable[[], object]:
-    """A function that takes this project's step of a sub-model."""
+def ours(case: Case, depth: int, inputs: Inputs, labels: Tensor, bits: str | None = None) -> Callable[[], object]:
+    """A function that takes this project's step of a sub-model, whose frozen weights may be quantised."""
     with tempfile.TemporaryDirectory() as folder:
         case.settings.save_pretrained(folder)
-        backbone = build(BackboneConfig(model=f"hf:{folder}", max_length=TOKENS, head=case.head))
+        backbone = build(BackboneConfig(model=f"hf:{folder}", max_length=TOKENS, head=case.head, quantization=bits))
     model = SubModel(backbone, find_targets(backbone, None), LORA, ("head",), CLASSES)
     layers = torch.linspace(0, 11, depth).round().int().tolist()
     model.load(model.layout.initial(0), model.layout.held(layers, ("head",)))
@@ -179,6 +179,22 @@ def measure_rows(depth: int, repeats: int) -> dict[str, Any]:
     }
 
 
+def measure_bits(case: Case, repeats: int) -> list[dict[str, Any]]:
+    """Rows of the table of quantised weights, at twelve blocks."""
+    inputs, labels = batch(case)
+    kinds = (None, "int8", "nf4")
+    times = take_turns([ours(case, 12, inputs, labels[labels != -100], bits) for bits in kinds], repeats)
+    return [
+        {
+            "model": case.name,
+            "frozen weights": bits or "float32",
+            "step, ms": 1e3 * time,
+            "times as long": time / times[0],
+        }
+        for bits, time in zip(kinds, times, strict=True)
+    ]
+
+
 def main() -> None:
     """Measure, print and write."""
     settings = parser(__doc__, "texts").parse_args()
@@ -188,6 +204,8 @@ def main() -> None:
     show("A local step on texts", rows, settings.out)
     rows = [measure_rows(depth, settings.repeats) for depth in DEPTHS]
     show("A local step on answers of 8 to 64 tokens", rows, settings.out.with_stem(f"{settings.out.stem}-rows"))
+    rows = [row for case in CASES for row in measure_bits(case, settings.repeats)]
+    show("A local step with quantised weights", rows, settings.out.with_stem(f"{settings.out.stem}-bits"))
 
 
 if __name__ == "__main__":

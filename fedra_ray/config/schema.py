@@ -2,8 +2,7 @@
 
 `ExperimentConfig()` is the default experiment of the command line, but for its run_dir, which has a time stamp there.
 The YAML files in conf/ state only what makes another choice. Unknown keys and wrong types are refused when the
-configuration is composed; `fedra_ray.config.checks` refuses values that cannot work. The sections of the fleet and of
-how a run is carried out are in fleet.py and execution.py beside this file.
+configuration is composed; `fedra_ray.config.checks` refuses values that cannot work. Further sections lie beside.
 """
 
 from dataclasses import dataclass, field
@@ -80,8 +79,7 @@ class DatasetConfig:
         root: File, folder or pyarrow.fs URI (s3://, gs://); `asset://NAME` is a file shipped with the package.
         options: Further keyword arguments of that class.
         resize: How images come to the backbone's input size: antialias is Pillow's bicubic filter on 8-bit pixels;
-            authors is that of FedRA's code, bicubic interpolation of pixels in [0, 1] without antialiasing and without
-            clamping, whose float32 images take four times the memory.
+            authors is that of FedRA's code, bicubic, not antialiased and not clamped, with four times the memory.
         on_error: What to do with an image that is missing or cannot be decoded: fail, or skip it and count it.
         cache: Folder on every node in which its actors keep decoded images for each other and for later runs; null
             keeps them in each actor's own memory. Images that have changed since are decoded anew.
@@ -117,6 +115,7 @@ class BackboneConfig:
             last; null takes the first of an encoder and the last of a decoder.
         max_length: Most tokens of a language model's text; longer ones are cut. Null takes 128, or all its positions.
         head: trained: a linear one over the classes; own: a decoder's frozen one, which is tuned on answers to prompts.
+        quantization: int8 or nf4 (bitsandbytes), for the linear layers of a language model's blocks; null for none.
     """
 
     name: str = "vit_tiny"
@@ -129,6 +128,7 @@ class BackboneConfig:
     pooling: str | None = setting(None, choices=("first", "mean", "last"))
     max_length: int | None = setting(None, minimum=2)
     head: str = setting("trained", choices=("trained", "own"))
+    quantization: str | None = setting(None, choices=("int8", "nf4"))
 
     @property
     def source(self) -> str | None:

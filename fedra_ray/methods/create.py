@@ -43,6 +43,11 @@ def create_method(config: ExperimentConfig, num_layers: int, fleet: Fleet) -> Me
         wrapper: WrapperConfig = getattr(config, section)
         if wrapper.target is not None:
             method = instantiate(wrapper.target, section, Wrapper, {"inner": method, **wrapper.options})
+    if config.backbone.quantization is not None and (method.changes_weights or method.reads_weights):
+        allowed = (
+            f"must be null: {config.method.label or config.method.name} computes with the frozen weights themselves"
+        )
+        raise SettingError("backbone.quantization", config.backbone.quantization, allowed)
     highest = max(method.ranks(range(num_layers)).values(), default=0)
     if highest > config.lora.rank:
         raise SettingError("lora.rank", config.lora.rank, f"must be at least {highest}, a rank that the method gives")

@@ -50,6 +50,7 @@ class DevFT(Method):
 
     collects_values = True
     averages_factors = False
+    reads_weights = True
     fills_gaps = True
 
     def __init__(self, problem: Problem, stages: list[int] | None = None, beta: float = 0.1) -> None:

@@ -71,6 +71,8 @@ class Method(ABC):
         averages_factors: Whether the next LoRA factors of a layer are the means of its holders', and nothing else.
         changes_weights: Whether the server adds changes to the adapted weights themselves: for every layer, an extra
             `weights_LAYER` of a matrix (outputs, inputs) per target, which counts alpha / rank times, as products do.
+        reads_weights: Whether it computes with the frozen weights themselves, as `changes_weights` does too: then they
+            must not be quantised.
         fills_gaps: Whether clients run something in place of the blocks that they lack, which must then be absent.
     """
 
@@ -85,6 +87,7 @@ class Method(ABC):
     collects_values: bool = False
     averages_factors: bool = True
     changes_weights: bool = False
+    reads_weights: bool = False
     fills_gaps: bool = False
 
     def __init__(self, problem: Problem) -> None:

@@ -45,6 +45,7 @@ class Wrapper(Method):
         self.statistics = (*inner.statistics, *type(self).statistics)
         self.averages_factors = inner.averages_factors
         self.changes_weights = inner.changes_weights or type(self).changes_weights
+        self.reads_weights = inner.reads_weights or type(self).reads_weights
         self.collects_values = inner.collects_values or type(self).collects_values
 
     def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:

@@ -102,7 +102,8 @@ def input_size(model: nn.Module) -> int:
 def _check_kind(config: BackboneConfig) -> None:
     """Refuse settings of images for a language model, and settings of texts for a model of timm."""
     if config.source is None:
-        names, allowed = ["pooling", "max_length"], "is for language models, backbone.model=hf:...; set it to null"
+        names = ["pooling", "max_length", "quantization"]
+        allowed = "is for language models, backbone.model=hf:...; set it to null"
         if config.head != BackboneConfig.head:
             raise SettingError("backbone.head", config.head, "must be trained: only language models have an own head")
     else:

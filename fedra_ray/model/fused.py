@@ -24,6 +24,7 @@ from torch.nn import functional
 from fedra_ray.model import _torchvision  # noqa: F401  (must come before timm)
 from fedra_ray.model.kernels import attend, gelu_gradient
 from fedra_ray.model.lora import LoraLinear
+from fedra_ray.model.quantized import QuantizedLinear
 
 from timm.layers import Attention, Mlp  # isort: skip
 from timm.models.vision_transformer import Block, VisionTransformer  # isort: skip
@@ -188,7 +189,7 @@ def fuse(block: nn.Module, noise: Noise) -> None:
         noise: The source of random bits for its dropout.
     """
     for name, module in [*block.named_modules()]:
-        if type(module) is LoraLinear:
+        if type(module) is LoraLinear and not isinstance(module.base, QuantizedLinear):
             block.set_submodule(name, FusedLinear(module, noise))
     for name, module in [*block.named_modules()]:
         if type(module) is Mlp and _is_plain_mlp(module):

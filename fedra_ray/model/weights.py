@@ -19,6 +19,7 @@ from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.model.backbone import build, create_model
+from fedra_ray.model.quantized import quantize
 
 #: A state dict as arrays, by the names of the timm model's tensors.
 Weights = dict[str, NDArray[Any]]
@@ -40,7 +41,8 @@ def load_weights(config: BackboneConfig) -> Weights:
     """Read or fetch the pre-trained weights, and check that they fit the model.
 
     Returns:
-        The model's state dict without a classifier: floating-point tensors in float32, others in their own type.
+        The model's state dict without a classifier: floating-point tensors in float32, others, among them quantised
+        weights, in their own type.
 
     Raises:
         SettingError: if the model cannot be made; if the checkpoint is missing, unreadable, not finite or of another
@@ -72,12 +74,14 @@ def _load_text(config: BackboneConfig) -> Weights:
     build(config)  # refuses settings of images, and names them
     from fedra_ray.model.text.sources import load_stack  # imports transformers: seconds
 
-    tensors = load_stack(config).state_dict()
+    stack = load_stack(config)
     try:
-        _check_finite(tensors)
+        _check_finite(stack.state_dict())
     except ValueError as error:
         raise SettingError("backbone.model", config.model, f"cannot be used: {error}") from error
-    return _arrays(tensors)
+    if config.quantization is not None:
+        quantize(stack.blocks, config.quantization)
+    return _arrays(stack.state_dict())
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> Weights:

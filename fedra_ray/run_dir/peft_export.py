@@ -1,6 +1,7 @@
 """The global adapter in the on-disk format of PEFT."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -18,6 +19,16 @@ from fedra_ray.run_dir.folder import Folder
 Vector = NDArray[np.float32]
 ADAPTER = "adapter_model.safetensors"
 TIMM_BLOCKS = "blocks"  # what timm's models, and ours, call their blocks
+
+
+def load_library() -> Any:
+    """PEFT, which imports transformers: seconds, only when a run ends."""
+    from fedra_ray.model import _torchvision  # noqa: F401  (must come before peft)
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, if it is there: it misses a kernel
+    import peft  # isort: skip
+
+    return peft
 
 
 def save_peft(
@@ -48,10 +59,6 @@ def save_peft(
         blocks: Path of the blocks in the plain model: `blocks` in timm's.
         task: PEFT's name of what the model is for; None if it has no head.
     """
-    from fedra_ray.model import _torchvision  # noqa: F401  (must come before peft)
-
-    from peft import LoraConfig as PeftConfig  # isort: skip  (imports transformers: seconds, only when a run ends)
-
     files: dict[str, dict[str, Vector]] = {}
     tensors = layout.tensors(values)
     ranks = _ranks(layout, tensors)
@@ -64,7 +71,7 @@ def save_peft(
     if "patch_embedding" in layout.extra_names:
         pattern += r"|patch_embed\.proj"
     fewer = {re.escape(_inside(target, blocks)): rank for target, rank in ranks.items() if rank < lora.rank}
-    config = PeftConfig(
+    config = load_library().LoraConfig(
         rank_pattern=fewer,
         alpha_pattern={target: lora.alpha * rank / lora.rank for target, rank in fewer.items()},
         r=lora.rank,

@@ -24,7 +24,7 @@ from fedra_ray.report.partition import draw_partition
 from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.folder import Folder, below
 from fedra_ray.run_dir.model_description import ADAPTER, PIXELS, TOKENS, Exit, ModelDescription
-from fedra_ray.run_dir.peft_export import place, save_peft
+from fedra_ray.run_dir.peft_export import load_library, place, save_peft
 from fedra_ray.run_dir.records import hours, read_table, times
 
 _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core", "numpy")
@@ -32,9 +32,9 @@ _PACKAGES = ("fedra-ray", "ray", "torch", "timm", "peft", "pyarrow", "hydra-core
 
 def load_libraries() -> None:
     """Import what only `write` needs, which takes seconds: a run does that while rounds go on."""
-    import peft  # noqa: F401
-
     import fedra_ray.report.page  # noqa: F401
+
+    load_library()
 
 
 def write(folder: Folder, blueprint: Blueprint, outcome: Outcome, notices: Sequence[str] = ()) -> dict[str, Any]:

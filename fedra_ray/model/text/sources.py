@@ -16,6 +16,7 @@ from transformers import initialization  # isort: skip
 from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
+from fedra_ray.model.quantized import quantize
 from fedra_ray.model.text.families import FAMILIES, REFUSED
 from fedra_ray.model.text.stack import TextStack
 
@@ -42,11 +43,14 @@ def build_stack(config: BackboneConfig, blank: bool = False) -> TextStack:
     settings = _settings(config)
     with initialization.no_init_weights() if blank else nullcontext():
         model = _class(config).from_config(settings)
-    return _stack(config, settings, model)
+    stack = _stack(config, settings, model)
+    if config.quantization is not None:
+        quantize(stack.blocks, config.quantization, blank)
+    return stack
 
 
 def load_stack(config: BackboneConfig) -> TextStack:
-    """The model with its weights in float32, frozen and in evaluation mode.
+    """The model with its weights in float32, not quantised, frozen and in evaluation mode.
 
     Raises:
         SettingError: as `build_stack`; or if the weights are missing, damaged or those of another model.
