@@ -93,6 +93,7 @@ def local_ray() -> Iterator[None]:
             labels={"tier": "large"},
             include_dashboard=False,
             logging_level="ERROR",
+            log_to_driver=False,  # or what Ray says of one test comes into the output of the next
         )
     yield
     ray.shutdown()
