@@ -50,7 +50,7 @@ class QuantizedLinear(nn.Linear):
             shape=torch.Size((self.out_features, self.in_features)),
             dtype=dtype,
             blocksize=_BLOCK,
-            code=_library().get_4bit_type(self.kind, device=scales.device),
+            code=_code(self.kind, scales.device),
             quant_type=self.kind,
         )
         return cast(Tensor, _library().dequantize_4bit(self.weight.data, state))
@@ -106,6 +106,12 @@ def _library() -> Any:
     from bitsandbytes import functional as functions
 
     return functions
+
+
+@cache
+def _code(kind: str, device: torch.device) -> Tensor:
+    """The values that four bits stand for, once on every device."""
+    return cast(Tensor, _library().get_4bit_type(kind, device=device))
 
 
 def _quantized(weight: Tensor, kind: str) -> tuple[Tensor, Tensor]:
