@@ -30,13 +30,14 @@ METHODS = {
     "suffix": ["method=suffix", "submodel=streamed"],
     "fedra": ["method=fedra"],
     "partial": ["method=partial"],
+    "unbiased": ["method=partial", "method.options.unbiased=true"],
     "recomputed": ["method=alllarge", "submodel=recomputed"],
     "fedbrick": ["method=fedbrick"],
 }
 #: AllLarge by recomputation, with as many images a step as the FLOPs of `partial` at the fleet's depth pay for.
 EQUAL_FLOPS = "recomputed"
 #: Methods that take the learning rate of another, without tuning of their own.
-TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge"}
+TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge", "unbiased": "alllarge"}
 #: Methods whose runs are the same on every fleet of one depth, as all clients do the same whatever their depth.
 DEPTHLESS = ("alllarge", "headonly")
 RATES = (0.03, 0.1)

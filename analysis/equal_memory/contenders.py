@@ -18,7 +18,7 @@ CONTENDERS: dict[str, list[str]] = {
     "Suffix, streamed": ["method=suffix", "submodel=streamed"],
     "LEGEND, streamed": ["method=legend", "submodel=streamed"],
     "Fed-HeLLo, streamed": ["method=fedhello", "submodel=streamed"],
-    "Partial": ["method=partial"],
+    "Partial": ["method=partial", "method.options.unbiased=true"],  # the only way there was when the study was made
     "Selective layers, streamed": ["method=selective", "submodel=streamed"],
     **{
         f"FedRA, {label}": ["method=fedra", f"lora_aggregation={name}"]

@@ -28,21 +28,24 @@ if TYPE_CHECKING:
 class Partial(Method):
     """A client of depth d gets the gradient of its last d - 1 layers and head from every image of a batch of n.
 
-    That of the layers before these comes from the first k = ceil(share n) images alone, and counts n / k times, so that
-    its expectation is that of the whole batch. With share 1, or depth L, this is AllLarge; without the first images it
-    would be suffix tuning. A batch is a random draw, so any k of its images are. Of the d blocks that the client has
+    That of the layers before these comes from the first k = ceil(share n) images alone: their part of the batch's
+    gradient, so that the steps of these layers are shorter by k / n, as a batch of k images calls for (Goyal et al.
+    2017, arXiv 1706.02677, section 2.1). With share 1, or depth L, this is AllLarge; without the first images it would
+    be suffix tuning. A batch is a random draw, so any k of its images are. Of the d blocks that the client has
     room for, one's room is for those that pass through, and for the inputs that k images have there.
 
     Args:
         problem: The model and the fleet.
         share: Part of a batch from which all layers get gradients.
+        unbiased: Whether the early layers' gradient counts n / k times, so that its expectation is that of the batch.
     """
 
-    def __init__(self, problem: Problem, share: float = 0.25) -> None:
+    def __init__(self, problem: Problem, share: float = 0.25, unbiased: bool = False) -> None:
         super().__init__(problem)
         if not 0 < share <= 1:
             raise SettingError("method.options.share", share, "must be greater than 0 and at most 1")
         self.share = share
+        self.unbiased = unbiased
 
     def allocate(self, depths: list[int], rng: np.random.Generator, state: ServerState | None = None) -> Matrix:
         return prefix([self.num_layers] * len(depths), self.num_layers)
@@ -62,9 +65,9 @@ class Partial(Method):
         tokens = _run(model, _images(batch.inputs, slice(0, deep)), early)
         with torch.no_grad():
             rest = _run(model, _images(batch.inputs, slice(deep, None)), early)
-        whole = tokens.detach()
+        whole, times = tokens.detach(), count / deep if self.unbiased else 1
         stream = model.embed(batch.inputs)
-        stream = stream._replace(tokens=torch.cat([whole + count / deep * (tokens - whole), rest]))
+        stream = stream._replace(tokens=torch.cat([whole + times * (tokens - whole), rest]))
         for block in list(model.blocks)[early:]:
             stream = stream.after(block)
         return functional.cross_entropy(model.scores(stream), batch.labels)

@@ -47,21 +47,22 @@ def loss(model: SubModel, method: Partial, batch: Batch, depth: int) -> torch.Te
     return method.loss(model, batch, LocalRound(task, model.layout, np.zeros(0, dtype=np.float32)))
 
 
+@pytest.mark.parametrize(("unbiased", "counts"), [(True, 1.0), (False, 0.3)])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_late_layers_learn_from_all_images_and_early_ones_from_the_first(
-    depth: int, model: SubModel, batch: Batch
+    depth: int, unbiased: bool, counts: float, model: SubModel, batch: Batch
 ) -> None:
     def plain(part: slice) -> torch.Tensor:
         return functional.cross_entropy(model.logits(batch.inputs[part], EVERYTHING), batch.labels[part])
 
-    own = loss(model, Partial(PROBLEM, share=0.25), batch, depth)
+    own = loss(model, Partial(PROBLEM, share=0.25, unbiased=unbiased), batch, depth)
     assert own.item() == pytest.approx(plain(slice(None)).item(), rel=1e-5)
     found, whole = gradients(model, own), gradients(model, plain(slice(None)))
     first = gradients(model, plain(slice(0, 3)))  # ceil(0.25 * 10)
     early = 4 - depth + 1
     for segment in range(5):
-        expected = first if segment < early else whole
-        torch.testing.assert_close(found[segment], expected[segment], rtol=1e-3, atol=1e-5)
+        expected = counts * first[segment] if segment < early else whole[segment]
+        torch.testing.assert_close(found[segment], expected, rtol=1e-3, atol=1e-5)
     assert not torch.allclose(first[0], whole[0], rtol=1e-2)
 
 
