@@ -177,8 +177,8 @@ class SubModel(nn.Module):
 
     def _features(self, inputs: Inputs, layers: Sequence[int], depths: Collection[int]) -> dict[int, Tensor]:
         """What heads read after the first n of `layers`, for every n of `depths`; no block beyond these is run."""
-        if self._in_rows and self.training:
-            inputs = cast(TextStack, self.backbone).in_rows(cast(Mapping[str, Tensor], inputs))
+        if self._in_rows and self.training and not isinstance(inputs, Tensor):
+            inputs = cast(TextStack, self.backbone).in_rows(inputs)
         stream = self.embed(inputs)
         features = {0: self.readout(stream.tokens, stream.marks)} if 0 in depths else {}
         for depth, layer in enumerate(layers[: max(depths, default=0)], start=1):

@@ -102,7 +102,8 @@ class TextStack(nn.Module):
 
     def in_rows(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Padded inputs laid end to end, if the model can tell texts in a row apart and that leaves less to compute."""
-        if self.family.shape != "bert":
+        attention = cast(Any, self.trunk).config._attn_implementation
+        if self.family.shape != "bert" or attention != "sdpa":  # others would take the mask's booleans for numbers
             return inputs
         return in_rows(inputs, self.marks(inputs), self._padding + 1 if self.family.behind_padding else 0)
 

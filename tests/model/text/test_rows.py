@@ -93,6 +93,30 @@ def test_an_encoder_gives_the_scores_and_gradients_of_padded_texts_in_their_orde
     assert gradients[0].abs().sum() > 1
 
 
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_row_may_have_more_tokens_than_the_model_has_positions(kind: str, tmp_path: Path) -> None:
+    write_model(tmp_path, kind)
+    config = BackboneConfig(model=f"hf:{tmp_path}")
+    weights = load_weights(config)
+    given = {name: value for name, value in texts(60, 40, 45, 50).items() if name != "token_type_ids"}
+    scores = []
+    for fused in (True, False):
+        backbone = from_weights(config, weights)
+        model = SubModel(backbone, find_targets(backbone, None), LoraConfig(rank=2), ("head",), 3, fused=fused)
+        model.load(np.ones(model.layout.size, dtype=np.float32) / 10, [])
+        model.train()
+        scores.append(model.logits(given, [0, 1]))
+    assert backbone.in_rows(given)["input_ids"].shape == (2, 100)  # of 64 positions, some of them for padding
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-5)
+
+
+def test_attention_that_takes_no_booleans_gets_padded_texts(tmp_path: Path) -> None:
+    write_model(tmp_path, "bert")
+    config = BackboneConfig(model=f"hf:{tmp_path}", model_args={"_attn_implementation": "eager"})
+    given = texts(2, 7, 5, 3)
+    assert from_weights(config, load_weights(config)).in_rows(given) is given
+
+
 def test_evaluation_takes_texts_as_they_come(tmp_path: Path, random_values: Callable[..., np.ndarray]) -> None:
     write_model(tmp_path, "bert")
     config = BackboneConfig(model=f"hf:{tmp_path}")
