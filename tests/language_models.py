@@ -51,6 +51,19 @@ LAYERS = {"distilbert": "n_layers", "gpt2": "n_layer"}  # the name of the number
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
+def gradient(model: Any, scores: torch.Tensor) -> torch.Tensor:
+    """The gradient, of everything that a sub-model trains, of the sum of the squared scores."""
+    scores.square().sum().backward()
+    return torch.cat([part for part in model.gradients if len(part)])
+
+
+def assert_same(scores: list[torch.Tensor], gradients: list[torch.Tensor]) -> None:
+    """Two ways to compute give the same scores and gradients, to 1e-5 of their norm (fp32), and these are not zero."""
+    for one, other in (scores, gradients):
+        assert (one - other).norm() <= 1e-5 * other.norm()
+        assert other.abs().sum() > 0
+
+
 def settings(kind: str, **changes: Any) -> Any:
     """The settings of a small model of a family; `blocks` among the changes is its number of blocks."""
     values = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "pad_token_id": 1}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.beyond.costs import equal_batch, law
+from analysis.beyond.costs import BATCH, equal_batch, law
 from analysis.beyond.table import write
 from analysis.runs.in_process import run_all
 from analysis.runs.rates import at_rate, best_rate
@@ -35,6 +35,7 @@ METHODS = {
     "fedbrick": ["method=fedbrick"],
 }
 #: AllLarge by recomputation, with as many images a step as the FLOPs of `partial` at the fleet's depth pay for.
+#: Its rate is lower by as much (`fedra_ray.methods.partial` names the rule).
 EQUAL_FLOPS = "recomputed"
 #: Methods that take the learning rate of another, without tuning of their own.
 TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge", "unbiased": "alllarge"}
@@ -46,6 +47,13 @@ ROUNDS, STEPS = 10, 10
 
 #: Overrides of runs by their directory below the folder of the comparison.
 Runs = dict[str, list[str]]
+
+
+def own_rate(method: str, fleet: str, rate: float, cost: CostModel) -> float:
+    """The learning rate of a method on a fleet, given the one that it was tuned at or takes from another."""
+    if method != EQUAL_FLOPS:
+        return rate
+    return float(f"{rate * equal_batch(cost, min(compose(f'fleet={fleet}').fleet.depths)) / BATCH:.2g}")
 
 
 def settings(method: str, fleet: str, cost: CostModel) -> list[str]:
@@ -84,7 +92,7 @@ def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], cos
             for method, rate in rates.items():
                 place = "any" if method in DEPTHLESS else fleet
                 own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, cost)
-                further = [*at_rate(rate), f"seed={seed}"]
+                further = [*at_rate(own_rate(method, fleet, rate, cost)), f"seed={seed}"]
                 runs[f"test/{place}/{method}-{seed}"] = [*own, *further]
     return runs
 

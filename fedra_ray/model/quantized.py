@@ -99,10 +99,15 @@ def quantize(blocks: Iterable[nn.Module], kind: str, blank: bool = False) -> Non
                 block.set_submodule(path, QuantizedLinear(module, kind, blank))
 
 
+def hush() -> None:
+    """Keep bitsandbytes from saying, whenever it is imported, that it lacks a faster kernel."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
 @cache
 def _library() -> Any:
     """The functions of bitsandbytes; importing it takes seconds."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a faster kernel at every start
+    hush()
     from bitsandbytes import functional as functions
 
     return functions

@@ -1,7 +1,6 @@
 """The global adapter in the on-disk format of PEFT."""
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -24,8 +23,9 @@ TIMM_BLOCKS = "blocks"  # what timm's models, and ours, call their blocks
 def load_library() -> Any:
     """PEFT, which imports transformers: seconds, only when a run ends."""
     from fedra_ray.model import _torchvision  # noqa: F401  (must come before peft)
+    from fedra_ray.model.quantized import hush
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, if it is there: it misses a kernel
+    hush()  # peft imports it, if it is there
     import peft  # isort: skip
 
     return peft

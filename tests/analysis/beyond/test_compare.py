@@ -32,6 +32,15 @@ def test_methods_that_do_the_same_at_every_depth_run_once_a_seed() -> None:
     assert "fleet=extreme6" in runs["test/extreme6/suffix-1"]
 
 
+def test_fewer_images_are_taken_at_a_rate_that_is_lower_by_as_much() -> None:
+    runs = compare.comparison({"recomputed": 0.03, "partial": 0.03}, ["extreme3"], [0], BY_HAND)
+    batch = equal_batch(BY_HAND, 3)
+    assert batch < 32
+    assert f"training.batch_size={batch}" in runs["test/extreme3/recomputed-0"]
+    assert f"training.lr={0.03 * batch / 32:.2g}" in runs["test/extreme3/recomputed-0"]
+    assert "training.lr=0.03" in runs["test/extreme3/partial-0"]
+
+
 def test_the_whole_model_gets_as_many_images_as_partial_training_pays_for() -> None:
     partial = BY_HAND.step_flops(4, passed=Passed(partial=4, share=0.25))
     whole = BY_HAND.step_flops(4, passed=Passed(streamed=True, recomputed=True))
