@@ -9,12 +9,13 @@
 
 Every run is an ordinary run directory, measured on the test split; finished ones are kept, so that an interrupted study
 goes on where it stopped. Runs share the machine's cores as whole processes. --stages names some of the last three,
-and --methods what is compared in them.
+and --methods what is compared in them; --tuned takes the settings that another study chose in place of the first.
 SETTING=VALUE holds for every run and takes precedence over what a stage sets: `rounds=2 training.max_steps=1` makes a
 small study, and `dataset=artwork` one of the other embedded data.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ import pyarrow.parquet as pq
 from analysis.runs.in_process import run_all
 from analysis.study.album import fill
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.config.errors import SettingError
 from fedra_ray.run_dir.command import quoted
 
 METHODS = {
@@ -78,6 +80,22 @@ def tuning(out: Path, names: Sequence[str]) -> Runs:
         for method in names
         for index, setting in enumerate(GRID)
     }
+
+
+def tuned_in(study: Path, names: Sequence[str]) -> Summaries:
+    """The summaries of another study's tuning.
+
+    Raises:
+        SettingError: if a run of it is missing.
+    """
+    found = {}
+    for method in names:
+        for index in range(len(GRID)):
+            path = study / "tune" / f"{slug(method)}-{index}" / "summary.json"
+            if not path.is_file():
+                raise SettingError("--tuned", study, f"a study that tuned {method}, whose {path} is missing")
+            found[f"{method}/{index}"] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def best_settings(summaries: Summaries, names: Sequence[str]) -> dict[str, list[str]]:
@@ -225,6 +243,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="glyph_vit", help="one of conf/backbone (default: %(default)s)")
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES, help="after tuning (default: all)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="(default: all)")
+    parser.add_argument("--tuned", type=Path, metavar="STUDY", help="folder of a study whose learning rates are taken")
     parser.add_argument("--out", type=Path, help="folder of the study (default: studies/BACKBONE)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once (default: all cores)")
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
@@ -232,7 +251,10 @@ def main() -> None:
     names = compared(arguments.methods, arguments.stages)
     out = (arguments.out or Path("studies") / arguments.backbone).resolve()
     first = [f"backbone={arguments.backbone}"]
-    tuned = run_all(complete(tuning(out, names), first, arguments.overrides), arguments.processes, "tuning")
+    if arguments.tuned:
+        tuned = tuned_in(arguments.tuned, names)
+    else:
+        tuned = run_all(complete(tuning(out, names), first, arguments.overrides), arguments.processes, "tuning")
     best = best_settings(tuned, names)
     runs: Runs = {}
     for stage in arguments.stages:

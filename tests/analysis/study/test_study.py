@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from analysis.study import __main__ as study
 from analysis.study import album
 from fedra_ray.cli.compose import compose_named
+from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig
 
 BEST = dict.fromkeys(study.METHODS, study.GRID[0])
@@ -49,6 +51,16 @@ def test_a_study_of_some_methods_tunes_those_and_what_its_stages_compare_with() 
     )
     assert best == {"DepthFL": study.GRID[1]}
     assert {key.split("/")[0] for key in study.methods(Path("/out"), best)} == {"DepthFL"}
+
+
+def test_learning_rates_of_another_study_are_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    for index, accuracy in enumerate((0.1, 0.3, 0.2)):
+        run = tmp_path / "tune" / f"head-only-{index}"
+        run.mkdir(parents=True)
+        (run / "summary.json").write_text(json.dumps({"mean_accuracy": accuracy}))
+    assert study.best_settings(study.tuned_in(tmp_path, ["Head only"]), ["Head only"]) == {"Head only": study.GRID[1]}
+    with pytest.raises(SettingError, match="a study that tuned FedRA"):
+        study.tuned_in(tmp_path, ["Head only", "FedRA"])
 
 
 def test_the_folder_of_a_study_may_have_any_name() -> None:
