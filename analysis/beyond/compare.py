@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.beyond.costs import BATCH, equal_batch, law
+from analysis.beyond.costs import BATCH, SHARES, equal_batch, law
 from analysis.beyond.table import write
 from analysis.runs.in_process import run_all
 from analysis.runs.rates import at_rate, best_rate
@@ -30,15 +30,17 @@ METHODS = {
     "suffix": ["method=suffix", "submodel=streamed"],
     "fedra": ["method=fedra"],
     "partial": ["method=partial"],
+    "half": ["method=partial", f"method.options.share={SHARES['half']}"],
     "unbiased": ["method=partial", "method.options.unbiased=true"],
     "recomputed": ["method=alllarge", "submodel=recomputed"],
+    "recomputed_half": ["method=alllarge", "submodel=recomputed"],
     "fedbrick": ["method=fedbrick"],
 }
-#: AllLarge by recomputation, with as many images a step as the FLOPs of `partial` at the fleet's depth pay for.
+#: AllLarge by recomputation, with as many images a step as the FLOPs of this method at the fleet's depth pay for.
 #: Its rate is lower by as much (`fedra_ray.methods.partial` names the rule).
-EQUAL_FLOPS = "recomputed"
+EQUAL_FLOPS = {"recomputed": "partial", "recomputed_half": "half"}
 #: Methods that take the learning rate of another, without tuning of their own.
-TUNED_AS = {EQUAL_FLOPS: "alllarge", "partial": "alllarge", "unbiased": "alllarge"}
+TUNED_AS = dict.fromkeys([*EQUAL_FLOPS, "partial", "half", "unbiased"], "alllarge")
 #: Methods whose runs are the same on every fleet of one depth, as all clients do the same whatever their depth.
 DEPTHLESS = ("alllarge", "headonly")
 RATES = (0.03, 0.1)
@@ -51,18 +53,22 @@ Runs = dict[str, list[str]]
 
 def own_rate(method: str, fleet: str, rate: float, cost: CostModel) -> float:
     """The learning rate of a method on a fleet, given the one that it was tuned at or takes from another."""
-    if method != EQUAL_FLOPS:
+    if method not in EQUAL_FLOPS:
         return rate
-    return float(f"{rate * equal_batch(cost, min(compose(f'fleet={fleet}').fleet.depths)) / BATCH:.2g}")
+    return float(f"{rate * _images(method, fleet, cost) / BATCH:.2g}")
 
 
 def settings(method: str, fleet: str, cost: CostModel) -> list[str]:
     """Overrides of a method on a fleet."""
     own = [*METHODS[method], f"fleet={fleet}"]
-    if method == EQUAL_FLOPS:
-        depth = min(compose(f"fleet={fleet}").fleet.depths)
-        own.append(f"training.batch_size={equal_batch(cost, depth)}")
+    if method in EQUAL_FLOPS:
+        own.append(f"training.batch_size={_images(method, fleet, cost)}")
     return own
+
+
+def _images(method: str, fleet: str, cost: CostModel) -> int:
+    """Images a step of a method of EQUAL_FLOPS."""
+    return equal_batch(cost, min(compose(f"fleet={fleet}").fleet.depths), EQUAL_FLOPS[method])
 
 
 def tuning(methods: list[str], cost: CostModel) -> Runs:

@@ -13,7 +13,8 @@ from fedra_ray.model.backbone import build, input_size
 
 BATCH = 32
 DEPTHS = (3, 4, 6)
-SHARE = 0.25  # of `partial`
+#: Of each batch, that the layers beyond a client's depth learn from, by method.
+SHARES = {"partial": 0.25, "half": 0.5}
 
 
 @cache
@@ -31,17 +32,17 @@ def ways(cost: CostModel, depth: int) -> dict[str, tuple[int, Passed]]:
         "headonly": (0, Passed(before=layers, streamed=True)),
         "fedra": (depth, Passed()),
         "suffix": (depth, Passed(before=layers - depth, streamed=True)),
-        "partial": (layers, Passed(partial=layers - depth + 1, share=SHARE)),
+        **{name: (layers, Passed(partial=layers - depth + 1, share=share)) for name, share in SHARES.items()},
         "recomputed": (layers, Passed(streamed=True, recomputed=True)),
         "alllarge": (layers, Passed()),
     }
 
 
-def equal_batch(cost: CostModel, depth: int, batch_size: int = BATCH) -> int:
-    """Images a step of the recomputed whole model at the FLOPs of `partial` with a full batch, rounded up."""
-    own = ways(cost, depth)
-    partial, whole = (cost.step_flops(layers, passed=passed) for layers, passed in (own["partial"], own["recomputed"]))
-    return -(-batch_size * partial // whole)
+def equal_batch(cost: CostModel, depth: int, method: str = "partial", batch_size: int = BATCH) -> int:
+    """Images a step of the recomputed whole model at the FLOPs of a method with a full batch, rounded up."""
+    known = ways(cost, depth)
+    own, whole = (cost.step_flops(layers, passed=passed) for layers, passed in (known[method], known["recomputed"]))
+    return -(-batch_size * own // whole)
 
 
 def table(cost: CostModel, batch_size: int) -> pd.DataFrame:

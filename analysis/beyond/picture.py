@@ -21,7 +21,9 @@ DRAWN = {
     "headonly": ("headonly", "head alone"),
     "suffix": ("suffix", "suffix"),
     "partial": ("partial", "Partial"),
+    "half": ("half", "Partial, half of a batch"),
     "recomputed": ("partial", "AllLarge, fewer images"),
+    "recomputed_half": ("half", "AllLarge, more of them"),
     "alllarge": ("recomputed", "AllLarge, recomputed"),
 }
 

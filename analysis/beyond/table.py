@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.runs.intervals import half_width
 
-BETTER = ("partial", "alllarge")
+BETTER = ("partial", "half", "alllarge")
 
 
 def results(summaries: dict[str, dict[str, Any]]) -> pd.DataFrame:

@@ -39,13 +39,18 @@ def test_fewer_images_are_taken_at_a_rate_that_is_lower_by_as_much() -> None:
     assert f"training.batch_size={batch}" in runs["test/extreme3/recomputed-0"]
     assert f"training.lr={0.03 * batch / 32:.2g}" in runs["test/extreme3/recomputed-0"]
     assert "training.lr=0.03" in runs["test/extreme3/partial-0"]
+    more = equal_batch(BY_HAND, 3, "half")
+    assert batch < more < 32
+    runs = compare.comparison({"recomputed_half": 0.03, "half": 0.03}, ["extreme3"], [0], BY_HAND)
+    assert f"training.batch_size={more}" in runs["test/extreme3/recomputed_half-0"]
+    assert "method.options.share=0.5" in runs["test/extreme3/half-0"]
 
 
 def test_the_whole_model_gets_as_many_images_as_partial_training_pays_for() -> None:
     partial = BY_HAND.step_flops(4, passed=Passed(partial=4, share=0.25))
     whole = BY_HAND.step_flops(4, passed=Passed(streamed=True, recomputed=True))
     assert (partial, whole) == (12 + (100 + 62) + 3 * (100 + 75), 12 + 250 + 3 * 300 + 4 * 100)
-    assert equal_batch(BY_HAND, 1, 32) == 15  # 32 * 699 / 1562 = 14.3
+    assert equal_batch(BY_HAND, 1) == 15  # 32 * 699 / 1562 = 14.3
     assert ways(BY_HAND, 1)["fedra"] == (1, Passed())
 
 
