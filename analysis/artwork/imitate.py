@@ -1,4 +1,4 @@
-"""Imitating a larger transformer's tokens at several depths."""
+"""Imitating another model's tokens at several depths."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.artwork.naming import is_fast
+from analysis.artwork.naming import is_fast, patches, prefix, resized
 
 DEPTHS = (4, 8, 12)
 """After how many blocks tokens are compared."""
@@ -20,7 +20,8 @@ def tokens(model: Any, images: Tensor, kept: Collection[int]) -> list[Tensor]:
     """Normalised tokens (n, tokens, width) in float32 after each of DEPTHS, with the blocks at `kept` alone."""
     found = []
     with torch.autocast("cpu", torch.bfloat16, enabled=is_fast()):
-        stream = model._pos_embed(model.patch_embed(images))
+        stream = patches(model)(resized(model, images))
+        stream = model._pos_embed(stream) if prefix(model) else stream
         for index, block in enumerate(model.blocks):
             stream = block(stream) if index in kept else stream
             if index + 1 in DEPTHS:
@@ -29,28 +30,33 @@ def tokens(model: Any, images: Tensor, kept: Collection[int]) -> list[Tensor]:
 
 
 class Imitation:
-    """A student, a teacher with as many blocks and tokens, and linear maps between their tokens.
+    """A student, a teacher with as many blocks and patches, and linear maps between their tokens.
+
+    A student without a class token imitates the patches' tokens alone.
 
     Args:
-        student: A timm ViT.
-        teacher: A frozen timm ViT; it reads larger images.
+        student: A timm ViT or MLP-Mixer.
+        teacher: A frozen timm ViT.
     """
 
     def __init__(self, student: Any, teacher: Any) -> None:
         self.student, self.teacher = student, teacher
         self.maps = nn.ModuleList(nn.Linear(student.num_features, teacher.num_features) for _ in DEPTHS)
 
-    def shrunk(self, images: Tensor) -> Tensor:
-        """Images (n, 3, side, side) of the teacher's side at the student's."""
-        return F.interpolate(images, size=self.student.patch_embed.img_size, mode="bilinear", antialias=True)
+    def _wanted(self, images: Tensor) -> list[Tensor]:
+        """The whole teacher's tokens, of which the student has the last ones or all."""
+        everything = range(len(self.teacher.blocks))
+        return [
+            found[:, prefix(self.teacher) - prefix(self.student) :]
+            for found in tokens(self.teacher, images, everything)
+        ]
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Set the maps to the ridge regression on normalised images of the teacher's side."""
+        """Set the maps to the ridge regression on normalised images."""
         everything = range(len(self.student.blocks))
         pairs: list[Sequence[list[Tensor]]] = [
-            (tokens(self.student, self.shrunk(batch), everything), tokens(self.teacher, batch, everything))
-            for batch in images.split(_BATCH)
+            (tokens(self.student, batch, everything), self._wanted(batch)) for batch in images.split(_BATCH)
         ]
         for depth, own in enumerate(self.maps):
             known, wanted = (torch.cat([pair[side][depth].flatten(0, 1) for pair in pairs]) for side in range(2))
@@ -63,7 +69,7 @@ class Imitation:
     def loss(self, images: Tensor, kept: Collection[int]) -> Tensor:
         """Mean squared difference, over depths, of the tokens of a sub-model and those of the whole teacher."""
         with torch.no_grad():
-            wanted = tokens(self.teacher, images, range(len(self.teacher.blocks)))
-        seen = tokens(self.student, self.shrunk(images), kept)
+            wanted = self._wanted(images)
+        seen = tokens(self.student, images, kept)
         losses = [F.mse_loss(own(s), w) for own, s, w in zip(self.maps, seen, wanted, strict=True)]
         return torch.stack(losses).mean()

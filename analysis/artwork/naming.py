@@ -16,29 +16,45 @@ def is_fast() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-def read(model: Any, images: Tensor) -> tuple[Tensor, Tensor]:
-    """What the two heads read of normalised images: the class token and the mean of the patches (n, width)."""
-    size = model.patch_embed.img_size
-    if images.shape[-2:] != size:
-        images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
+def patches(model: Any) -> Any:
+    """The layer of a timm ViT or MLP-Mixer that embeds patches."""
+    return model.stem if hasattr(model, "stem") else model.patch_embed
+
+
+def prefix(model: Any) -> int:
+    """How many tokens stand before the patches': a ViT's class token, or none."""
+    return getattr(model, "num_prefix_tokens", 0)
+
+
+def resized(model: Any, images: Tensor) -> Tensor:
+    """Images (n, 3, side, side) at the model's side."""
+    size = patches(model).img_size
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def read(model: Any, images: Tensor) -> list[Tensor]:
+    """What heads read of normalised images: the class token, if there is one, and the patches' mean (n, width) each."""
     with torch.autocast("cpu", torch.bfloat16, enabled=is_fast()):
-        tokens = model.forward_features(images)
-    return tokens[:, 0].float(), tokens[:, 1:].float().mean(1)
+        tokens = model.forward_features(resized(model, images)).float()
+    first = prefix(model)
+    return [*tokens[:, :first].unbind(1), tokens[:, first:].mean(1)]
 
 
 class Naming(nn.Module):
     """Heads that map what `read` returns to vectors of names; thrown away after the training.
 
     Args:
-        width: Width of the transformer.
+        model: The timm ViT or MLP-Mixer that they read.
         targets: Unit vectors of the different names (names, d).
     """
 
     targets: Tensor
 
-    def __init__(self, width: int, targets: Tensor) -> None:
+    def __init__(self, model: Any, targets: Tensor) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(width, targets.shape[1]) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Linear(model.num_features, targets.shape[1]) for _ in range(prefix(model) + 1))
         self.sharpness = nn.Parameter(torch.tensor(math.log(15.0)))
         self.register_buffer("targets", targets, persistent=False)
 

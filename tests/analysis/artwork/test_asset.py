@@ -95,8 +95,9 @@ def test_every_drawing_is_of_a_package_of_its_domain_whose_licence_is_allowed_an
         assert f"{package.package} {package.version}" in notice
 
 
-def test_the_embedded_backbone_tells_unseen_drawings_apart_and_needs_its_depth() -> None:
-    config = compose("dataset=artwork", "backbone=artwork_vit")
+@pytest.mark.parametrize("backbone", ["artwork_vit", "artwork_mixer"])
+def test_an_embedded_backbone_tells_unseen_drawings_apart_and_needs_its_depth(backbone: str) -> None:
+    config = compose("dataset=artwork", f"backbone={backbone}")
     model: Any = from_weights(config.backbone, load_weights(config.backbone))
     data = open_labelled(config.dataset, config.backbone, input_size(model))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.backbone.mean, config.backbone.std))

@@ -80,7 +80,7 @@ def test_a_teacher_learns_names_without_imitating_anything(drawings: Drawings) -
 def test_heads_start_from_a_fit_of_the_vectors_of_names(initial: dict[str, Tensor], drawings: Drawings) -> None:
     run = started(initial)
     images, names = drawings.some(8)
-    naming = Naming(192, torch.eye(3, 16))
+    naming = Naming(run.model, torch.eye(3, 16))
     before = naming.loss(run.model, images, names).item()
     naming.fit(run.model, images, names)
     assert naming.loss(run.model, images, names).item() < before
