@@ -15,17 +15,20 @@ from analysis.beyond.costs import law, table
 from fedra_ray import compose
 from fedra_ray.report.style import drawing, look, png
 
-#: What is drawn: the name in the table of results, the one whose arithmetic it has, and its label.
+#: What is drawn: the name in the table of results, the one whose arithmetic it has, and its label. What has one label
+#: is one method that spends more or less, and is joined by a line.
 DRAWN = {
     "fedra": ("fedra", "FedRA"),
     "headonly": ("headonly", "head alone"),
     "suffix": ("suffix", "suffix"),
-    "partial": ("partial", "Partial"),
-    "half": ("half", "Partial, half of a batch"),
-    "recomputed": ("partial", "AllLarge, fewer images"),
-    "recomputed_half": ("half", "AllLarge, more of them"),
-    "alllarge": ("recomputed", "AllLarge, recomputed"),
+    "partial": ("partial", "Partial, a quarter and half of a batch"),
+    "half": ("half", "Partial, a quarter and half of a batch"),
+    "recomputed": ("partial", "AllLarge, recomputed, fewer images or all"),
+    "recomputed_half": ("half", "AllLarge, recomputed, fewer images or all"),
+    "alllarge": ("recomputed", "AllLarge, recomputed, fewer images or all"),
 }
+FAR = 15
+"""Points below the best, from which on a method stands in the legend alone."""
 
 
 def points(results: pd.DataFrame, costs: pd.DataFrame, fleet: str, depth: int) -> pd.DataFrame:
@@ -46,23 +49,29 @@ def points(results: pd.DataFrame, costs: pd.DataFrame, fleet: str, depth: int) -
 
 def draw(frame: pd.DataFrame, depth: int) -> Figure:
     """The mean of every method as a point, its seeds as dots, and names with means in a legend."""
-    with drawing(6.8, 3.4) as (figure, (axes, *_)):
+    floor = frame.groupby(["label", "passes"])["accuracy"].mean().max() - FAR
+    with drawing(6.8, 3.8) as (figure, (axes, *_)):
         for index, (label, rows) in enumerate(frame.groupby("label", sort=False)):
-            _method(axes, str(label), rows, index)
+            _method(axes, str(label), rows, index, floor)
         axes.set_xlabel("forward passes of the whole model that a step takes, an image of a full batch")
         axes.set_ylabel("mean test accuracy, %")
         axes.set_title(f"clients of {depth} blocks")
         axes.set_xlim(0)
-        axes.set_ylim(0)
+        axes.set_ylim(floor)
         axes.legend(loc="lower right")
     return figure
 
 
-def _method(axes: Axes, label: str, rows: pd.DataFrame, index: int) -> None:
+def _method(axes: Axes, label: str, rows: pd.DataFrame, index: int, floor: float) -> None:
     own = look(index)
-    mean, place = rows["accuracy"].mean(), rows["passes"].iloc[0]
-    axes.plot(rows["passes"], rows["accuracy"], ".", color=own.colour, alpha=0.5)
-    axes.plot([place], [mean], own.marker, color=own.colour, markersize=7, label=f"{label} {mean:.1f}")
+    means = rows.groupby("passes")["accuracy"].mean()
+    told = f"{label}: {', '.join(f'{mean:.1f}' for mean in means)}"
+    if means.max() < floor:
+        place = ", ".join(f"{passes:.2g}" for passes in means.index)
+        axes.plot([], [], own.marker, color=own.colour, label=f"{told} (below, at {place})")
+        return
+    axes.plot(rows["passes"], rows["accuracy"], ".", color=own.colour, alpha=0.4)
+    axes.plot(means.index, means, own.marker + "-", color=own.colour, markersize=7, linewidth=1, label=told)
 
 
 def main() -> None:
