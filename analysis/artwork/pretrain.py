@@ -287,7 +287,7 @@ def main() -> int:
     for block in (*model.blocks, *teacher.blocks) if arguments.compile else ():
         block.compile()
     run = Run(replace(STUDENTS[arguments.backbone], **asked), model, workshop.targets, teacher)
-    workshop.finish(run, {"artwork_vit": "student"}.get(arguments.backbone, arguments.backbone))
+    workshop.finish(run, arguments.backbone)
     run.export(arguments.install or ASSETS / f"{arguments.backbone}.safetensors")
     return 0
 

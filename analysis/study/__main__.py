@@ -32,6 +32,7 @@ from analysis.runs.in_process import run_all
 from analysis.study.album import fill
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.config.errors import SettingError
+from fedra_ray.run_dir.claim import SUMMARY
 from fedra_ray.run_dir.command import quoted
 
 METHODS = {
@@ -75,7 +76,7 @@ def tuning(out: Path, names: Sequence[str]) -> Runs:
             *setting,
             f"rounds={TUNING_ROUNDS}",
             "evaluation.split=validation",
-            _at(out / "tune" / f"{slug(method)}-{index}"),
+            _at(_tuning_at(out, method, index)),
         ]
         for method in names
         for index, setting in enumerate(GRID)
@@ -91,7 +92,7 @@ def tuned_in(study: Path, names: Sequence[str]) -> Summaries:
     found = {}
     for method in names:
         for index in range(len(GRID)):
-            path = study / "tune" / f"{slug(method)}-{index}" / "summary.json"
+            path = _tuning_at(study, method, index) / SUMMARY
             if not path.is_file():
                 raise SettingError("--tuned", study, f"a study that tuned {method}, whose {path} is missing")
             found[f"{method}/{index}"] = json.loads(path.read_text(encoding="utf-8"))
@@ -211,6 +212,10 @@ def write(summaries: Summaries, best: dict[str, list[str]], out: Path) -> None:
 def slug(method: str) -> str:
     """A method's name as part of a folder's."""
     return method.lower().replace(",", "").replace(" ", "-")
+
+
+def _tuning_at(study: Path, method: str, index: int) -> Path:
+    return study / "tune" / f"{slug(method)}-{index}"
 
 
 def _at(run_dir: Path) -> str:
