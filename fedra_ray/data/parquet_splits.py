@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
+from fedra_ray.data.columns import integers
 from fedra_ray.data.dataset import SPLITS
 from fedra_ray.data.tree import held_out
 
@@ -67,7 +68,7 @@ def told_by_column(column: pa.ChunkedArray, name: str, root: str) -> Told:
     if unknown:
         allowed = f"splits must be train, validation or test; there is {', '.join(unknown[:3])}"
         raise SettingError("dataset.root", root, allowed)
-    places = pc.index_in(column, values).to_numpy()
+    places = integers(pc.index_in(column, values))
     return Told(np.array(numbers, dtype=np.int8)[places], f"the column {name} tells", complete=True)
 
 

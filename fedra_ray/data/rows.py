@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedra_ray.config.errors import SettingError
 from fedra_ray.data.classes import Chosen, Classes, check_alike, one_form, take, without_images
+from fedra_ray.data.columns import integers
 from fedra_ray.data.dataset import SPLITS
 from fedra_ray.data.parquet_splits import divided, told_by_column, told_by_names
 from fedra_ray.data.prepare import manifest
@@ -145,7 +146,7 @@ def _grouped(part: NDArray[np.int64], words: pa.Table, parts: int) -> tuple[NDAr
     """
     order = [part]
     if manifest.POSITION in words.column_names:
-        order.insert(0, words[manifest.POSITION].to_numpy())
+        order.insert(0, integers(words[manifest.POSITION]))
     return np.lexsort(order), np.cumsum(np.bincount(part + 1, minlength=parts + 1))
 
 
@@ -179,12 +180,12 @@ def _labels(table: pa.Table, names: Names, schema: pa.Schema, root: str) -> tupl
     if least < 0 or largest >= 10**_LABEL_DIGITS:
         allowed = f"labels in column {names.label} go from {least} to {largest}; they have 1 to {_LABEL_DIGITS} digits"
         raise SettingError("dataset.root", root, allowed)
-    numbers = column.to_numpy().astype(np.int64)
+    numbers = integers(column)
     present = np.unique(numbers).tolist()
     if names.label_name in table.column_names:
-        pairs = table.group_by([names.label, names.label_name]).aggregate([])
-        labels, words = pairs[names.label].to_pylist(), map(str, pairs[names.label_name].to_pylist())
-        named = {(label, one_form(word)) for label, word in zip(labels, words, strict=True)}
+        forms, places = _forms(table[names.label_name])
+        pairs = np.unique(numbers * len(forms) + places)
+        named = {(label, forms[place]) for label, place in (divmod(pair, len(forms)) for pair in pairs.tolist())}
         if len(named) != len(present):
             raise SettingError("dataset.root", root, f"every label must have one name in column {names.label_name}")
         return numbers, dict(sorted(named))
@@ -195,7 +196,7 @@ def _labels(table: pa.Table, names: Names, schema: pa.Schema, root: str) -> tupl
 def _forms(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """The different words of a column in one form, and which of them stands in each row (rows,)."""
     encoded = column.combine_chunks().dictionary_encode()
-    return [one_form(str(word)) for word in encoded.dictionary.to_pylist()], encoded.indices.to_numpy().astype(np.int64)
+    return [one_form(str(word)) for word in encoded.dictionary.to_pylist()], integers(encoded.indices)
 
 
 def _domains(column: pa.ChunkedArray, known: list[str] | None, root: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
