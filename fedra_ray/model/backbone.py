@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version as _version
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import timm  # isort: skip
 from fedra_ray.config.errors import SettingError
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
+from fedra_ray.model.blank import Blank
 from fedra_ray.model.text.families import FAMILIES
 from fedra_ray.model.text.stack import TextStack
 
@@ -41,7 +43,7 @@ def build(config: BackboneConfig, blank: bool = False) -> nn.Module:
 
     Args:
         config: The model.
-        blank: Whether the caller replaces all weights, so that those of a language model need not be drawn.
+        blank: Whether the caller replaces all weights, so that they need not be drawn.
 
     Raises:
         SettingError: if timm has no such model, refuses the arguments, or the model has no stack of blocks; or if the
@@ -53,7 +55,8 @@ def build(config: BackboneConfig, blank: bool = False) -> nn.Module:
 
         return build_stack(config, blank)
     try:
-        model = create_model(config.model, config.model_args)
+        with Blank() if blank else nullcontext():
+            model = create_model(config.model, config.model_args)
     except Exception as error:  # what timm raises for a wrong argument, an assertion say, is as varied as its models
         raise SettingError("backbone.model", config.model, f"timm cannot make it: {_first_line(error)}") from error
     blocks = getattr(model, "blocks", None)

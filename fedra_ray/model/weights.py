@@ -19,6 +19,7 @@ from fedra_ray.config.errors import SettingError, error_text
 from fedra_ray.config.paths import resolve
 from fedra_ray.config.schema import BackboneConfig
 from fedra_ray.model.backbone import build, create_model
+from fedra_ray.model.blank import Blank
 from fedra_ray.model.quantized import quantize
 
 #: A state dict as arrays, by the names of the timm model's tensors.
@@ -50,7 +51,9 @@ def load_weights(config: BackboneConfig) -> Weights:
     """
     if config.source is not None:
         return _load_text(config)
-    expected = build(config).state_dict()  # refuses a model that cannot be made before anything is read or fetched
+    expected = build(
+        config, blank=True
+    ).state_dict()  # refuses a model that cannot be made before anything is read or fetched
     setting: tuple[str, Any] = ("backbone.checkpoint", config.checkpoint)
     if config.checkpoint is not None:
         state = _read(config.checkpoint)
@@ -61,7 +64,8 @@ def load_weights(config: BackboneConfig) -> Weights:
         raise SettingError(*setting, "name a file, or set backbone.pretrained=true")
     try:
         _check_types(state, expected)
-        model = create_model(config.model, config.model_args, _without_classifier(config.model, state))
+        with Blank():
+            model = create_model(config.model, config.model_args, _without_classifier(config.model, state))
         tensors = model.state_dict()
         _check_finite(tensors)
     except Exception as error:  # a family's conversion may stumble over any part of a foreign file
