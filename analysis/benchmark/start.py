@@ -45,7 +45,7 @@ def ending(command: list[str], code: int) -> float:
 
 def start_and_end(folder: Path) -> tuple[float, float]:
     """Seconds from the command to the first local step, and from the last round to the summary."""
-    settings = [f"rounds={ROUNDS}", f"run_dir={folder}", "fleet.num_clients=6", "evaluation.every=1"]
+    settings = [f"rounds={ROUNDS}", f"run_dir={folder}", "fleet.num_clients=6", f"evaluation.every={ROUNDS}"]
     settings += ["training.max_steps=5", "training.batch_size=32"]
     command = [sys.executable, "-m", "fedra_ray", *settings]
     begun, lines = time.time(), []
