@@ -154,7 +154,9 @@ def plan(
     tiers = tuple(_tier(cost, members, len(rounds), config, settings) for members in groups)
     work = [[client.flops(cost) for client in round_] for round_ in rounds]
     evaluations = math.ceil(config.rounds / config.evaluation.every)
-    longest = fmean(max(sum(flops) / settings.devices, max(flops)) for flops in work)  # a client is on one device
+    longest = fmean(
+        max(sum(flops) / settings.devices, max(flops, default=0)) for flops in work
+    )  # a client is on one device
     total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
     return Plan(
         tiers=tiers,
@@ -225,10 +227,9 @@ def plan_experiment(config: PlannedExperiment) -> Plan:
     layout = _layout(config, method, classes)
     sizes = _sizes(config, dataset)
     drawn = draw_rounds(method, fleet, config)
-    if not drawn[0].cohort:
-        raise SettingError("method.name", config.method.name, "no client of the first round can take part")
+    if not any(each.cohort for each in drawn):
+        raise SettingError("method.name", config.method.name, "no client can take part in any drawn round")
     fetched = downloads(method, drawn, Storage.empty(frozen, config.fleet.storage, fleet.size))
-    drawn = [each for each in drawn if each.cohort]
     rounds = [workloads(each, method, layout, sizes, config.training, fetched) for each in drawn]
     evaluation = _evaluation_flops(cost, method, dataset, config.evaluation.split)
     planned = plan(cost, rounds, mean_coverage(method, drawn), config, config.plan, evaluation)

@@ -47,9 +47,12 @@ def mean_coverage(method: Method, rounds: list[DrawnRound]) -> Coverage:
     """The coverage of rounds whose cohorts may have other depths each time, as those of dynamic fleets have.
 
     Where the method does not know the probability of a layer without a holder, it is the share of drawn rounds that
-    have one.
+    have one. In a round in which nobody can take part, no layer has one.
     """
-    found = [method.coverage(drawn.depths, drawn.matrix) for drawn in rounds if drawn.cohort]
+    found = [
+        method.coverage(drawn.depths, drawn.matrix) if drawn.cohort else Coverage(drawn.matrix.shape[1], 1.0)
+        for drawn in rounds
+    ]
     if len(set(found)) == 1:
         return found[0]
     chances = [coverage.uncovered > 0 if coverage.probability is None else coverage.probability for coverage in found]

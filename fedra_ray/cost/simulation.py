@@ -58,7 +58,7 @@ def simulate(
     Args:
         cost: Costs of the model.
         rounds: What each client of their cohorts does.
-        drawn: These rounds; somebody takes part in each.
+        drawn: These rounds.
         fleet: Says which device a client has.
         config: The experiment.
     """

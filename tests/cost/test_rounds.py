@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedra_ray.config.devices import profiles
+from fedra_ray.config.errors import SettingError
 from fedra_ray.config.schema import ExperimentConfig, MethodConfig
 from fedra_ray.cost.plan import PlanConfig, PlannedExperiment, plan_experiment
 from fedra_ray.federation.allocation import expected_uncovered
@@ -31,6 +32,25 @@ def test_coverage_of_a_dynamic_fleet_is_that_of_all_its_rounds(planned: PlannedE
     assert found.uncovered == pytest.approx(2 + 1 / 8, abs=4 * (1 / 8 * 7 / 8 / 300) ** 0.5)
 
 
+def test_rounds_in_which_nobody_can_take_part_count_as_nothing(planned: PlannedExperiment) -> None:
+    planned.method = MethodConfig("exclusive", "fedra_ray.methods.exclusive.Exclusive")
+    planned.rounds, planned.fleet.dynamic, planned.fleet.depths = 300, True, [4, 1]
+    planned.fleet.devices, planned.seed = ["phone"], 9
+    found = plan_experiment(planned)
+    assert found.downloads is not None
+    assert found.downloads.first == 0  # nobody is in the first round of this seed
+    (tier,) = found.tiers
+    assert tier.clients == pytest.approx(1.5, abs=4 * (3 / 4 / 300) ** 0.5)  # each of three in every second round
+    assert found.round_bytes == pytest.approx(tier.clients * sum(tier.traffic))
+    assert found.coverage.probability == pytest.approx(1 / 8, abs=4 * (7 / 64 / 300) ** 0.5)
+    assert found.coverage.uncovered == pytest.approx(4 * found.coverage.probability)
+    assert found.simulation is not None
+    assert 0 < found.simulation.seconds < 300 * found.simulation.devices[0].slowest.total
+    planned.rounds = 1
+    with pytest.raises(SettingError, match="no client can take part in any drawn round"):
+        plan_experiment(planned)
+
+
 def test_downloads_are_d_times_one_less_d_of_l_blocks_where_clients_fetch(planned: PlannedExperiment) -> None:
     planned.rounds, planned.fleet.storage = 1500, "fetched"
     found = plan_experiment(planned)
@@ -48,7 +68,7 @@ def test_downloads_are_d_times_one_less_d_of_l_blocks_where_clients_fetch(planne
 
 
 def test_fetched_weights_take_time_on_simulated_devices(planned: PlannedExperiment) -> None:
-    planned.fleet.devices, planned.rounds = ["phone"], 10
+    planned.fleet.devices, planned.rounds = ["phone"], 9
     resident = plan_experiment(planned).simulation
     planned.fleet.storage = "fetched"
     found = plan_experiment(planned)
