@@ -154,9 +154,8 @@ def plan(
     tiers = tuple(_tier(cost, members, len(rounds), config, settings) for members in groups)
     work = [[client.flops(cost) for client in round_] for round_ in rounds]
     evaluations = math.ceil(config.rounds / config.evaluation.every)
-    longest = fmean(
-        max(sum(flops) / settings.devices, max(flops, default=0)) for flops in work
-    )  # a client is on one device
+    # a client is on one device
+    longest = fmean(max(sum(flops) / settings.devices, max(flops, default=0)) for flops in work)
     total = config.rounds * longest + evaluations * evaluation_flops / settings.devices
     return Plan(
         tiers=tiers,

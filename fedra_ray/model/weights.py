@@ -51,9 +51,8 @@ def load_weights(config: BackboneConfig) -> Weights:
     """
     if config.source is not None:
         return _load_text(config)
-    expected = build(
-        config, blank=True
-    ).state_dict()  # refuses a model that cannot be made before anything is read or fetched
+    # refuses a model that cannot be made before anything is read or fetched
+    expected = build(config, blank=True).state_dict()
     setting: tuple[str, Any] = ("backbone.checkpoint", config.checkpoint)
     if config.checkpoint is not None:
         state = _read(config.checkpoint)
