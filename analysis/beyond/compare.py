@@ -3,12 +3,13 @@
     python -m analysis.beyond.compare [--dataset glyphs] [--backbone glyph_vit] [--fleets extreme3] [--seeds 0 1 2]
 
 Every method gets the same learning rates at three blocks a client, at a seed of its own, and keeps the best one on
-validation. Then each runs on every fleet with every seed, measured on the test split. Finished runs are kept, so that
-the command goes on where it was stopped; SETTING=VALUE holds for every run.
+validation; with --tune-each-fleet, on every fleet anew. Then each runs on every fleet with every seed, measured on the
+test split. Finished runs are kept, so that the command goes on where it was stopped; SETTING=VALUE holds for every run.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ ROUNDS, STEPS = 10, 10
 
 #: Overrides of runs by their directory below the folder of the comparison.
 Runs = dict[str, list[str]]
+#: Learning rates by method.
+Rates = dict[str, float]
 
 
 def own_rate(method: str, fleet: str, rate: float, cost: CostModel) -> float:
@@ -71,35 +74,47 @@ def _images(method: str, fleet: str, cost: CostModel) -> int:
     return equal_batch(cost, min(compose(f"fleet={fleet}").fleet.depths), EQUAL_FLOPS[method])
 
 
-def tuning(methods: list[str], cost: CostModel) -> Runs:
-    """Every method with every learning rate, on the validation split."""
+def _place(method: str, fleet: str) -> str:
+    """The folder of a method's runs on a fleet."""
+    return "any" if method in DEPTHLESS else fleet
+
+
+def tuning(methods: list[str], fleets: Iterable[str], rates: Sequence[float], cost: CostModel) -> Runs:
+    """Every method with every learning rate on every fleet, on the validation split."""
     return {
-        f"tune/{method}-{rate}": [
-            *settings(method, TUNING_FLEET, cost),
+        f"tune/{_place(method, fleet)}/{method}-{rate}": [
+            *settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, cost),
             *at_rate(rate),
             f"seed={TUNING_SEED}",
             "evaluation.split=validation",
         ]
+        for fleet in fleets
         for method in sorted({TUNED_AS.get(method, method) for method in methods})
-        for rate in RATES
+        for rate in rates
     }
 
 
-def best_rates(methods: list[str], summaries: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The learning rate with the best mean validation accuracy for every method."""
-    return {method: best_rate(RATES, f"tune/{TUNED_AS.get(method, method)}", summaries) for method in methods}
+def best_rates(methods: list[str], fleet: str, rates: Sequence[float], summaries: dict[str, dict[str, Any]]) -> Rates:
+    """The learning rate with the best mean validation accuracy for every method on a fleet."""
+    tuned = {method: TUNED_AS.get(method, method) for method in methods}
+    return {method: best_rate(rates, f"tune/{_place(own, fleet)}/{own}", summaries) for method, own in tuned.items()}
 
 
-def comparison(rates: dict[str, float], fleets: list[str], seeds: list[int], cost: CostModel) -> Runs:
-    """Every method at its learning rate, by seed, fleet and method."""
+def comparison(rates: Mapping[str, Rates], seeds: list[int], cost: CostModel) -> Runs:
+    """Every method at its learning rate, by seed, fleet and method.
+
+    Args:
+        rates: By fleet and method.
+        seeds: Of the runs.
+        cost: Law of the backbone.
+    """
     runs: Runs = {}
     for seed in seeds:
-        for fleet in fleets:
-            for method, rate in rates.items():
-                place = "any" if method in DEPTHLESS else fleet
+        for fleet, own_rates in rates.items():
+            for method, rate in own_rates.items():
                 own = settings(method, TUNING_FLEET if method in DEPTHLESS else fleet, cost)
                 further = [*at_rate(own_rate(method, fleet, rate, cost)), f"seed={seed}"]
-                runs[f"test/{place}/{method}-{seed}"] = [*own, *further]
+                runs[f"test/{_place(method, fleet)}/{method}-{seed}"] = [*own, *further]
     return runs
 
 
@@ -114,11 +129,13 @@ def leave(arguments: argparse.Namespace) -> None:
     dataset, backbone = arguments.dataset, arguments.backbone
     out, cost = (arguments.out / f"{dataset}-{backbone}").resolve(), law(dataset, backbone)
     common = [f"dataset={dataset}", f"backbone={backbone}"]
-    first = placed(tuning(arguments.methods, cost), out, common, arguments.overrides)
-    rates = best_rates(arguments.methods, run_all(first, arguments.processes, "tuning"))
-    runs = placed(comparison(rates, arguments.fleets, arguments.seeds, cost), out, common, arguments.overrides)
+    tuned_on = {fleet: fleet if arguments.tune_each_fleet else TUNING_FLEET for fleet in arguments.fleets}
+    tried = tuning(arguments.methods, dict.fromkeys(tuned_on.values()), arguments.rates, cost)
+    scores = run_all(placed(tried, out, common, arguments.overrides), arguments.processes, "tuning")
+    rates = {fleet: best_rates(arguments.methods, own, arguments.rates, scores) for fleet, own in tuned_on.items()}
+    runs = placed(comparison(rates, arguments.seeds, cost), out, common, arguments.overrides)
     summaries = run_all(runs, arguments.processes, "comparing")
-    pd.Series(rates, name="rate").rename_axis("method").to_csv(out / "rates.csv")
+    pd.DataFrame(rates).rename_axis("method").to_csv(out / "rates.csv")
     print(write(out, summaries))
 
 
@@ -133,6 +150,8 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--backbone", default="glyph_vit", help="of conf/backbone (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--fleets", nargs="+", default=["extreme3", "extreme6"], help="of conf/fleet")
+    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES), help="that every method gets")
+    parser.add_argument("--tune-each-fleet", action="store_true", help="not at three blocks for all fleets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--processes", type=int, default=1, help="runs at once")
     parser.add_argument("--out", type=Path, default=Path("beyond"), help="folder to write")

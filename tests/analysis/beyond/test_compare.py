@@ -15,25 +15,43 @@ def summary(accuracy: float) -> dict[str, float]:
 
 def test_every_method_gets_the_same_rates_and_keeps_the_best_on_validation() -> None:
     methods = ["suffix", "alllarge", "recomputed"]
-    runs = compare.tuning(methods, BY_HAND)
-    assert len(runs) == 2 * len(compare.RATES)  # the recomputed model takes AllLarge's
+    runs = compare.tuning(methods, ["extreme3"], [0.01, 0.03, 0.1], BY_HAND)
+    assert len(runs) == 2 * 3  # the recomputed model takes AllLarge's
     assert all("evaluation.split=validation" in run and "seed=100" in run for run in runs.values())
-    low, high = compare.RATES
-    scores = {f"tune/suffix-{low}": 0.5, f"tune/suffix-{high}": 0.6}
-    scores |= {f"tune/alllarge-{low}": 0.8, f"tune/alllarge-{high}": 0.7}
-    best = compare.best_rates(methods, {key: summary(value) for key, value in scores.items()})
-    assert best == {"suffix": high, "alllarge": low, "recomputed": low}
+    scores = {f"tune/extreme3/suffix-{rate}": 0.5 + rate for rate in (0.01, 0.03)}
+    scores |= {f"tune/any/alllarge-{rate}": 0.5 - rate for rate in (0.01, 0.03)}
+    best = compare.best_rates(methods, "extreme3", [0.01, 0.03], {key: summary(value) for key, value in scores.items()})
+    assert best == {"suffix": 0.03, "alllarge": 0.01, "recomputed": 0.01}
+
+
+def test_a_method_is_tuned_on_every_fleet_where_depths_matter_to_it() -> None:
+    runs = compare.tuning(["suffix", "headonly"], ["extreme6", "paper"], [0.1], BY_HAND)
+    assert list(runs) == ["tune/any/headonly-0.1", "tune/extreme6/suffix-0.1", "tune/paper/suffix-0.1"]
+    assert "fleet=paper" in runs["tune/paper/suffix-0.1"]
+    scores = {
+        "extreme6/suffix-0.03": 0.5,
+        "extreme6/suffix-0.1": 0.6,
+        "paper/suffix-0.03": 0.6,
+        "paper/suffix-0.1": 0.1,
+    }
+    summaries = {f"tune/{key}": summary(value) for key, value in scores.items()}
+    rates = {fleet: compare.best_rates(["suffix"], fleet, [0.03, 0.1], summaries) for fleet in ("extreme6", "paper")}
+    assert rates == {"extreme6": {"suffix": 0.1}, "paper": {"suffix": 0.03}}
+    runs = compare.comparison(rates, [0], BY_HAND)
+    assert "training.lr=0.1" in runs["test/extreme6/suffix-0"]
+    assert "training.lr=0.03" in runs["test/paper/suffix-0"]
 
 
 def test_methods_that_do_the_same_at_every_depth_run_once_a_seed() -> None:
-    runs = compare.comparison({"headonly": 0.03, "suffix": 0.1}, ["extreme3", "extreme6"], [0, 1], BY_HAND)
+    rates = {"headonly": 0.03, "suffix": 0.1}
+    runs = compare.comparison(dict.fromkeys(["extreme3", "extreme6"], rates), [0, 1], BY_HAND)
     assert len(runs) == 2 * 1 + 2 * 2
     assert "training.lr=0.1" in runs["test/extreme6/suffix-1"]
     assert "fleet=extreme6" in runs["test/extreme6/suffix-1"]
 
 
 def test_fewer_images_are_taken_at_a_rate_that_is_lower_by_as_much() -> None:
-    runs = compare.comparison({"recomputed": 0.03, "partial": 0.03}, ["extreme3"], [0], BY_HAND)
+    runs = compare.comparison({"extreme3": {"recomputed": 0.03, "partial": 0.03}}, [0], BY_HAND)
     batch = equal_batch(BY_HAND, 3)
     assert batch < 32
     assert f"training.batch_size={batch}" in runs["test/extreme3/recomputed-0"]
@@ -41,7 +59,7 @@ def test_fewer_images_are_taken_at_a_rate_that_is_lower_by_as_much() -> None:
     assert "training.lr=0.03" in runs["test/extreme3/partial-0"]
     more = equal_batch(BY_HAND, 3, "half")
     assert batch < more < 32
-    runs = compare.comparison({"recomputed_half": 0.03, "half": 0.03}, ["extreme3"], [0], BY_HAND)
+    runs = compare.comparison({"extreme3": {"recomputed_half": 0.03, "half": 0.03}}, [0], BY_HAND)
     assert f"training.batch_size={more}" in runs["test/extreme3/recomputed_half-0"]
     assert "method.options.share=0.5" in runs["test/extreme3/half-0"]
 
