@@ -40,9 +40,10 @@ def test_the_handler_of_before_is_back_afterwards() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_main_thread_that_does_not_hear_a_signal_ends_the_process(number: signal.Signals) -> None:
     program = f"""
-import ctypes, os, threading
+import ctypes, os, signal, threading
 from fedra_ray.runtime import interruption
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 interruption._DEAF_SECONDS = 0.5
 libc = ctypes.CDLL(None)
 with interruption.terminable():
@@ -74,5 +75,11 @@ def test_a_signal_that_is_heard_lets_the_end_take_its_time(monkeypatch: pytest.M
         finally:
             time.sleep(0.4)
 
-    with pytest.raises(KeyboardInterrupt), terminable():
-        slow_end()
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests in the background inherit that it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), terminable():
+            slow_end()
+    finally:
+        signal.signal(signal.SIGINT, before)
