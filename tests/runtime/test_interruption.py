@@ -75,9 +75,8 @@ def test_a_signal_that_is_heard_lets_the_end_take_its_time(monkeypatch: pytest.M
         finally:
             time.sleep(0.4)
 
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # tests in the background inherit that it is ignored
+    # tests that a shell started in the background inherit that it is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), terminable():
             slow_end()
