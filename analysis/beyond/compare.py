@@ -4,24 +4,28 @@
 
 Every method gets the same learning rates at three blocks a client, at a seed of its own, and keeps the best one on
 validation; with --tune-each-fleet, on every fleet anew. Then each runs on every fleet with every seed, measured on the
-test split. Finished runs are kept, so that the command goes on where it was stopped; SETTING=VALUE holds for every run.
+test split. Finished runs are kept, so that the command goes on where it was stopped, and the tables are of all that the
+folder holds; SETTING=VALUE holds for every run.
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from analysis.beyond.costs import BATCH, SHARES, equal_batch, law
 from analysis.beyond.table import write
 from analysis.runs.in_process import run_all
 from analysis.runs.rates import at_rate, best_rate
+from analysis.runs.reading import Run, read_runs
 from fedra_ray import compose
 from fedra_ray.cli.ending import exit_code
+from fedra_ray.config.errors import SettingError
+from fedra_ray.config.schema import ExperimentConfig
 from fedra_ray.cost.law import CostModel
+from fedra_ray.run_dir.claim import flat, shaping
 from fedra_ray.run_dir.command import quoted
 
 #: Overrides of every method, in the order in which they are run.
@@ -47,6 +51,11 @@ DEPTHLESS = ("alllarge", "headonly")
 RATES = (0.03, 0.1)
 TUNING_SEED, TUNING_FLEET = 100, "extreme3"
 ROUNDS, STEPS = 10, 10
+#: Settings in which the runs of a comparison differ; all others are alike.
+OWN = (
+    *("method.", "submodel.", "fleet.depths", "fleet.dynamic", "evaluation.split"),
+    *("training.lr", "training.head_lr", "training.batch_size"),
+)
 
 #: Overrides of runs by their directory below the folder of the comparison.
 Runs = dict[str, list[str]]
@@ -118,25 +127,53 @@ def comparison(rates: Mapping[str, Rates], seeds: list[int], cost: CostModel) ->
     return runs
 
 
-def placed(runs: Runs, out: Path, common: list[str], further: list[str]) -> Runs:
+def shared(dataset: str, backbone: str) -> list[str]:
+    """Overrides that every run begins with."""
+    steps = [f"rounds={ROUNDS}", f"training.max_steps={STEPS}", f"evaluation.every={ROUNDS}"]
+    return [f"dataset={dataset}", f"backbone={backbone}", *steps]
+
+
+def placed(runs: Runs, out: Path, first: list[str], further: list[str]) -> Runs:
     """The runs with the settings that hold for all of them, and their directories."""
-    first = [*common, f"rounds={ROUNDS}", f"training.max_steps={STEPS}", f"evaluation.every={ROUNDS}"]
     return {key: [*first, *own, *further, f"run_dir={quoted(str(out / key))}"] for key, own in runs.items()}
+
+
+def kept(out: Path, stage: str) -> list[Run]:
+    """The finished runs of a stage, `tune` or `test`, in the folder of a comparison."""
+    return read_runs([str(summary.parent) for summary in sorted(out.glob(f"{stage}/*/*/summary.json"))])
+
+
+def check(runs: Iterable[Run], config: ExperimentConfig) -> None:
+    """Refuse to put runs beside others of a comparison that were made by other settings.
+
+    Args:
+        runs: Those that the folder holds.
+        config: What is to hold for every run, but for those settings in which they differ.
+
+    Raises:
+        SettingError: at the first difference.
+    """
+    wanted = shaping(dict(flat(dataclasses.asdict(config))))
+    for run in runs:
+        found = shaping(run.settings)
+        for name in wanted | found:
+            if not name.startswith(OWN) and wanted.get(name) != found.get(name):
+                allowed = f"{run.folder} holds a run with {name}={found.get(name)}; choose another --out"
+                raise SettingError(name, wanted.get(name), allowed)
 
 
 def leave(arguments: argparse.Namespace) -> None:
     """Tune, run, and write the tables."""
     dataset, backbone = arguments.dataset, arguments.backbone
     out, cost = (arguments.out / f"{dataset}-{backbone}").resolve(), law(dataset, backbone)
-    common = [f"dataset={dataset}", f"backbone={backbone}"]
+    first, further = shared(dataset, backbone), arguments.overrides
+    check([*kept(out, "tune"), *kept(out, "test")], compose(*first, *further))
     tuned_on = {fleet: fleet if arguments.tune_each_fleet else TUNING_FLEET for fleet in arguments.fleets}
     tried = tuning(arguments.methods, dict.fromkeys(tuned_on.values()), arguments.rates, cost)
-    scores = run_all(placed(tried, out, common, arguments.overrides), arguments.processes, "tuning")
+    scores = run_all(placed(tried, out, first, further), arguments.processes, "tuning")
     rates = {fleet: best_rates(arguments.methods, own, arguments.rates, scores) for fleet, own in tuned_on.items()}
-    runs = placed(comparison(rates, arguments.seeds, cost), out, common, arguments.overrides)
-    summaries = run_all(runs, arguments.processes, "comparing")
-    pd.DataFrame(rates).rename_axis("method").to_csv(out / "rates.csv")
-    print(write(out, summaries))
+    run_all(placed(comparison(rates, arguments.seeds, cost), out, first, further), arguments.processes, "comparing")
+    print(write(out, kept(out, "tune"), kept(out, "test")))
 
 
 def main(given: list[str] | None = None) -> int:

@@ -1,11 +1,17 @@
-"""The comparison's runs, costs and tables."""
+"""The comparison's runs and costs, and the folder that they are in."""
 
+import copy
+from pathlib import Path
+
+import pandas as pd
 import pytest
 from cost_by_hand import BY_HAND
 
 from analysis.beyond import compare
 from analysis.beyond.costs import equal_batch, ways
-from analysis.beyond.table import differences, markdown, results
+from analysis.runs.in_process import run_here
+from analysis.runs.reading import Run
+from fedra_ray.config.errors import SettingError
 from fedra_ray.cost.law import Passed
 
 
@@ -72,20 +78,32 @@ def test_the_whole_model_gets_as_many_images_as_partial_training_pays_for() -> N
     assert ways(BY_HAND, 1)["fedra"] == (1, Passed())
 
 
-def test_differences_are_paired_over_seeds() -> None:
-    scores = {
-        "extreme3/partial": (0.80, 0.82, 0.84),
-        "extreme3/suffix": (0.79, 0.80, 0.81),
-        "any/headonly": (0.7,) * 3,
-    }
-    frame = results(
-        {f"test/{key}-{seed}": summary(value) for key, row in scores.items() for seed, value in enumerate(row)}
-    )
-    found = differences(frame).set_index("rival")
-    assert found.loc["suffix", "difference"] == pytest.approx(2.0)
-    assert found.loc["suffix", "half"] == pytest.approx(4.302653 * 1.0 / 3**0.5)
-    assert found.loc["headonly", "difference"] == pytest.approx(12.0)
-    assert "+2.0 ± 2.5" in markdown(frame)
-    rivals = frame[frame["method"] != "partial"]
-    assert differences(rivals).empty
-    assert "suffix" in markdown(rivals)  # without anything to set against them
+def test_runs_of_other_settings_are_not_put_side_by_side(several_runs: dict[str, Run]) -> None:
+    runs = [several_runs[name] for name in ("fedra", "permuted", "shallow", "prefix", "headonly")]
+    config = copy.deepcopy(several_runs["depthfl"].config)
+    config.training.lr, config.training.batch_size, config.run_dir = 0.5, 7, "elsewhere"
+    compare.check(runs, config)
+    config.training.momentum = 0.25
+    with pytest.raises(SettingError, match=r"^training\.momentum=0\.25: .* holds a run with .*; choose another --out$"):
+        compare.check(runs, config)
+
+
+def test_the_tables_are_of_all_runs_of_a_folder(
+    miniature: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "law", lambda dataset, backbone: BY_HAND)
+    monkeypatch.setattr(compare, "run_all", lambda runs, *_: {key: run_here(own) for key, own in runs.items()})
+    short = ["rounds=1", "training.max_steps=1", "evaluation.every=1", "training.batch_size=4"]
+    common = ["--dataset", "parquet", "--fleets", "extreme3", "--rates", "0.1", "--seeds", "0", "--out", str(tmp_path)]
+    own = [*miniature[1:], *short]
+    for method in ("headonly", "half", "alllarge"):
+        assert compare.main(["--methods", method, *common, *own]) == 0
+    text = (tmp_path / "parquet-glyph_vit" / "results.md").read_text(encoding="utf-8")
+    assert text in capsys.readouterr().out
+    assert "| extreme3 | half | headonly | 1 | " in " ".join(text.split())
+    tuned = pd.read_csv(tmp_path / "parquet-glyph_vit" / "tuning.csv")
+    assert tuned["method"].to_list() == ["alllarge", "headonly"]
+    assert set(tuned["rate"]) == {0.1}
+    assert compare.main(["--methods", "suffix", *common, *own, "training.momentum=0.5"]) == 2
+    assert "training.momentum=0.5" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/tune/*/suffix*"))
