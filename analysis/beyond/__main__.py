@@ -5,7 +5,7 @@
 `surrogates`: linear maps in place of absent blocks; `cosines`: gradients that come through cheap stand-ins; `training`:
 what short training makes of them; `costs`: FLOPs and memory by the cost law. Tables are CSV files in
 OUT/DATASET-BACKBONE, one per part and seed, and are kept as they are found, so that the command goes on where it
-was stopped.
+was stopped; screening.png beside them shows the parts that were named.
 """
 
 import argparse
@@ -19,8 +19,10 @@ from rich.console import Console
 
 from analysis.beyond import costs, gradients, surrogates, training
 from analysis.beyond.central import Bench, bench
+from analysis.beyond.screened import draw
 from fedra_ray.cli.ending import exit_code
 from fedra_ray.cost.law import CostModel
+from fedra_ray.report.style import png
 
 PARTS = ("surrogates", "cosines", "training", "costs")
 #: A table's file name, and what makes it.
@@ -52,17 +54,21 @@ def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def leave(arguments: argparse.Namespace) -> None:
-    """Make the tables that are missing, and print all."""
+    """Make the tables that are missing, print all, and draw them."""
     torch.set_num_threads(1)
     out = arguments.out / f"{arguments.dataset}-{arguments.backbone}"
     out.mkdir(parents=True, exist_ok=True)
     loaded = bench(arguments.dataset, arguments.backbone)
     cost = costs.law(arguments.dataset, arguments.backbone)
     names = arguments.variants or list(training.variants(len(loaded.load().blocks)))
+    found: dict[str, pd.DataFrame] = {}
     for part in arguments.parts:
         tables = makings(part, loaded, cost, arguments.seeds, names)
-        found = pd.concat([kept(out / f"{name}.csv", make) for name, make in tables], ignore_index=True)
-        Console().print(found.round(3).to_markdown(index=False), soft_wrap=True)
+        found[part] = pd.concat([kept(out / f"{name}.csv", make) for name, make in tables], ignore_index=True)
+        Console().print(found[part].round(3).to_markdown(index=False), soft_wrap=True)
+    figure = draw(found)
+    if figure is not None:
+        (out / "screening.png").write_bytes(png(figure))
 
 
 def main(given: list[str] | None = None) -> int:
